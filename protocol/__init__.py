@@ -1,0 +1,1 @@
+"""The Handle protocol: octets to messages and back. No I/O, no clock, no disk (README.md)."""

@@ -51,9 +51,7 @@ def read_digest(reader: Reader) -> RequestDigest:
     algorithm = reader.read_u8("digest algorithm")
     if algorithm not in DIGEST_OCTETS:
         raise DecodeError(f"digest algorithm {algorithm} is unknown, expected 1, 2 or 3")
-    return RequestDigest(
-        algorithm, reader.read_octets(DIGEST_OCTETS[algorithm], "request digest")
-    )
+    return RequestDigest(algorithm, reader.read_octets(DIGEST_OCTETS[algorithm], "request digest"))
 
 
 def digest_request(covered: bytes, version: Version) -> RequestDigest:

@@ -1,13 +1,13 @@
 """The message envelope, 20 octets before every message and every UDP packet.
 
-      0  u8   major version            (RFC 3652 §2.2.1)
-      1  u8   minor version
-      2  u8   0x80 compressed, 0x40 encrypted, 0x20 truncated; low two bits: suggested major
-      3  u8   suggested minor version
-      4  i32  session id, 0 = none
-      8  i32  request id
-     12  i32  sequence number of this packet
-     16  i32  length of the whole message without any envelope
+ 0  u8   major version            (RFC 3652 §2.2.1)
+ 1  u8   minor version
+ 2  u8   0x80 compressed, 0x40 encrypted, 0x20 truncated; low two bits: suggested major
+ 3  u8   suggested minor version
+ 4  i32  session id, 0 = none
+ 8  i32  request id
+12  i32  sequence number of this packet
+16  i32  length of the whole message without any envelope
 """
 
 import struct

@@ -1,13 +1,13 @@
 """The message header, 24 octets at the start of every message.
 
-      0  i32  opcode                     (RFC 3652 §2.2.2)
-      4  i32  response code, 0 in requests
-      8  u32  flags
-     12  i16  site serial number the sender knows, 0xffff = unknown
-     14  u8   recursion count
-     15  u8   reserved
-     16  i32  expiration, seconds since 1970
-     20  i32  body length
+ 0  i32  opcode                     (RFC 3652 §2.2.2)
+ 4  i32  response code, 0 in requests
+ 8  u32  flags
+12  i16  site serial number the sender knows, 0xffff = unknown
+14  u8   recursion count
+15  u8   reserved
+16  i32  expiration, seconds since 1970
+20  i32  body length
 """
 
 import struct

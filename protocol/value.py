@@ -33,7 +33,7 @@ class Reference(NamedTuple):
     """A value elsewhere: of an administrator, of a group member, of a key."""
 
     handle: bytes
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
 
     def encode(self) -> bytes:
         """Return str handle, i32 index."""

@@ -24,6 +24,7 @@ class Version(NamedTuple):
         return self.rank >= other.rank
 
     def __str__(self) -> str:
+        """Return the form of site records: `2.10`."""
         return f"{self.major}.{self.minor}"
 
 

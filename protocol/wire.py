@@ -33,6 +33,7 @@ class Reader:
     __slots__ = ("octets", "position")
 
     def __init__(self, octets: bytes, position: int = 0) -> None:
+        """Start at `position`."""
         self.octets = octets
         self.position = position
 
@@ -118,6 +119,16 @@ class Reader:
 def write_i16(number: int) -> bytes:
     """Return a signed two-octet number; the unsigned 0xffff is written as -1."""
     return _I16.pack(number)
+
+
+def write_u8(number: int) -> bytes:
+    """Return an octet."""
+    return _U8.pack(number)
+
+
+def write_u16(number: int) -> bytes:
+    """Return an unsigned two-octet number."""
+    return _U16.pack(number)
 
 
 def write_i32(number: int) -> bytes:
