@@ -1,0 +1,1 @@
+"""Handles: storage, administration, authorization, journal. No sockets; see README.md."""

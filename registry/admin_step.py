@@ -1,0 +1,77 @@
+"""What every decision about an administration request looks at and begins with."""
+
+from dataclasses import dataclass
+
+from protocol.codes import ResponseCode
+from protocol.handle import to_text
+from protocol.value import HandleValue, Reference
+from registry.authorization import Authorization, Permitted, Policy, authorize, authorize_on_record
+from registry.journal import Kind
+from registry.knowledge import Knowledge
+from registry.operations import ChangeOperation, Operation, Outcome, Referral
+from registry.outcomes import Refusal, refuse
+from registry.prefixes import find_referral, is_responsible
+from registry.schema import Record
+from registry.views import View
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Everything one decision looks at."""
+
+    view: View
+    operation: Operation
+    identity: Reference | None
+    knowledge: Knowledge
+    policy: Policy
+    now_s: int
+
+    def permission(self, handle: bytes, needed: int | tuple[int, ...]) -> Authorization:
+        """Say whether the identity has the permission bits on a handle."""
+        assert self.identity is not None
+        return authorize_on_record(
+            self.knowledge, self.policy, self.identity, self.operation.opcode, handle, needed
+        )
+
+    def role(self) -> Authorization:
+        """Say whether the identity holds a role that allows this opcode."""
+        assert self.identity is not None
+        holders = self.policy.roles.holders(self.operation.opcode)
+        return authorize(self.knowledge, self.identity, holders)
+
+
+def find_target(step: Step, handle: bytes) -> Record | Refusal | Referral | None:
+    """Return the record to work on, None when it is ours and not stored."""
+    view, operation = step.view, step.operation
+    responsible = is_responsible(view, handle)
+    record = view.find_record(handle) if responsible else None
+    if record is not None:
+        return record
+    referral = () if operation.do_not_refer else find_referral(view, handle)
+    if referral and operation.knows_referral:
+        return Referral(referral)
+    if referral or not responsible:
+        return refuse(
+            ResponseCode.SERVER_NOT_RESPONSIBLE,
+            f"the prefix of {to_text(handle)} is not homed on this node",
+        )
+    return None
+
+
+def granted(authorization: Authorization, change: Outcome) -> Outcome:
+    """Return the change if it is permitted, else why not."""
+    return change if isinstance(authorization, Permitted) else authorization
+
+
+def not_registered(handle: bytes) -> Refusal:
+    """Return the refusal of a handle that is ours and not stored."""
+    return refuse(ResponseCode.HANDLE_NOT_FOUND, f"{to_text(handle)} is not registered")
+
+
+def changes_of(
+    kind: Kind, handle: bytes, before: Record, values: tuple[HandleValue, ...]
+) -> tuple[ChangeOperation, ...]:
+    """Return what is to be written: nothing when nothing changes."""
+    if values == before.values:
+        return ()
+    return (ChangeOperation(kind, handle, values),)

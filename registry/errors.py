@@ -1,0 +1,26 @@
+"""What `registry` raises.
+
+    StoreError           the store cannot be opened, read or written
+     ├─ StoreFullError   no room on the disk or in the map; the store is as it was before the write
+     ├─ RecordError      a stored row that does not decode
+     └─ JournalError     a frame that does not decode, or does not follow the one before it
+
+An answer such as "not found" or "not permitted" is never an exception: it is a response code in
+what is returned.
+"""
+
+
+class StoreError(Exception):
+    """The store cannot be opened, read or written; the message says what to do."""
+
+
+class StoreFullError(StoreError):
+    """There is no room for a write; nothing of it was kept."""
+
+
+class RecordError(StoreError):
+    """A stored row is damaged or was written by a newer version."""
+
+
+class JournalError(StoreError):
+    """A journal frame is damaged, missing, or does not continue the chain."""

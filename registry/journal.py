@@ -1,0 +1,165 @@
+"""The journal: what changed, when and by whom, as a chain of compressed frames.
+
+One frame is one group commit, written in the transaction that makes the changes:
+
+    offset  0  u8   format, 1
+            1  u64  sequence number, from 1
+            9  i64  time of the commit, milliseconds since 1970
+           17  32   SHA-256 of the frame before, octet for octet; zeros before the first
+           49  u32  number of operations
+           53  zstd frame with its content size: msgpack list of operations
+
+An operation is the list [kind, handle as stored, values, actor's handle, actor's index, seconds
+since 1970]. `values` are the wire octets of the full value list *after* the operation, empty where
+none remain, so that a replay needs no earlier frame. The actor is who asked, proven: index -1 for
+somebody unnamed (a public-write value), index 0 without a handle for the owner of the machine.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import msgpack
+import zstandard
+
+from protocol.errors import DecodeError
+from protocol.value import HandleValue, Reference, encode_values, read_values
+from protocol.wire import Reader
+from registry.errors import JournalError
+from registry.schema import RECORD_OCTETS_MAX
+from registry.views import Head, WriteView
+
+FRAME_FORMAT = 1
+FRAME_OPERATIONS_MAX = 4_096  # the largest bulk commit
+# Operations of one frame, in clear: the largest registration at most this many times over.
+FRAME_OCTETS_MAX = 1_024 * RECORD_OCTETS_MAX
+COMPRESSION_LEVEL = 3  # zstd's default: 54 octets an identifier on real products
+
+ANONYMOUS = Reference(b"", -1)
+OWNER = Reference(b"", 0)
+
+_HEAD = struct.Struct(">BQq32sI")
+
+
+class Kind(IntEnum):
+    """What an operation did. The numbers are in journals: never re-use one."""
+
+    CREATE = 1
+    DELETE = 2
+    ADD = 3
+    REMOVE = 4
+    MODIFY = 5
+    HOME = 6
+    UNHOME = 7
+    REPLACE_KEY = 8
+
+
+WITHOUT_VALUES = frozenset({Kind.DELETE, Kind.HOME, Kind.UNHOME})
+
+
+@dataclass(frozen=True, slots=True)
+class JournalOperation:
+    """One change of one handle or prefix."""
+
+    kind: Kind
+    handle: bytes
+    values: tuple[HandleValue, ...]
+    actor: Reference
+    time_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded frame."""
+
+    seq: int
+    time_ms: int
+    previous: bytes
+    operations: tuple[JournalOperation, ...]
+
+
+def frame_digest(frame: bytes) -> bytes:
+    """Return the SHA-256 that the next frame repeats."""
+    return hashlib.sha256(frame).digest()
+
+
+def encode_frame(head: Head, operations: Sequence[JournalOperation], time_ms: int) -> bytes:
+    """Return the frame that follows `head`."""
+    assert 0 < len(operations) <= FRAME_OPERATIONS_MAX, "a frame holds 1 to 4,096 operations"
+    packed: bytes = msgpack.packb([_pack_operation(operation) for operation in operations])
+    assert len(packed) <= FRAME_OCTETS_MAX, "the operations of one commit are too large"
+    body = zstandard.ZstdCompressor(COMPRESSION_LEVEL, write_content_size=True).compress(packed)
+    return _HEAD.pack(FRAME_FORMAT, head.seq + 1, time_ms, head.digest, len(operations)) + body
+
+
+def _pack_operation(operation: JournalOperation) -> list[Any]:
+    without = operation.kind in WITHOUT_VALUES
+    return [
+        int(operation.kind),
+        operation.handle,
+        b"" if without else encode_values(operation.values),
+        operation.actor.handle,
+        operation.actor.index,
+        operation.time_s,
+    ]
+
+
+def decode_frame(frame: bytes) -> Frame:
+    """Take a frame apart.
+
+    Raises:
+        JournalError: damaged, or of a format this version does not know.
+    """
+    if len(frame) < _HEAD.size:
+        raise JournalError(f"frame has {len(frame)} octets, its head needs {_HEAD.size}")
+    format_, seq, time_ms, previous, count = _HEAD.unpack_from(frame)
+    if format_ != FRAME_FORMAT:
+        raise JournalError(f"frame has format {format_}, this version reads {FRAME_FORMAT}")
+    try:
+        operations = tuple(_unpack_operation(item) for item in _unpack(frame[_HEAD.size :]))
+    except (ValueError, TypeError, zstandard.ZstdError, DecodeError) as error:
+        raise JournalError(f"frame {seq} does not decode: {error}") from error
+    if len(operations) != count:
+        raise JournalError(f"frame {seq} announces {count} operations, {len(operations)} follow")
+    return Frame(seq, time_ms, previous, operations)
+
+
+def _unpack(body: bytes) -> list[Any]:
+    # The size is looked at first: a damaged frame must not make us reserve what it announces.
+    size = zstandard.frame_content_size(body)
+    if not 0 <= size <= FRAME_OCTETS_MAX:
+        raise ValueError(f"content of {size} octets, at most {FRAME_OCTETS_MAX} allowed")
+    packed = zstandard.ZstdDecompressor().decompress(body, max_output_size=FRAME_OCTETS_MAX)
+    items = msgpack.unpackb(packed)
+    if not isinstance(items, list):
+        raise ValueError("operations are not a list")
+    return items
+
+
+def _unpack_operation(item: Any) -> JournalOperation:
+    kind, handle, octets, actor_handle, actor_index, time_s = item
+    if not (isinstance(handle, bytes) and isinstance(actor_handle, bytes)):
+        raise ValueError("handles are not octets")
+    values: tuple[HandleValue, ...] = ()
+    if octets:
+        reader = Reader(octets)
+        values = read_values(reader)
+        reader.expect_end("values")
+    actor = Reference(actor_handle, int(actor_index))
+    return JournalOperation(Kind(kind), handle, values, actor, int(time_s))
+
+
+def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
+    """Make the changes of a frame again."""
+    for operation in operations:
+        if operation.kind == Kind.DELETE:
+            view.delete_record(operation.handle)
+        elif operation.kind == Kind.HOME:
+            view.home(operation.handle)
+        elif operation.kind == Kind.UNHOME:
+            view.unhome(operation.handle)
+        else:
+            view.put_record(operation.handle, operation.values)

@@ -1,0 +1,71 @@
+"""Which handles this node answers for, and to whom it refers for the others.
+
+A handle `a/b` is ours when its prefix, homed as `0.NA/A`, is. A *prefix* handle `0.NA/A.B` is ours
+when the root `0.NA/0.NA` is homed, or the marker `0.NA/0.NA/A` ("prefixes derived from A") of any
+ancestor:
+
+    top        homes 0.NA/0.NA, 0.NA/88            answers 0.NA/88.118, refers for 0.NA/88.118.5
+    secondary  homes 0.NA/88.118, 0.NA/0.NA/88.118 answers 0.NA/88.118.5
+    enterprise homes 0.NA/88.118.5                 answers 88.118.5/anything
+
+A prefix handle that is not stored is referred to the node its nearest stored ancestor delegates
+to, unless this node is that delegate.
+"""
+
+from collections.abc import Iterator
+
+from protocol.handle import (
+    PREFIX_HANDLE_START,
+    fold_handle,
+    is_prefix_handle,
+    parent_prefix_handle,
+    prefix_handle,
+)
+from protocol.value import HandleValue
+from registry.views import View
+
+# Keys of handles under a longer prefix would be cut inside it and could not be listed.
+PREFIX_OCTETS_MAX = 400
+DELEGATION_TYPES = frozenset({b"HS_SITE.PREFIX", b"HS_NA_DELEGATE", b"HS_SERV.PREFIX"})
+_ANCESTORS_MAX = 64  # labels of one prefix looked at; ours, real ones have three
+
+
+def prefix_marker(prefix_handle_: bytes) -> bytes:
+    """Return what is homed to answer for all prefixes derived from one: `0.NA/0.NA/88.118`."""
+    return PREFIX_HANDLE_START + fold_handle(prefix_handle_)
+
+
+def ancestors(prefix_handle_: bytes) -> Iterator[bytes]:
+    """Iterate from the parent of a prefix handle up to the root `0.NA/0.NA`."""
+    parent = parent_prefix_handle(prefix_handle_)
+    for _ in range(_ANCESTORS_MAX):
+        if parent is None:
+            return
+        yield parent
+        parent = parent_prefix_handle(parent)
+
+
+def is_responsible(view: View, handle: bytes) -> bool:
+    """Say whether this node answers for a handle, stored or not."""
+    if view.is_homed(prefix_handle(handle)):
+        return True
+    if not is_prefix_handle(handle):
+        return False
+    return any(view.is_homed(prefix_marker(ancestor)) for ancestor in ancestors(handle))
+
+
+def find_referral(view: View, handle: bytes) -> tuple[HandleValue, ...]:
+    """Return the public delegation values to refer a prefix handle with; empty: none."""
+    if not is_prefix_handle(handle):
+        return ()
+    for ancestor in ancestors(handle):
+        if view.is_homed(prefix_marker(ancestor)):
+            return ()  # delegated to this very node
+        record = view.find_record(ancestor) if is_responsible(view, ancestor) else None
+        if record is not None:
+            return tuple(
+                value
+                for value in record.values
+                if value.is_public and value.type in DELEGATION_TYPES
+            )
+    return ()

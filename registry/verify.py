@@ -1,0 +1,165 @@
+"""Whether a store is whole: every record decodes, the chain holds, a replay gives the same store.
+
+Offline and read-only. The replay goes into a scratch store that is thrown away, so it takes as much
+room as the store itself and never changes it.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from protocol.handle import to_text
+from registry.errors import JournalError, RecordError
+from registry.journal import decode_frame, frame_digest, replay
+from registry.log import seal_of
+from registry.schema import decode_record, folded_key
+from registry.store import Store
+from registry.views import GENESIS_DIGEST, Head, View
+
+PROBLEMS_MAX = 100  # listed; a damaged disk has more than anybody reads
+FRAMES_PER_TRANSACTION = 500  # of the replay
+
+
+@dataclass
+class Report:
+    """What was looked at, and what is wrong with it; no problems: the store is whole."""
+
+    records: int = 0
+    frames: int = 0
+    problems: list[str] = field(default_factory=list)
+    unlisted: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether nothing is wrong."""
+        return not self.problems
+
+    def add(self, problem: str) -> None:
+        """Note a problem."""
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(problem)
+        else:
+            self.unlisted += 1
+
+
+def verify(folder: Path, *, scratch: Path | None = None) -> Report:
+    """Check the store in a folder.
+
+    Args:
+        folder: the store's.
+        scratch: where to make the scratch store; the system's folder for such when None.
+
+    Raises:
+        StoreError: it cannot be opened at all.
+    """
+    report = Report()
+    with (
+        Store.open(folder, readonly=True, case_sensitive=None) as store,
+        tempfile.TemporaryDirectory(prefix="biaoshi-verify-", dir=scratch) as place,
+        Store.open(Path(place), sync=False, case_sensitive=store.case_sensitive) as replayed,
+        store.read() as view,
+    ):
+        _check_records(view, report)
+        _replay_journal(view, replayed, report)
+        with replayed.read() as other:
+            _compare(view, other, report)
+    return report
+
+
+def _check_records(view: View, report: Report) -> None:
+    for key, row in view.rows():
+        report.records += 1
+        try:
+            record = decode_record(row)
+        except RecordError as error:
+            report.add(f"record {to_text(key)}: {error}")
+            continue
+        if folded_key(view.fold(record.handle or key)) != key:
+            report.add(f"record {to_text(key)}: its key is not that of its handle")
+
+
+def _replay_journal(view: View, scratch: Store, report: Report) -> None:
+    """Check the chain and make its changes in the scratch store."""
+    head = _replay_snapshot(view, scratch, report)
+    frames = _checked_frames(view, head, report)
+    while batch := list(islice(frames, FRAMES_PER_TRANSACTION)):
+        _replay_frames(scratch, batch, report)
+
+
+def _replay_snapshot(view: View, scratch: Store, report: Report) -> Head:
+    """Start from the snapshot when the journal was trimmed; return where the journal goes on."""
+    snapshot = view.snapshot()
+    first = next(view.frames(), None)
+    if snapshot is None or (first is not None and first[0] == 1):
+        return Head(0, GENESIS_DIGEST)
+    sealed, frames = snapshot
+    last = GENESIS_DIGEST
+    while batch := list(islice(frames, FRAMES_PER_TRANSACTION)):
+        for frame in batch:
+            last = frame_digest(frame)
+        _replay_frames(scratch, batch, report)
+    if seal_of(Head(sealed.seq, sealed.digest), last) != sealed.seal:
+        report.add(f"snapshot at frame {sealed.seq}: its seal does not hold")
+    return Head(sealed.seq, sealed.digest)
+
+
+def _checked_frames(view: View, start: Head, report: Report) -> Iterator[bytes]:
+    """Iterate over the frames after `start`, noting where the chain breaks."""
+    head = start
+    for seq, frame in view.frames(start.seq):
+        report.frames += 1
+        if seq != head.seq + 1:
+            report.add(f"frames {head.seq + 1} to {seq - 1} are missing")
+        else:
+            _check_link(frame, head, report)
+        head = Head(seq, frame_digest(frame))
+        yield frame
+    if head != view.head():
+        report.add(
+            f"the journal ends at frame {head.seq} ({head.digest.hex()[:16]}), the store says "
+            f"{view.head().seq} ({view.head().digest.hex()[:16]})"
+        )
+
+
+def _check_link(frame: bytes, head: Head, report: Report) -> None:
+    try:
+        decoded = decode_frame(frame)
+    except JournalError:
+        return  # noted where it is replayed
+    if decoded.seq != head.seq + 1:
+        report.add(f"frame {head.seq + 1} says it is frame {decoded.seq}")
+    if decoded.previous != head.digest:
+        report.add(f"frame {decoded.seq} does not continue frame {head.seq}: one was altered")
+
+
+def _replay_frames(scratch: Store, frames: list[bytes], report: Report) -> None:
+    with scratch.write(journaled=False) as writer:
+        for frame in frames:
+            try:
+                replay(writer, decode_frame(frame).operations)
+            except JournalError as error:
+                report.add(str(error))
+
+
+def _compare(view: View, other: View, report: Report) -> None:
+    """Note every row and prefix that a replay does not give."""
+    stored, replayed = view.rows(), other.rows()
+    row, again = next(stored, None), next(replayed, None)
+    while row is not None or again is not None:
+        if again is None or (row is not None and row[0] < again[0]):
+            assert row is not None
+            report.add(f"record {to_text(row[0])}: no journal entry made it")
+            row = next(stored, None)
+        elif row is None or again[0] < row[0]:
+            report.add(f"record {to_text(again[0])}: the journal made it, the store lacks it")
+            again = next(replayed, None)
+        else:
+            if row[1] != again[1]:
+                report.add(f"record {to_text(row[0])}: it differs from what the journal says")
+            row, again = next(stored, None), next(replayed, None)
+    homed, expected = set(view.homed()), set(other.homed())
+    for prefix in sorted(homed ^ expected):
+        where = "store" if prefix in homed else "journal"
+        report.add(f"prefix {to_text(prefix)} is homed in the {where} only")

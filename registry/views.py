@@ -1,0 +1,298 @@
+"""What can be seen and changed within one transaction of the store.
+
+A `View` reads, a `WriteView` also writes; both are handed out by `registry.store.Store` and end
+with its `with` block. Names are handles as octets in any case; rows and keys are those of
+`registry.schema`. Nothing here knows who may do what: `registry.admin` decides, then writes.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from protocol.handle import PREFIX_HANDLE_START, fold_handle
+from protocol.value import HandleValue
+from registry.errors import JournalError
+from registry.schema import (
+    KEY_OCTETS_MAX,
+    Record,
+    decode_record,
+    encode_record,
+    folded_key,
+    storage_key,
+)
+
+GENESIS_DIGEST = bytes(32)  # stands before the first frame
+FOREIGN_RECORDS_MAX = 10_000  # administrators of one node that live elsewhere; ours
+
+_U64 = struct.Struct(">Q")
+_HEAD = struct.Struct(">Q32s")
+
+
+class Transaction(Protocol):
+    """What the views need of an LMDB transaction."""
+
+    def get(self, key: bytes, default: None = None, db: Any = None) -> bytes | None:
+        """Return the value stored under a key."""
+        ...
+
+    def put(self, key: bytes, value: bytes, *, db: Any = None) -> bool:
+        """Store a value."""
+        ...
+
+    def delete(self, key: bytes, *, db: Any = None) -> bool:
+        """Delete a key; say whether it was there."""
+        ...
+
+    def drop(self, db: Any, delete: bool = True) -> None:
+        """Delete all keys of a database."""
+        ...
+
+    def cursor(self, db: Any = None) -> Any:
+        """Return a cursor over a database."""
+        ...
+
+    def stat(self, db: Any = None) -> Any:
+        """Return the counts of a database."""
+        ...
+
+
+class Databases(NamedTuple):
+    """The named databases of the store; `registry.schema` says what is in them."""
+
+    handles: Any
+    prefixes: Any
+    journal: Any
+    snapshot: Any
+    foreign: Any
+    meta: Any
+
+
+class Head(NamedTuple):
+    """The last frame of the journal: its sequence number (0: none yet) and SHA-256."""
+
+    seq: int
+    digest: bytes
+
+
+class ForeignRecord(NamedTuple):
+    """Values of another node's handle, and when they were fetched."""
+
+    record: Record
+    fetched_s: int
+
+
+class SnapshotHead(NamedTuple):
+    """The frame a snapshot stands for, and the seal over the snapshot's own frames."""
+
+    seq: int
+    digest: bytes
+    seal: bytes
+
+
+def seek_after(cursor: Any, key: bytes) -> bool:
+    """Move a cursor to the first key beyond `key` (empty: to the first); say whether there is."""
+    found = bool(cursor.set_range(key) if key else cursor.first())
+    return bool(cursor.next()) if found and key and cursor.key() == key else found
+
+
+class View:
+    """One consistent state of the store."""
+
+    def __init__(self, txn: Transaction, databases: Databases, *, case_sensitive: bool) -> None:
+        self._txn = txn
+        self._dbs = databases
+        self.case_sensitive = case_sensitive
+
+    def fold(self, handle: bytes) -> bytes:
+        """Return the form in which a handle is stored and listed here."""
+        return fold_handle(handle, case_sensitive=self.case_sensitive)
+
+    def find_row(self, key: bytes) -> bytes | None:
+        """Return the record octets under a storage key."""
+        return self._txn.get(key, db=self._dbs.handles)
+
+    def find_record(self, handle: bytes) -> Record | None:
+        """Return a handle's record. Raises: RecordError."""
+        folded = self.fold(handle)
+        row = self.find_row(folded_key(folded))
+        if row is None:
+            return None
+        record = decode_record(row)
+        # A name may spell out the shortened key of another; only the full handle tells.
+        if record.handle and record.handle != folded:
+            return None
+        return record
+
+    def is_homed(self, prefix_handle: bytes) -> bool:
+        """Say whether a prefix (`0.NA/88.118`) is homed here."""
+        key = storage_key(prefix_handle, case_sensitive=False)
+        return self._txn.get(key, db=self._dbs.prefixes) is not None
+
+    def list_handles(self, prefix_handle: bytes, after: bytes | None, limit: int) -> list[bytes]:
+        """Return up to `limit` handles under a prefix that come after `after`, in key order."""
+        prefix = fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :] + b"/"
+        start = prefix if after is None else folded_key(self.fold(after))
+        cursor = self._txn.cursor(db=self._dbs.handles)
+        handles: list[bytes] = []
+        found = cursor.set_range(start) if after is None else seek_after(cursor, start)
+        while found and len(handles) < limit:
+            key = cursor.key()
+            if not key.startswith(prefix):
+                break
+            handles.append(_row_handle(key, cursor.value()))
+            found = cursor.next()
+        return handles
+
+    def list_homed(self, after: bytes | None, limit: int) -> list[bytes]:
+        """Return up to `limit` homed prefix handles that come after `after`, in key order."""
+        start = b"" if after is None else storage_key(after, case_sensitive=False)
+        cursor = self._txn.cursor(db=self._dbs.prefixes)
+        found = seek_after(cursor, start)
+        handles: list[bytes] = []
+        while found and len(handles) < limit:
+            handles.append(cursor.value())
+            found = cursor.next()
+        return handles
+
+    def homed(self) -> Iterator[bytes]:
+        """Iterate over all homed prefix handles in key order."""
+        return (handle for _, handle in self._txn.cursor(db=self._dbs.prefixes))
+
+    def find_foreign(self, handle: bytes) -> ForeignRecord | None:
+        """Return what is kept of another node's handle, its suffix in the case asked."""
+        row = self._txn.get(storage_key(handle, case_sensitive=True), db=self._dbs.foreign)
+        if row is None:
+            return None
+        (fetched_s,) = _U64.unpack_from(row)
+        return ForeignRecord(decode_record(row[_U64.size :]), fetched_s)
+
+    def head(self) -> Head:
+        """Return the last frame's sequence number and digest."""
+        octets = self._txn.get(b"head", db=self._dbs.meta)
+        return Head(0, GENESIS_DIGEST) if octets is None else Head(*_HEAD.unpack(octets))
+
+    def frames(self, after_seq: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Iterate over (sequence number, frame octets) after a sequence number."""
+        cursor = self._txn.cursor(db=self._dbs.journal)
+        if cursor.set_range(_U64.pack(after_seq + 1)):
+            for key, frame in cursor:
+                yield _U64.unpack(key)[0], frame
+
+    def snapshot(self) -> tuple[SnapshotHead, Iterator[bytes]] | None:
+        """Return the sealed snapshot the journal was trimmed behind, and its frames."""
+        octets = self._txn.get(b"snapshot", db=self._dbs.meta)
+        if octets is None:
+            return None
+        head = SnapshotHead(*struct.unpack(">Q32s32s", octets))
+        return head, (frame for _, frame in self._txn.cursor(db=self._dbs.snapshot))
+
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over (storage key, record octets) in key order."""
+        yield from self._txn.cursor(db=self._dbs.handles)
+
+    def records(self) -> Iterator[tuple[bytes, Record]]:
+        """Iterate over (handle as stored, record) in key order. Raises: RecordError."""
+        for key, row in self.rows():
+            record = decode_record(row)
+            yield record.handle or key, record
+
+    def page_records(self, after_key: bytes, limit: int) -> list[tuple[bytes, bytes, Record]]:
+        """Return up to `limit` of (storage key, handle as stored, record) beyond a key.
+
+        Raises: RecordError.
+        """
+        cursor = self._txn.cursor(db=self._dbs.handles)
+        found = seek_after(cursor, after_key)
+        page: list[tuple[bytes, bytes, Record]] = []
+        while found and len(page) < limit:
+            key, record = cursor.key(), decode_record(cursor.value())
+            page.append((key, record.handle or key, record))
+            found = cursor.next()
+        return page
+
+    def count_records(self) -> int:
+        """Return the number of handles stored."""
+        return int(self._txn.stat(db=self._dbs.handles)["entries"])
+
+    def find_meta(self, key: bytes) -> bytes | None:
+        """Return one entry of the store's own notes."""
+        return self._txn.get(key, db=self._dbs.meta)
+
+
+def _row_handle(key: bytes, row: bytes) -> bytes:
+    return key if len(key) < KEY_OCTETS_MAX else decode_record(row).handle or key
+
+
+class WriteView(View):
+    """A view that writes. `unjournaled` says that a change waits for its frame."""
+
+    unjournaled = False
+
+    def put_record(self, handle: bytes, values: Sequence[HandleValue]) -> None:
+        """Store all values of a handle in place of what was there."""
+        folded = self.fold(handle)
+        self._txn.put(folded_key(folded), encode_record(values, folded), db=self._dbs.handles)
+        self.unjournaled = True
+
+    def delete_record(self, handle: bytes) -> bool:
+        """Delete a handle; say whether it was there."""
+        self.unjournaled = True
+        return self._txn.delete(storage_key(handle, self.case_sensitive), db=self._dbs.handles)
+
+    def home(self, prefix_handle: bytes) -> None:
+        """Take a prefix in."""
+        folded = fold_handle(prefix_handle)
+        self._txn.put(folded_key(folded), folded, db=self._dbs.prefixes)
+        self.unjournaled = True
+
+    def unhome(self, prefix_handle: bytes) -> bool:
+        """Give a prefix up; say whether it was homed. Its handles stay stored."""
+        self.unjournaled = True
+        key = storage_key(prefix_handle, case_sensitive=False)
+        return self._txn.delete(key, db=self._dbs.prefixes)
+
+    def put_foreign(self, handle: bytes, values: Sequence[HandleValue], now_s: int) -> None:
+        """Keep values of another node's handle; the longest kept one makes room when full."""
+        folded = fold_handle(handle, case_sensitive=True)
+        key = folded_key(folded)
+        database = self._dbs.foreign
+        full = self._txn.stat(db=database)["entries"] >= FOREIGN_RECORDS_MAX
+        if full and self._txn.get(key, db=database) is None:
+            oldest, _ = min(self._txn.cursor(db=database), key=lambda row: row[1][: _U64.size])
+            self._txn.delete(oldest, db=database)
+        self._txn.put(key, _U64.pack(now_s) + encode_record(values, folded), db=database)
+
+    def append_frame(self, seq: int, frame: bytes, digest: bytes) -> None:
+        """Append a frame whose SHA-256 is `digest`.
+
+        Raises:
+            JournalError: `seq` does not follow the head.
+        """
+        head = self.head()
+        if seq != head.seq + 1:
+            raise JournalError(f"frame {seq} does not follow frame {head.seq}")
+        self._txn.put(_U64.pack(seq), frame, db=self._dbs.journal)
+        self._txn.put(b"head", _HEAD.pack(seq, digest), db=self._dbs.meta)
+        self.unjournaled = False
+
+    def put_snapshot(self, head: SnapshotHead, frames: Iterable[bytes]) -> None:
+        """Keep a sealed snapshot in place of the one before."""
+        self._txn.drop(self._dbs.snapshot, delete=False)
+        for number, frame in enumerate(frames):
+            self._txn.put(struct.pack(">I", number), frame, db=self._dbs.snapshot)
+        self._txn.put(b"snapshot", struct.pack(">Q32s32s", *head), db=self._dbs.meta)
+
+    def delete_frames(self, through_seq: int) -> int:
+        """Delete frames up to and including a sequence number; return how many there were."""
+        doomed = []
+        for seq, _ in self.frames():
+            if seq > through_seq:
+                break
+            doomed.append(_U64.pack(seq))
+        for key in doomed:
+            self._txn.delete(key, db=self._dbs.journal)
+        return len(doomed)
+
+    def put_meta(self, key: bytes, octets: bytes) -> None:
+        """Set one entry of the store's own notes."""
+        self._txn.put(key, octets, db=self._dbs.meta)
