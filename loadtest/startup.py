@@ -1,7 +1,7 @@
 """Measure how long a node takes from its command to its first answer, and what its processes hold.
 
 Targets P10 (start to first answer) and P11 (private memory per process, USS). The node is started
-with `biaoshi serve --config FILE`; from that moment a resolution request goes out over UDP every
+with `biaoshi serve FILE`; from that moment a resolution request goes out over UDP every
 two milliseconds until one is answered, which also proves that the store is open. USS is
 Private_Clean + Private_Dirty of /proc/PID/smaps_rollup, read once the node has answered.
 """
@@ -108,7 +108,7 @@ def measure_start(config: Path, handle: bytes) -> Start:
     """
     listen = tomllib.loads(config.read_text(encoding="utf-8")).get("listen", {})
     address = (listen.get("addresses", ["127.0.0.1"])[0], listen.get("handle_port", 2641))
-    command = [str(Path(sys.executable).with_name("biaoshi")), "serve", "--config", str(config)]
+    command = [str(Path(sys.executable).with_name("biaoshi")), "serve", str(config)]
     begun = time.monotonic()
     node = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

@@ -1,0 +1,205 @@
+"""Look-ups by somebody and administration, by message: challenges sent, and their answers.
+
+request ─> identity known (session)? ──yes─> carried out
+               │ no
+               ├─ nobody needs to be known   carried out
+               └─ 402, the request is kept ─> answer ─> permitted? 400
+                                                        proven?    403
+                                                        carried out
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from protocol.bodies import (
+    ChallengeAnswerRequest,
+    ResolutionRequest,
+    VerificationAnswer,
+    VerifyChallengeRequest,
+)
+from protocol.challenge import AUTHENTICATION_SECRET_KEY
+from protocol.codes import ResponseCode
+from protocol.digests import digest_request
+from protocol.message import Message
+from protocol.value import Reference
+from protocol.versions import answer_version
+from registry.answers import Answer
+from registry.operations import Change, Listing, Operation, Outcome
+from registry.outcomes import Need, NeedAuthentication, Refusal
+from resolver.asked import LIST_OPCODES, Asked, AskedReplies, Conversations
+from resolver.challenges import Challenge, new_nonce, new_number
+from resolver.listing import Pages
+from resolver.node import must_resolve_for
+from resolver.operations import Known, Operations, Proof
+from resolver.query import question_of
+
+ResolveAfar = Callable[[ResolutionRequest, Answer, int], Awaitable[Answer]]
+
+
+class ListReply(NamedTuple):
+    """A list to stream in answer to `asked`, in whose original's name when it was challenged."""
+
+    asked: Asked
+    listing: Listing
+
+
+class Administration:
+    """Answers requests that need, or may need, to know who asks.
+
+    Args:
+        operations: decides and carries out.
+        conversations: the challenges that wait.
+        pages: knows which handles are ours.
+        replies: makes the replies.
+        resolve_afar: follows a referral for clients too old to do it.
+        clock_s: a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        conversations: Conversations,
+        pages: Pages,
+        replies: AskedReplies,
+        resolve_afar: ResolveAfar,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._operations = operations
+        self._conversations = conversations
+        self._pages = pages
+        self._replies = replies
+        self._resolve_afar = resolve_afar
+        self._clock_s = clock_s
+        self._answering: set[tuple[int, int]] = set()
+
+    async def resolve(self, asked: Asked) -> Message:
+        """Answer a RESOLUTION."""
+        answer = await self._resolve_as(asked, asked.identity, Known())
+        if isinstance(answer, Refusal):
+            return self._replies.refusal(asked, answer)
+        if answer.response_code == ResponseCode.AUTHENTICATION_NEEDED:
+            return self._challenge(asked)
+        return self._replies.answer(asked, answer)
+
+    async def administer(self, asked: Asked) -> Message | ListReply:
+        """Answer a request to change or list something."""
+        known, operation, identity = Known(), asked.operation, asked.identity
+        if identity is None or operation.opcode in LIST_OPCODES:
+            # Strangers are told here, without waiting for the one write transaction.
+            outcome = await self._operations.decide(operation, identity, known)
+            if not isinstance(outcome, Change):
+                return self._reply(asked, outcome)
+        return self._reply(asked, await self._operations.carry_out(operation, identity, known))
+
+    async def take_answer(self, asked: Asked) -> Message | ListReply | None:
+        """Answer a RESPONSE_TO_CHALLENGE, each once; None: stay silent."""
+        number = asked.request.envelope.session_id
+        turn = (number, asked.request.envelope.request_id)
+        if turn in self._answering:
+            return None  # a datagram repeated while its first copy is worked on
+        challenge = self._conversations.challenges.take(number, self._clock_s())
+        if challenge is None:
+            words = b"no challenge of this number waits for an answer, it may have come too late"
+            return self._replies.refuse(asked, ResponseCode.AUTHENTICATION_TIMEOUT, words)
+        body = asked.body
+        assert isinstance(body, ChallengeAnswerRequest)
+        user = Reference(body.user_handle, body.user_index)
+        kind = body.authentication_type
+        proof = Proof(kind, user, body.answer, challenge.nonce, challenge.digest)
+        self._answering.add(turn)
+        try:
+            return await self._answer_as(asked.for_original(challenge.request), proof)
+        finally:
+            self._answering.discard(turn)
+
+    async def verify_for_another(self, asked: Asked) -> Message:
+        """Answer a VERIFY_CHALLENGE: was an answer made with a secret key that is ours?"""
+        body = asked.body
+        assert isinstance(body, VerifyChallengeRequest)
+        user = Reference(body.handle, body.index)
+        if not self._pages.is_responsible(user.handle):
+            words = b"this node does not hold that secret key"
+            return self._replies.refuse(asked, ResponseCode.SERVER_NOT_RESPONSIBLE, words)
+        proof = Proof(AUTHENTICATION_SECRET_KEY, user, body.answer, body.nonce, body.digest)
+        identity = await self._operations.prove(proof, Known())
+        if isinstance(identity, Reference):
+            return self._replies.reply(asked, ResponseCode.SUCCESS, VerificationAnswer(1))
+        if identity.response_code == ResponseCode.AUTHENTICATION_FAILED:
+            return self._replies.reply(asked, ResponseCode.SUCCESS, VerificationAnswer(0))
+        return self._replies.refusal(asked, identity)
+
+    def _reply(self, asked: Asked, outcome: Outcome) -> Message | ListReply:
+        if isinstance(outcome, Listing):
+            return ListReply(asked, outcome)
+        if isinstance(outcome, NeedAuthentication):
+            return self._challenge(asked)
+        assert not isinstance(outcome, Need), "what was needed has been fetched"
+        return self._replies.outcome(asked, outcome)
+
+    def _challenge(self, asked: Asked) -> Message:
+        """Keep the request and answer it with a challenge."""
+        request = asked.request
+        assert asked.original is None, "an identity was given and is asked for again"
+        taken = self._conversations.is_taken
+        number = asked.session.number if asked.session else new_number(taken)
+        digest = digest_request(request.covered, answer_version(request.envelope.best_version))
+        challenge = Challenge(request, new_nonce(), digest)
+        challenges = self._conversations.challenges
+        if not challenges.add(number, challenge, asked.address, self._clock_s()):
+            words = b"too many challenges wait for their answers, try again"
+            return self._replies.refuse(asked, ResponseCode.SERVER_TOO_BUSY, words)
+        return self._replies.replies.challenge(request, challenge.nonce, digest, number)
+
+    async def _answer_as(self, asked: Asked, proof: Proof) -> Message | ListReply:
+        """Decide with the claimed identity, check the proof, then do it."""
+        known = Known()
+        operation = None if asked.is_query else asked.operation
+        if proof.user.index:
+            refused = await self._refused(asked, operation, proof.user, known)
+            if refused is not None:
+                return refused
+        identity = await self._operations.prove(proof, known)
+        if isinstance(identity, Refusal):
+            return self._replies.refusal(asked, identity)
+        if asked.session is not None and asked.session.identity == proof.user:
+            asked.session.authenticate(identity)
+        if operation is None:
+            answer = await self._resolve_as(asked, identity, known)
+            if isinstance(answer, Refusal):
+                return self._replies.refusal(asked, answer)
+            return self._replies.answer(asked, answer)
+        if operation.opcode in LIST_OPCODES:
+            return self._reply(asked, await self._operations.decide(operation, identity, known))
+        return self._reply(asked, await self._operations.carry_out(operation, identity, known))
+
+    async def _refused(
+        self, asked: Asked, operation: Operation | None, claimed: Reference, known: Known
+    ) -> Message | None:
+        """Return the refusal of what a claimed identity asks for; None when it is granted."""
+        if operation is None:
+            answer = await self._resolve_as(asked, claimed, known)
+            if isinstance(answer, Refusal):
+                return self._replies.refusal(asked, answer)
+            if answer.response_code == ResponseCode.SUCCESS:
+                return None
+            return self._replies.answer(asked, answer)
+        outcome = await self._operations.decide(operation, claimed, known)
+        if isinstance(outcome, Change | Listing):
+            return None
+        reply = self._reply(asked, outcome)
+        assert isinstance(reply, Message)
+        return reply
+
+    async def _resolve_as(
+        self, asked: Asked, identity: Reference | None, known: Known
+    ) -> Answer | Refusal:
+        body = asked.body
+        assert isinstance(body, ResolutionRequest)
+        subject = asked.subject
+        question = question_of(body, subject.header.flags, in_session=asked.session is not None)
+        answer = await self._operations.resolve(question, identity, known)
+        if isinstance(answer, Refusal):
+            return answer
+        if must_resolve_for(answer.response_code, subject.envelope, body):
+            return await self._resolve_afar(body, answer, subject.header.recursion_count)
+        return answer

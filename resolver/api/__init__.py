@@ -1,0 +1,1 @@
+"""The HTTP face of a node beside the tunnel: JSON REST, health, metrics, pages for people."""

@@ -1,0 +1,108 @@
+"""The ASGI application: which path is answered where, and how mistakes end.
+
+    /api/handles  /api/handles/{handle}  /api/site  /api/sessions  /api/sessions/this
+    /healthz  /readyz  /metrics  /  /{handle}
+
+A client never sees a traceback: what it did wrong is told as JSON below /api and as a page
+elsewhere; what we did wrong is told as such, and logged.
+"""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from protocol.codes import ResponseCode
+from resolver.api import handles, health, pages, sessions
+from resolver.api.answers import CORS_HEADERS, error_response
+from resolver.api.context import Context, Operations
+from resolver.api.errors import RequestError
+from resolver.api.site_info import get_site
+from resolver.config import Config
+from resolver.dispatch import link_code
+from resolver.link import LinkDown
+
+# Nobody reads it: the client is gone. The number is nginx's for the same.
+_CLIENT_GONE = 499
+_METHOD_NOT_ALLOWED = 405
+
+
+def make_app(operations: Operations, config: Config) -> Starlette:
+    """Return the application of one worker."""
+    app = Starlette(
+        routes=_routes(),
+        exception_handlers={
+            RequestError: _on_request_error,
+            HTTPException: _on_http_exception,
+            LinkDown: _on_link_down,
+            ClientDisconnect: _on_disconnect,
+            Exception: _on_our_mistake,
+        },
+    )
+    app.router.redirect_slashes = False
+    app.state.context = Context(operations, config)
+    return app
+
+
+def _routes() -> list[Route]:
+    handle, this = "/api/handles/{handle:path}", "/api/sessions/this"
+    return [
+        Route("/api/handles", handles.list_handles),
+        Route("/api/handles/", handles.list_handles),
+        Route(handle, handles.get_handle),
+        Route(handle, handles.post_handle, methods=["POST"]),
+        Route(handle, handles.put_handle, methods=["PUT"]),
+        Route(handle, handles.delete_handle, methods=["DELETE"]),
+        Route("/api/site", get_site),
+        Route("/api/sessions", sessions.post_sessions, methods=["POST"]),
+        Route(this, sessions.get_session),
+        Route(this, sessions.put_session, methods=["PUT", "POST"]),
+        Route(this, sessions.delete_session, methods=["DELETE"]),
+        Route("/api/{rest:path}", _no_such_path),
+        Route("/healthz", health.get_healthz),
+        Route("/readyz", health.get_readyz),
+        Route("/metrics", health.get_metrics),
+        Route("/", pages.get_front_page),
+        Route("/{handle:path}", pages.get_handle_page),
+    ]
+
+
+async def _no_such_path(request: Request) -> Response:
+    raise RequestError("no such path: known are /api/handles, /api/site, /api/sessions", status=404)
+
+
+def _respond(request: Request, error: RequestError) -> Response:
+    if request.url.path.startswith("/api"):
+        return error_response(request, error)
+    return pages.error_page(error)
+
+
+async def _on_request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _respond(request, error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: an unknown method, and what asks which ones are known."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == _METHOD_NOT_ALLOWED and request.method == "OPTIONS":
+        return Response(b"", 204, CORS_HEADERS)
+    words = f"{request.method[:20]} is not possible here"
+    response = _respond(request, RequestError(words, status=error.status_code))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_link_down(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LinkDown)
+    return _respond(request, RequestError(str(error), link_code(error)))
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return Response(b"", _CLIENT_GONE)
+
+
+async def _on_our_mistake(request: Request, error: Exception) -> Response:
+    # uvicorn logs it with its traceback after this.
+    return _respond(request, RequestError("server error, see its log", ResponseCode.ERROR))

@@ -1,0 +1,109 @@
+"""What the API's endpoints share: the dispatcher behind them, the configuration, who may log in."""
+
+import ipaddress
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from starlette.requests import Request
+
+from protocol.bodies import Body
+from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
+from resolver.config import Config
+from resolver.dispatch import Peer
+from resolver.query import Result
+from resolver.rest_operations import Listing
+
+_log = logging.getLogger(__name__)
+
+# None, {"basic": [handle, index, password]} or {"session": id}
+Authorization = dict[str, Any] | None
+
+
+class Operations(Protocol):
+    """The part of the dispatcher that the API uses."""
+
+    async def perform(
+        self, opcode: int, body: Body, flags: int, authorization: Authorization, peer: Peer
+    ) -> Result:
+        """Carry out one operation."""
+        ...
+
+    async def list_handles(
+        self,
+        prefix_handle: bytes,
+        page: int,
+        page_size: int,
+        authorization: Authorization,
+        peer: Peer,
+    ) -> Listing:
+        """Return one page of the handles under a prefix."""
+        ...
+
+    async def rest_session(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Make, answer, show or end a session. Raises: LinkDown."""
+        ...
+
+    async def status(self) -> dict[str, Any]:
+        """Return {"ready": bool, "read_only": why or "", ...}."""
+        ...
+
+
+@dataclass
+class Context:
+    """What endpoints find as `request.app.state.context`."""
+
+    operations: Operations
+    config: Config
+    has_warned: bool = field(default=False)
+
+    def takes_credentials(self, request: Request) -> bool:
+        """Say whether an Authorization header of this request is read: only inside TLS.
+
+        Like Handle.Net, a node does not punish a header sent in clear, it ignores it, so reading
+        goes on; the operator is warned once.
+        """
+        if request.url.scheme == "https":
+            return True
+        if self.config.tls.allow_plain_credentials_on_loopback and is_loopback(request):
+            return True
+        if "authorization" in request.headers and not self.has_warned:
+            self.has_warned = True
+            _log.warning(
+                "credentials sent over plain HTTP are ignored: clients have to use https "
+                "(this is said once)"
+            )
+        return False
+
+
+def context_of(request: Request) -> Context:
+    """Return the context of the application that serves `request`."""
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+def peer_of(request: Request) -> Peer:
+    """Return who asks."""
+    address, port = request.client or ("", 0)
+    secure = request.url.scheme == "https"
+    return Peer(address, port, TRANSPORT_HTTPS if secure else TRANSPORT_HTTP)
+
+
+def is_loopback(request: Request) -> bool:
+    """Say whether the client is on this machine."""
+    address = client_address(request)
+    return address is not None and address.is_loopback
+
+
+def client_address(
+    request: Request,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the client's address, an IPv4 one as such even on an IPv6 socket."""
+    try:
+        address = ipaddress.ip_address(request.client.host if request.client else "")
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

@@ -1,0 +1,135 @@
+"""What a REST request asks for: the handle in its path, its parameters, its JSON body.
+
+A handle is octets and may hold slashes, so it is read from the path as it was sent, everything
+after `/api/handles/`, percent-decoded once. Parameters stand in the query, or, in a POST that
+reads, as the members of a JSON object.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qs, unquote_to_bytes
+
+import msgspec
+from starlette.requests import Request
+
+from protocol.handle import PREFIX_HANDLE_START, fold_case
+from protocol.wire import HANDLE_OCTETS_MAX
+from resolver.api.errors import RequestError
+
+HANDLES_PATH = b"/api/handles/"
+VARIOUS = "various"  # ?index=various: the indexes are those of the body
+_INDEX_MAX = 2**31 - 1
+_TRUE = {"", "true", "1", "yes"}
+_FALSE = {"false", "0", "no"}
+# Many times what a request of 2,048 values needs; parse_qs stops there with an error.
+_FIELDS_MAX = 4_096
+
+
+def handle_in_path(request: Request, start: bytes = HANDLES_PATH) -> bytes:
+    """Return the handle after `start` in the path as sent. Raises: RequestError."""
+    raw_path: bytes = request.scope["raw_path"]
+    assert raw_path.startswith(start), f"{raw_path!r} was routed as if it began with {start!r}"
+    handle = unquote_to_bytes(raw_path[len(start) :])
+    if len(handle) > HANDLE_OCTETS_MAX:
+        raise RequestError(f"a handle has at most {HANDLE_OCTETS_MAX} octets, not {len(handle)}")
+    return handle
+
+
+def prefix_handle_of(prefix: str) -> bytes:
+    """Return `0.NA/x` for either way of naming a prefix, `0.NA/x` or `x`."""
+    octets = prefix.encode("utf-8", "surrogateescape")
+    if fold_case(octets).startswith(PREFIX_HANDLE_START):
+        return octets
+    return PREFIX_HANDLE_START + octets
+
+
+async def json_body(request: Request) -> Any:
+    """Return the JSON document in a request's body. Raises: RequestError."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise RequestError("send the body as JSON, with Content-Type: application/json")
+    try:
+        return msgspec.json.decode(await request.body())
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"the body is not JSON: {str(error).lower()}") from None
+    except RecursionError:
+        raise RequestError("the body is not usable: it is nested too deeply") from None
+
+
+class Parameters:
+    """Parameters by name, each with all its values as text."""
+
+    def __init__(self, values: Mapping[str, list[str]]) -> None:
+        self._values = values
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def all(self, name: str) -> list[str]:
+        """Return all values, perhaps none."""
+        return self._values.get(name, [])
+
+    def first(self, name: str, default: str = "") -> str:
+        """Return the first value."""
+        return (self.all(name) or [default])[0]
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return a switch; a name without a value means true. Raises: RequestError."""
+        if name not in self:
+            return default
+        text = self.first(name).lower()
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        raise RequestError(f"{name} is {text[:40]!r}: write true or false")
+
+    def number(self, name: str, default: int, smallest: int, largest: int) -> int:
+        """Return a number within bounds. Raises: RequestError."""
+        return _number(name, self.first(name), smallest, largest) if name in self else default
+
+    def indexes(self) -> tuple[int, ...]:
+        """Return the value indexes asked for. Raises: RequestError."""
+        return tuple(_number("index", text, 0, _INDEX_MAX) for text in self.all("index"))
+
+    def types(self) -> tuple[bytes, ...]:
+        """Return the value types asked for."""
+        return tuple(text.encode("utf-8", "surrogateescape") for text in self.all("type"))
+
+
+def query_parameters(request: Request) -> Parameters:
+    """Return what stands in the query. Raises: RequestError."""
+    query = request.scope["query_string"].decode("latin-1")
+    try:
+        found = parse_qs(
+            query, keep_blank_values=True, errors="surrogateescape", max_num_fields=_FIELDS_MAX
+        )
+    except ValueError:
+        raise RequestError(f"the query has more than {_FIELDS_MAX} parameters") from None
+    return Parameters(found)
+
+
+def body_parameters(document: Any) -> Parameters:
+    """Return the members of a JSON object as parameters. Raises: RequestError."""
+    if not isinstance(document, dict):
+        raise RequestError('the body is not a JSON object: write {"type": ["URL"]} for example')
+    return Parameters(
+        {
+            name: [_text(name, each) for each in (value if isinstance(value, list) else [value])]
+            for name, value in document.items()
+        }
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | str):
+        return str(value)
+    raise RequestError(f"{name[:40]} in the body is neither text, number, true nor false")
+
+
+def _number(name: str, text: str, smallest: int, largest: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(largest)):
+        number = int(text)
+        if smallest <= number <= largest:
+            return number
+    raise RequestError(f"{name} is {text[:40]!r}: write a number from {smallest} to {largest}")

@@ -1,0 +1,106 @@
+"""A table of what strangers make us keep, by number, each entry with a deadline.
+
+Bounded in entries and octets, per address and in all: no address can fill it for the others, and
+all addresses together cannot fill the memory. When it is full the newcomer is refused, since
+dropping the oldest would let strangers end what others have begun. Time is an argument.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from resolver.limits import address_group
+
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much a table holds of one address (IPv6: one /64) and in all."""
+
+    entries_max: int
+    entries_per_address_max: int
+    octets_max: int
+    octets_per_address_max: int
+
+
+@dataclass(slots=True)
+class _Kept(Generic[Entry]):
+    entry: Entry
+    group: str
+    deadline_s: float
+    octets: int
+
+
+class BoundedTable(Generic[Entry]):
+    """Entries by number; those that are used can be given a new deadline with `touch`."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._kept: dict[int, _Kept[Entry]] = {}
+        self._held: dict[str, tuple[int, int]] = {}
+        self._octets = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._kept
+
+    def add(
+        self, number: int, entry: Entry, address: str, deadline_s: float, octets: int = 0
+    ) -> bool:
+        """Keep an entry; False when its address, or everybody together, holds too much."""
+        assert number not in self._kept, f"number {number} is taken"
+        group = address_group(address)
+        entries, group_octets = self._held.get(group, (0, 0))
+        bounds = self._bounds
+        if (
+            len(self._kept) >= bounds.entries_max
+            or entries >= bounds.entries_per_address_max
+            or self._octets + octets > bounds.octets_max
+            or group_octets + octets > bounds.octets_per_address_max
+        ):
+            return False
+        self._kept[number] = _Kept(entry, group, deadline_s, octets)
+        self._held[group] = (entries + 1, group_octets + octets)
+        self._octets += octets
+        return True
+
+    def find(self, number: int, now_s: float) -> Entry | None:
+        """Return an entry whose deadline has not passed."""
+        kept = self._kept.get(number)
+        if kept is None:
+            return None
+        if kept.deadline_s <= now_s:
+            self.drop(number)
+            return None
+        return kept.entry
+
+    def touch(self, number: int, deadline_s: float) -> None:
+        """Give an entry a new deadline."""
+        self._kept[number].deadline_s = deadline_s
+
+    def take(self, number: int, now_s: float) -> Entry | None:
+        """Return an entry whose deadline has not passed, and forget it."""
+        entry = self.find(number, now_s)
+        self.drop(number)
+        return entry
+
+    def drop(self, number: int) -> None:
+        """Forget an entry, if it is there."""
+        kept = self._kept.pop(number, None)
+        if kept is None:
+            return
+        entries, octets = self._held[kept.group]
+        if entries == 1:
+            del self._held[kept.group]
+        else:
+            self._held[kept.group] = (entries - 1, octets - kept.octets)
+        self._octets -= kept.octets
+
+    def purge(self, now_s: float) -> int:
+        """Forget all whose deadline has passed; return how many they were."""
+        expired = [number for number, kept in self._kept.items() if kept.deadline_s <= now_s]
+        for number in expired:
+            self.drop(number)
+        return len(expired)

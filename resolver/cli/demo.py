@@ -1,0 +1,220 @@
+"""`biaoshi demo`: four tiers on this machine, 1,000 real products, resolved in every way."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protocol.handle import to_text
+from resolver.cli.bulk import make_progress
+from resolver.cli.output import print_table
+from resolver.cli.resolve import hop_rows
+from resolver.cli.rows import Row
+from resolver.demo import scenario
+from resolver.demo.errors import DemoError
+from resolver.demo.processes import NodeProcess, stop_all, wait_ready
+from resolver.demo.products import (
+    ATTRIBUTION,
+    PRODUCTS,
+    choose_samples,
+    find_products,
+    read_products,
+)
+from resolver.demo.scenario import Route
+from resolver.demo.topology import (
+    ADDRESS,
+    BASE_PORT,
+    PORTS,
+    Topology,
+    check_ports,
+    clear_folder,
+    make_folders,
+    plan_topology,
+)
+
+SAMPLES = 9  # three over each transport
+WATCH_S = 0.5
+NAME_CHARACTERS_MAX = 36
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Check every answer, then exit with 0 or not.")
+    ] = False,
+    data: Annotated[
+        Path, typer.Option(help="Folder for the nodes; made afresh every time.", file_okay=False)
+    ] = Path(".demo"),
+    base_port: Annotated[
+        int, typer.Option(min=1_024, max=65_535 - PORTS, help=f"First of {PORTS} ports.")
+    ] = BASE_PORT,
+) -> None:
+    """Run top, secondary, enterprise and recursive on loopback and register 1,000 products.
+
+    Stays until Ctrl-C, then ends all of it.
+    """
+    started_s = time.monotonic()
+    products = find_products()
+    rows = read_products(products, plan_topology(data, base_port).enterprise.prefix)
+    check_ports(base_port)
+    clear_folder(data)
+    topology = plan_topology(data, base_port)
+    with _step("keys, configuration and stores of four nodes"):
+        make_folders(topology, now_s=int(time.time()))
+    processes: list[NodeProcess] = []
+    try:
+        with _interruptible():
+            with _step("starting them"):
+                processes.extend(NodeProcess(node) for node in topology.nodes)
+                wait_ready(processes)
+            _fill_and_resolve(topology, rows)
+            if once:
+                _check(topology, products, rows)
+            else:
+                _say_what_to_try(topology, rows, time.monotonic() - started_s)
+                _stay(processes)
+    except KeyboardInterrupt:
+        print()
+    finally:
+        _stop(processes)
+    if once:
+        with _step("verifying the stores they left"):
+            records = scenario.check_stores(topology)
+        took_s = time.monotonic() - started_s
+        print(f"all checks passed: {records:,} records, {took_s:.0f} s")
+
+
+@contextmanager
+def _step(words: str) -> Iterator[None]:
+    """Say what is being done, and how long it took."""
+    print(f"{words} ...", end=" ", flush=True)
+    started_s = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        print("failed", flush=True)
+        raise
+    print(f"{time.monotonic() - started_s:.1f} s", flush=True)
+
+
+def _fill_and_resolve(topology: Topology, rows: Sequence[Row]) -> None:
+    with _step(f"delegating {topology.secondary.prefix} and {topology.enterprise.prefix}"):
+        asyncio.run(scenario.delegate(topology.top, topology.secondary))
+        asyncio.run(scenario.delegate(topology.secondary, topology.enterprise))
+    started_s = time.monotonic()
+    with make_progress() as progress:
+        task = progress.add_task("registering", total=PRODUCTS)
+        asyncio.run(scenario.register(topology, rows, lambda: progress.advance(task)))
+    took_s = time.monotonic() - started_s
+    print(
+        f"registered {len(rows):,} products at the enterprise over the network: {took_s:.1f} s, "
+        f"{len(rows) / took_s:,.0f}/s, each durable before it was acknowledged"
+    )
+    print(f"  {ATTRIBUTION}")
+    routes = asyncio.run(scenario.resolve_samples(topology, choose_samples(list(rows), SAMPLES)))
+    hops = asyncio.run(scenario.walk_from_root(topology, routes[0].row))
+    show_routes(routes, topology)
+    print()
+    print_table(
+        "the way behind the first answer, walked from the root",
+        ("hop", "asked", "for", "answer", "ms"),
+        hop_rows(hops),
+    )
+    print()
+
+
+def show_routes(routes: Sequence[Route], topology: Topology) -> None:
+    """Print what was resolved through the recursive node, over what, and how fast."""
+    print()
+    print_table(
+        f"resolved through the recursive node, {ADDRESS} port {topology.recursive.handle_port}",
+        ("handle", "product", "route", "first, ms", "again, ms"),
+        [
+            (
+                to_text(route.row.handle),
+                _product_name(route.row),
+                " > ".join(str(hop.endpoint) for hop in route.hops),
+                f"{route.first_ms:.1f}",
+                f"{route.again_ms:.1f}",
+            )
+            for route in routes
+        ],
+    )
+
+
+def _product_name(row: Row) -> str:
+    name = next(value.data.decode() for value in row.values if value.type == b"DESC")
+    if len(name) <= NAME_CHARACTERS_MAX:
+        return name
+    return name[: NAME_CHARACTERS_MAX - 1] + "\u2026"
+
+
+def _check(topology: Topology, products: Path, rows: Sequence[Row]) -> None:
+    with make_progress() as progress:
+        task = progress.add_task("comparing with the file", total=PRODUCTS)
+        same = asyncio.run(
+            scenario.check_contents(topology, products, lambda: progress.advance(task))
+        )
+    print(f"resolved {same:,} products through the recursive node: all as in {products}")
+    with _step("checking REST, a missing handle and the count at the enterprise"):
+        scenario.check_rest(topology, rows[0])
+        asyncio.run(scenario.check_missing(topology))
+        listed = asyncio.run(scenario.count_registered(topology))
+        if listed != len(rows):
+            raise DemoError(f"the enterprise lists {listed} handles, not {len(rows)}", "report it")
+
+
+def _say_what_to_try(topology: Topology, rows: Sequence[Row], took_s: float) -> None:
+    handle = to_text(rows[0].handle)
+    prefix = topology.enterprise.prefix
+    url = f"http://{ADDRESS}:{topology.recursive.http_port}"
+    folder = topology.folder
+    print(f"""all four nodes are up after {took_s:.0f} s. Try, in another terminal:
+
+  .venv/bin/biaoshi resolve {handle} --node {folder}/recursive --trace
+  .venv/bin/biaoshi resolve {handle} --root {folder}/top/bootstrap.json --trace
+  .venv/bin/biaoshi register {prefix}/mine -v URL=https://example.org/ --node {folder}/enterprise
+  curl {url}/api/handles/{handle}
+  a browser: {url}/{handle}
+
+logs: {folder}/*/serve.log. Ctrl-C ends everything.""")
+
+
+def _stay(processes: Sequence[NodeProcess]) -> None:
+    while True:
+        time.sleep(WATCH_S)
+        for process in processes:
+            process.check()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Treat the end of the terminal and SIGTERM as Ctrl-C, so that nodes are ended either way."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {name: signal.signal(name, interrupt) for name in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def _stop(processes: Sequence[NodeProcess]) -> None:
+    """End all nodes; further Ctrl-C are not heard until they have ended."""
+    if not processes:
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _step("stopping all four"):
+            killed = stop_all(processes)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if killed:
+        raise DemoError(f"did not end by themselves and were killed: {', '.join(killed)}", "")

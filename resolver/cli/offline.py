@@ -1,0 +1,90 @@
+"""`biaoshi verify` and `biaoshi export`: reading a node's store, running or not."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from protocol.handle import to_text
+from protocol.json_forms import value_to_json
+from protocol.value import HandleValue
+from registry.export import export_pages
+from registry.store import Store
+from registry.verify import verify as verify_store
+from resolver.cli.connect import JsonOption, find_node
+from resolver.cli.errors import CliError, ExitCode
+from resolver.cli.output import print_json
+from resolver.config import load_config
+from resolver.node_files import SECRET_MODE
+
+NodeArgument = Annotated[
+    str, typer.Argument(help="Data folder of the node.", show_default=False, envvar="BIAOSHI_NODE")
+]
+
+
+def verify(node: NodeArgument, as_json: JsonOption = False) -> None:
+    """Check that every record decodes, the journal's chain holds, and a replay gives the same.
+
+    Exit code 1 when something is wrong.
+    """
+    report = verify_store(_find_store(node))
+    if as_json:
+        print_json(
+            {"records": report.records, "frames": report.frames, "problems": report.problems}
+        )
+    else:
+        for problem in report.problems:
+            print(f"problem: {problem}", file=sys.stderr)
+        verdict = f"{len(report.problems)} problems" if report.problems else "all is well"
+        print(f"records {report.records:,}, journal frames {report.frames:,}: {verdict}")
+    if report.problems:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def export(
+    node: NodeArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write.  [default: the screen]")
+    ] = None,
+) -> None:
+    """Write every record as NDJSON, one a line, in the form `biaoshi import` reads.
+
+    Restricted values, secrets among them, are in it: keep the file safe.
+    """
+    with Store.open(_find_store(node), readonly=True, case_sensitive=None) as store:
+        records = export_pages(store)  # a running node is not held up by one long look
+        if output is None:
+            for handle, values in records:
+                print(_line(handle, values))
+            return
+        count = _write(output, records)
+    print(f"{count:,} records in {output}")
+
+
+def _write(output: Path, records: Iterator[tuple[bytes, tuple[HandleValue, ...]]]) -> int:
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
+    except FileExistsError:
+        raise CliError(f"{output} exists and is not overwritten", "give another name") from None
+    count = 0
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        for handle, values in records:
+            file.write(_line(handle, values) + "\n")
+            count += 1
+    return count
+
+
+def _find_store(node: str) -> Path:
+    config = load_config(find_node(node).config)
+    if not config.role.registers:
+        raise CliError(f"the {config.role.value} node in {node} has a cache, no store", "")
+    return config.store_folder
+
+
+def _line(handle: bytes, values: tuple[HandleValue, ...]) -> str:
+    form = {"handle": to_text(handle), "values": [value_to_json(value) for value in values]}
+    return msgspec.json.encode(form).decode()

@@ -1,0 +1,245 @@
+"""What a worker does with a request: answer it, sign it, or hand it on.
+
+    octets ──> answer_now ──┬─ octets   the answer, made here and now
+                            ├─ b""      silence: not a request, or not of this protocol
+                            └─ None     ──> answer ──┬─ certified: made here, signed in a thread
+                                                     ├─ recursive role, not in the cache: keeper
+                                                     └─ anything else: registrar
+
+The transports call these two and write what comes, each item one whole message with its envelope.
+Nothing here blocks the loop. The REST interface, which has no messages, uses
+`resolver.rest_operations`.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import Executor
+from typing import NamedTuple
+
+from protocol.bodies import (
+    ResolutionRequest,
+    SiteInfoAnswer,
+    decode_request_body,
+)
+from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.credential import sign_message
+from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
+from protocol.errors import DecodeError, ProtocolError
+from protocol.header import Header, decode_header
+from protocol.message import Message, decode_message
+from resolver.link import Link, LinkDown, LinkLost
+from resolver.metrics import RequestMetrics
+from resolver.node import Node, must_resolve_for
+from resolver.query import Records, ask_keeper
+from resolver.replies import Replies
+
+READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
+
+
+class Peer(NamedTuple):
+    """Who asks, and over which transport (TRANSPORT_* of `protocol.types.hs_site`)."""
+
+    address: str
+    port: int
+    transport: int
+
+
+class Dispatcher:
+    """Answers requests in one worker. Use from its event loop.
+
+    Args:
+        node: this node's site and keys.
+        records: what is answered without asking anybody.
+        link: to the registrar or keeper.
+        threads: where signatures are made.
+        metrics: counts what is answered.
+        now_s: the time since 1970.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        records: Records,
+        link: Link,
+        threads: Executor,
+        metrics: RequestMetrics,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._node = node
+        self._records = records
+        self._link = link
+        self._threads = threads
+        self._metrics = metrics
+        # A recursive node speaks from its cache, never with the authority of the primary.
+        is_authority = node.registers and node.site.is_primary
+        self.replies = Replies(node.site.serial, is_authority, now_s)
+
+    def answer_now(self, octets: bytes, peer: Peer) -> bytes | None:
+        """Answer what takes no waiting.
+
+        Returns:
+            The answer with its envelope; b"" to stay silent; None when `answer` has to be awaited.
+        """
+        try:
+            envelope = decode_envelope(octets)
+        except DecodeError:
+            return b""
+        if envelope.session_id or envelope.is_encrypted:
+            return None  # sessions and challenges live in the registrar
+        started = time.perf_counter()
+        try:
+            request = decode_message(octets)
+            if request.header.response_code != ResponseCode.REQUEST:
+                return b""
+            reply = self._reply_now(request, peer)
+        except ProtocolError as error:
+            return self._refuse_undecodable(octets, envelope, error, peer)
+        if reply is None:
+            return None
+        self._metrics.count(reply.header, peer.transport, time.perf_counter() - started)
+        return self.replies.encoded(request, reply)
+
+    async def answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes, None]:
+        """Yield the answer to a request that `answer_now` declined, message by message."""
+        started = time.perf_counter()
+        try:
+            request = decode_message(octets)
+        except DecodeError:
+            request = None  # encrypted: only the registrar can read it
+        async with contextlib.aclosing(self._answer(request, octets, peer)) as items:
+            async for item in items:
+                header, _ = _head_of(item)
+                if header is not None:
+                    self._metrics.count(header, peer.transport, time.perf_counter() - started)
+                yield item
+
+    def _reply_now(self, request: Message, peer: Peer) -> Message | None:
+        opcode = request.header.opcode
+        refusal = self._node.refusal(opcode, peer.transport)
+        if refusal is not None:
+            return self.replies.refuse(request, *refusal)
+        if opcode not in READ_OPCODES or request.header.has(MessageFlag.CERTIFY):
+            # Malformed bodies are refused here: `answer` shall only see what can be read.
+            decode_request_body(opcode, request.body, request.envelope.version)
+            return None
+        return self._read(request)
+
+    def _read(self, request: Message) -> Message | None:
+        """Answer a resolution or a question for the site; None: somebody else has to be asked."""
+        header = request.header
+        body = decode_request_body(header.opcode, request.body, request.envelope.version)
+        if header.opcode == OpCode.GET_SITE_INFO:
+            return self.replies.reply(
+                request, ResponseCode.SUCCESS, SiteInfoAnswer(self._node.site_octets)
+            )
+        assert isinstance(body, ResolutionRequest)
+        answer = self._records.find(body, header.flags)
+        if answer is None or must_resolve_for(answer.response_code, request.envelope, body):
+            return None
+        return self.replies.reply(request, answer.response_code, answer.body)
+
+    async def _answer(
+        self, request: Message | None, octets: bytes, peer: Peer
+    ) -> AsyncGenerator[bytes, None]:
+        is_answered = False
+        if not self._node.registers and decode_envelope(octets).session_id:
+            yield self._refuse_session(octets, request)
+            return
+        try:
+            if request is not None and not request.envelope.session_id:
+                reply = await self._answer_here(request)
+                if reply is not None:
+                    yield self.replies.encoded(request, reply)
+                    return
+            payload = {"octets": octets, "address": peer.address, "transport": peer.transport}
+            async with contextlib.aclosing(self._link.stream("message", payload)) as items:
+                async for item in items:
+                    is_answered = not _has_more(item)
+                    yield item
+        except LinkDown as error:
+            # Lost between the answer and the stream's end: a second answer would be taken for
+            # that of the next request on the connection.
+            if not is_answered:
+                yield self._refuse_for(octets, request, error)
+
+    async def _answer_here(self, request: Message) -> Message | None:
+        """Answer what needs no registrar: certified look-ups, and all of the recursive role."""
+        reply = None
+        if request.header.opcode in READ_OPCODES:
+            reply = self._read(request)
+            if reply is None and not self._node.registers:
+                reply = await self._ask_keeper(request)
+        elif not self._node.registers:
+            words = "a recursive node holds no sessions"
+            reply = self.replies.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, words)
+        if reply is None:
+            return None
+        return await self._signed(reply)
+
+    async def _signed(self, reply: Message) -> Message:
+        if not reply.header.has(MessageFlag.CERTIFY):
+            return reply
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, sign_message, reply, self._node.private_key
+        )
+
+    async def _ask_keeper(self, request: Message) -> Message:
+        header = request.header
+        body = decode_request_body(header.opcode, request.body, request.envelope.version)
+        assert isinstance(body, ResolutionRequest)
+        result = await ask_keeper(self._link, body, header.flags, header.recursion_count)
+        return self.replies.reply(request, result.response_code, result.body)
+
+    def _refuse_undecodable(
+        self, octets: bytes, envelope: Envelope, error: ProtocolError, peer: Peer
+    ) -> bytes:
+        """Answer a message whose header can be read and whose rest cannot; else stay silent."""
+        header, body = _head_of(octets)
+        if header is None or header.response_code != ResponseCode.REQUEST:
+            return b""
+        request = Message(envelope, header, body)
+        reply = self.replies.refuse(request, error.response_code, str(error))
+        self._metrics.count(reply.header, peer.transport, 0.0)
+        return self.replies.encoded(request, reply)
+
+    def _refuse_for(self, octets: bytes, request: Message | None, error: LinkDown) -> bytes:
+        return self._refuse(octets, request, link_code(error), str(error))
+
+    def _refuse_session(self, octets: bytes, request: Message | None) -> bytes:
+        words = "a recursive node holds no sessions"
+        return self._refuse(octets, request, ResponseCode.SESSION_TIMEOUT, words)
+
+    def _refuse(self, octets: bytes, request: Message | None, code: int, words: str) -> bytes:
+        envelope = decode_envelope(octets)
+        if request is None:  # encrypted: its opcode is not known here
+            request = Message(envelope, Header(OpCode.RESERVED, 0, 0, 0), b"")
+        reply = self.replies.refuse(request, code, words, session_id=envelope.session_id)
+        return self.replies.encoded(request, reply)
+
+
+def link_code(error: LinkDown) -> int:
+    """Return 2 when something may have been done, 3 when certainly nothing was."""
+    if isinstance(error, LinkLost):
+        return ResponseCode.ERROR
+    return ResponseCode.SERVER_TOO_BUSY
+
+
+def _has_more(octets: bytes) -> bool:
+    """Say whether an answer announces that more messages follow it; unknown when encrypted."""
+    header, _ = _head_of(octets)
+    return header is not None and header.has(MessageFlag.CONTINUOUS)
+
+
+def _head_of(octets: bytes) -> tuple[Header | None, bytes]:
+    """Return a message's header, if it can be read, and its body as far as it goes."""
+    if decode_envelope(octets).is_encrypted:
+        return None, b""
+    try:
+        header, body_octets = decode_header(octets[ENVELOPE_OCTETS:])
+    except DecodeError:
+        return None, b""
+    start = ENVELOPE_OCTETS + 24
+    return header, octets[start : start + body_octets]

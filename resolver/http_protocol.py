@@ -1,0 +1,250 @@
+"""One HTTP connection: uvicorn's httptools protocol, with the limits it lacks and the tunnel.
+
+uvicorn parses, queues pipelined requests and runs the ASGI application. This subclass adds
+
+    head     at most so many headers and octets (431) in so much time (408)
+    body     at most so many octets (413), in so much time
+    answer   read by the client in so much time, else the connection is cut
+    tunnel   a POST of application/x-hdl-message is answered here, before ASGI (`tunnel`)
+
+Deadlines are plain numbers that `HttpServer.sweep` compares once a second. No header changes who
+the client is: X-Forwarded-For and its like are read by nobody.
+"""
+
+import asyncio
+import http
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from resolver.limits import NEVER
+from resolver.metrics import REFUSED
+from resolver.tunnel import TUNNEL_BODY_OCTETS_MAX, TunnelExchange, is_tunnel_request
+
+if TYPE_CHECKING:
+    from resolver.http_server import HttpServer
+
+# How long a refused client may go on sending before it is cut: closing at once would reset the
+# connection, and many clients then lose the refusal they were about to read.
+LINGER_S = 2
+
+_IN_HEAD, _IN_BODY, _BETWEEN = range(3)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, server: "HttpServer", address: str) -> None:
+        super().__init__(server.uvicorn_config, server.state, {}, server.loop)
+        self.server_ = server  # `server` is uvicorn's: the local address
+        self._address = address
+        self._phase = _IN_HEAD
+        self._head_octets = 0
+        self._body_octets = 0
+        self._body_octets_max = 0
+        self._is_refused = False
+        self._input_ended = False
+        self.is_connected = False
+        self.deadline_s = NEVER
+        self.write_deadline_s = NEVER
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request."""
+        self.is_connected = True
+        # uvloop's transports are not subclasses of asyncio's.
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.transport.set_write_buffer_limits(high=self.server_.limits.write_buffer_octets)
+        self._wait(self.server_.limits.http_head_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        self.server_.forget(self._address)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; whatever is wrong with it ends in one answer and a closed connection."""
+        if self._is_refused:
+            return  # read on so that the client can read our answer, and forget it
+        self._unset_keepalive_if_required()
+        phase = self._phase
+        try:
+            self.parser.feed_data(data)
+            if self._phase == _IN_HEAD == phase:
+                self._head_octets += len(data)
+                self._check_head()
+        except httptools.HttpParserUpgrade:
+            # Nothing else is spoken here: the request is answered as if it had not asked.
+            self.cycle.keep_alive = False
+        except httptools.HttpParserError:
+            self._refuse_input(400, "this is not HTTP as RFC 9112 defines it")
+        except _RefusedError:
+            pass
+        if self._phase == _BETWEEN and self.deadline_s == NEVER and not self._is_answering:
+            # Line ends between requests are allowed and begin no request: time runs all the same.
+            self._wait(self.server_.limits.http_head_timeout_s)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what has been asked in full, then close."""
+        self._input_ended = True
+        if self._phase != _BETWEEN:
+            return False  # the rest of the request will never come
+        # Under TLS a half-closed connection does not exist; a request cut off gets no answer.
+        is_asked = self._phase == _BETWEEN and self._is_answering
+        return is_asked and self.scheme != "https"
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._phase = _IN_HEAD
+        self._head_octets = self._body_octets = 0
+        self._wait(self.server_.limits.http_head_timeout_s)
+
+    def on_url(self, url: bytes) -> None:
+        """Take in a piece of the request's target."""
+        super().on_url(url)
+        self._head_octets += len(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in one header."""
+        super().on_header(name, value)
+        self._head_octets += len(name) + len(value)
+        self._check_head()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer, or refuse for the head's sake."""
+        self._check_head()
+        is_tunnel = is_tunnel_request(self.parser.get_method(), self.headers)
+        limits = self.server_.limits
+        self._body_octets_max = TUNNEL_BODY_OCTETS_MAX if is_tunnel else limits.http_body_octets_max
+        self._check_body(self._announced_octets())
+        if len(self.pipeline) >= limits.pipelined_max:
+            self._stop(503, f"more than {limits.pipelined_max} requests wait on this connection")
+        self._phase = _IN_BODY
+        self._wait(limits.http_body_timeout_s)
+        if is_tunnel:
+            self._begin_tunnel()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take in a piece of the body."""
+        self._body_octets += len(body)
+        self._check_body(self._body_octets)
+        if isinstance(self.cycle, TunnelExchange):
+            self.cycle.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request; the tunnel can now be answered."""
+        self._phase = _BETWEEN
+        self.deadline_s = NEVER
+        super().on_message_complete()
+        if isinstance(self.cycle, TunnelExchange):
+            self.cycle.answer_if_whole()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for one."""
+        super().on_response_complete()
+        if self._input_ended and not self.pipeline:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self.write_deadline_s = self.loop.time() + self.server_.limits.write_timeout_s
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        super().resume_writing()
+        self.write_deadline_s = NEVER
+
+    def refuse(self, status: int, words: str) -> None:
+        """Answer with an error in plain text and close, once the client has had time to read it."""
+        self._is_refused = True
+        self._wait(LINGER_S)
+        REFUSED.labels(f"http_{status}").inc()
+        self.transport.write(_plain_answer(status, words))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def time_out(self) -> None:
+        """End a connection whose deadline has passed."""
+        if self._phase != _BETWEEN and self._head_octets and not self._is_refused:
+            self._refuse_input(408, "the request took too long to arrive")
+        else:
+            self.transport.abort()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _begin_tunnel(self) -> None:
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        exchange = TunnelExchange(self, keep_alive=keep_alive)
+        before, self.cycle = self.cycle, cast("Any", exchange)
+        if self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if before is None or before.response_complete:
+            exchange.begin()
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, TunnelExchange):
+            self.loop.call_soon(cycle.begin)  # not at once: a pipeline would nest its answers
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _announced_octets(self) -> int:
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+
+    def _check_head(self) -> None:
+        limits = self.server_.limits
+        if self._head_octets > limits.http_head_octets_max:
+            self._stop(431, f"the head is longer than {limits.http_head_octets_max} octets")
+        if self.headers is not None and len(self.headers) > limits.http_headers_max:
+            self._stop(431, f"there are more than {limits.http_headers_max} headers")
+
+    def _check_body(self, octets: int) -> None:
+        if octets > self._body_octets_max:
+            self._stop(413, f"the body is longer than {self._body_octets_max} octets")
+
+    def _stop(self, status: int, words: str) -> None:
+        """Refuse and end the parser, which wraps and returns what its callbacks raise."""
+        self._refuse_input(status, words)
+        raise _RefusedError
+
+    def _refuse_input(self, status: int, words: str) -> None:
+        """Refuse what the client sends, unless an answer to something earlier stands in the way."""
+        if self._is_refused or self.transport.is_closing():
+            return
+        if self._is_answering:
+            is_of_this_request = self._phase == _IN_BODY and not self.pipeline
+            if not is_of_this_request or self.cycle.response_started:
+                self._is_refused = True
+                self.transport.close()
+                return
+            self.cycle.disconnected = True  # whoever waits for the body need not answer any more
+            self.cycle.message_event.set()
+        self.refuse(status, words)
+
+    def _wait(self, seconds: float) -> None:
+        self.deadline_s = self.loop.time() + seconds
+
+
+class _RefusedError(Exception):
+    """Stops the parser after a refusal was written."""
+
+
+def _plain_answer(status: int, words: str) -> bytes:
+    phrase = http.HTTPStatus(status).phrase
+    body = words.encode() + b"\n"
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    ).encode() + body

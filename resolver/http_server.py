@@ -1,0 +1,214 @@
+"""The HTTP and HTTPS transport: one port for both, told apart by the first octet.
+
+    accept ─> admitted? ─> first octet, peeked at ─┬─ 0x16, a TLS handshake ─> TLS ─┬─> HttpProtocol
+              (limits)     (in so much time)       └─ anything else ────────────────┘
+
+The octet stays in the kernel, so whoever serves the connection reads it from its beginning. Nothing
+is made for a client before it has sent something but a socket and an entry here.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from typing import Any
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from resolver.config import LimitsConfig
+from resolver.http_protocol import HttpProtocol
+from resolver.limits import ConnectionLimiter
+from resolver.metrics import CONNECTIONS, REFUSED
+from resolver.tls import Certificate
+from resolver.transport import Answerer, TaskSet
+
+SWEEP_S = 1.0  # the fineness of time limits
+ACCEPT_BATCH = 32  # accepted in one go before others get their turn
+# While no file can be opened, accepting would spin: the connection stays in the backlog.
+ACCEPT_PAUSE_S = 0.1
+TLS_FIRST_OCTET = b"\x16"  # content type "handshake", RFC 8446 §5.1
+TLS_CLOSE_S = 2  # for the client's closing alert; few send one
+GRACE_S = 2  # for answers under way when the server stops
+
+_NO_FILES_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_log = logging.getLogger(__name__)
+
+
+class HttpServer:
+    """Serves one listening TCP socket with HTTP and HTTPS.
+
+    Args:
+        sock: listening and non-blocking; closed by `stop`.
+        app: the ASGI application for all but the tunnel.
+        dispatcher: answers the tunnel.
+        limits: of connections, time and octets.
+        certificate: for TLS; watched for changes by whoever owns it.
+        loop: the loop that serves.
+        limiter: counts connections; share one among the sockets of a worker.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        app: Any,
+        dispatcher: Answerer,
+        limits: LimitsConfig,
+        certificate: Certificate,
+        loop: asyncio.AbstractEventLoop,
+        limiter: ConnectionLimiter | None = None,
+    ) -> None:
+        self._sock = sock
+        self._certificate = certificate
+        self._limiter = limiter or ConnectionLimiter(
+            limits.connections_max, limits.connections_per_address_max
+        )
+        self._silent: dict[socket.socket, tuple[str, float]] = {}
+        self._gauge = CONNECTIONS.labels("http")
+        self._refused = REFUSED.labels("http_connections")
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.dispatcher = dispatcher
+        self.limits = limits
+        self.loop = loop
+        self.tasks = TaskSet(loop)
+        self.state = ServerState()
+        self.state.default_headers = [(b"server", b"biaoshi")]
+        self.uvicorn_config = _uvicorn_config(app, limits)
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        self._listen()
+        self._sweep_again()
+
+    async def stop(self) -> None:
+        """Stop accepting, let answers under way end for a moment, cut the rest."""
+        self.loop.remove_reader(self._sock.fileno())
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for sock in list(self._silent):
+            self._drop_silent(sock)
+        for connection in list(self.state.connections):
+            connection.shutdown()
+        await self.tasks.wait(GRACE_S)
+        if self.state.tasks:
+            await asyncio.wait(set(self.state.tasks), timeout=GRACE_S)
+        for connection in list(self.state.connections):
+            connection.transport.abort()
+        await self.tasks.cancel()
+        self._sock.close()
+
+    def forget(self, address: str) -> None:
+        """Count a connection that has ended."""
+        self._limiter.release(address)
+        self._gauge.dec()
+
+    def sweep(self, now_s: float) -> None:
+        """End the connections whose time is over."""
+        for sock in [each for each, (_, end_s) in self._silent.items() if end_s <= now_s]:
+            self._drop_silent(sock)
+        for connection in list(self.state.connections):
+            assert isinstance(connection, HttpProtocol)
+            if connection.write_deadline_s <= now_s:
+                connection.transport.abort()
+            elif connection.deadline_s <= now_s:
+                connection.time_out()
+
+    def _listen(self) -> None:
+        self.loop.add_reader(self._sock.fileno(), self._on_acceptable)
+
+    def _on_acceptable(self) -> None:
+        for _ in range(ACCEPT_BATCH):
+            try:
+                sock, address = self._sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _NO_FILES_LEFT:
+                    self._pause_accepting(error)
+                    return
+                continue  # the client has gone already
+            self._accept(sock, address[0])
+
+    def _pause_accepting(self, error: OSError) -> None:
+        _log.error("connections wait: %s; raise the limit of open files", error.strerror)
+        self.loop.remove_reader(self._sock.fileno())
+        self.loop.call_later(ACCEPT_PAUSE_S, self._listen_if_open)
+
+    def _listen_if_open(self) -> None:
+        if self._sock.fileno() >= 0:
+            self._listen()
+
+    def _accept(self, sock: socket.socket, address: str) -> None:
+        if not self._limiter.admit(address):
+            self._refused.inc()
+            sock.close()
+            return
+        self._gauge.inc()
+        sock.setblocking(False)
+        self._silent[sock] = (address, self.loop.time() + self.limits.http_head_timeout_s)
+        if not self._peek(sock):
+            self.loop.add_reader(sock.fileno(), self._peek, sock)
+
+    def _peek(self, sock: socket.socket) -> bool:
+        """Look at the first octet; False when there is none yet."""
+        try:
+            first = sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            first = b""
+        if not first:
+            self._drop_silent(sock)
+            return True
+        self.loop.remove_reader(sock.fileno())
+        address, _ = self._silent.pop(sock)
+        self.tasks.start(self._serve(sock, address, is_tls=first == TLS_FIRST_OCTET))
+        return True
+
+    def _drop_silent(self, sock: socket.socket) -> None:
+        address, _ = self._silent.pop(sock)
+        self.loop.remove_reader(sock.fileno())
+        sock.close()
+        self.forget(address)
+
+    async def _serve(self, sock: socket.socket, address: str, *, is_tls: bool) -> None:
+        protocol = HttpProtocol(self, address)
+        tls: dict[str, Any] = {}
+        if is_tls:
+            tls["ssl"] = self._certificate.context
+            tls["ssl_handshake_timeout"] = self.limits.tls_handshake_timeout_s
+            tls["ssl_shutdown_timeout"] = TLS_CLOSE_S
+        try:
+            await self.loop.connect_accepted_socket(lambda: protocol, sock, **tls)
+        except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
+            if not protocol.is_connected:
+                with contextlib.suppress(OSError):
+                    sock.close()
+                self.forget(address)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            REFUSED.labels("tls_handshake").inc()
+
+    def _sweep_again(self) -> None:
+        self.sweep(self.loop.time())
+        self._sweeper = self.loop.call_later(SWEEP_S, self._sweep_again)
+
+
+def _uvicorn_config(app: Any, limits: LimitsConfig) -> uvicorn.Config:
+    config = uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=limits.idle_timeout_s,
+    )
+    config.load()
+    return config

@@ -1,0 +1,107 @@
+"""What a running node knows of itself: its role, its site as others find it, its server key."""
+
+from dataclasses import dataclass
+
+from protocol.bodies import ResolutionRequest
+from protocol.codes import QUERY_OPCODES, OpCode, ResponseCode
+from protocol.envelope import Envelope
+from protocol.errors import ProtocolError
+from protocol.key_files import PrivateKey, decode_private_key
+from protocol.types.hs_pubkey import encode_public_key
+from protocol.types.hs_site import (
+    TRANSPORT_HTTP,
+    TRANSPORT_HTTPS,
+    TRANSPORT_UDP,
+    HsSite,
+    SiteServer,
+)
+from protocol.versions import V2_10
+from resolver.config import Config, NodeRole
+from resolver.node_files import NodeFilesError, NodeFolder, read_site
+
+NOT_ADMIN_WORDS = b"Received admin request on non-admin interface"
+NOT_REGISTERING_WORDS = b"a recursive node registers nothing"
+_OPCODES = frozenset(OpCode)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node's own things. `site_octets` is HS_SITE data, `public_key` HS_PUBKEY data."""
+
+    role: NodeRole
+    site: HsSite
+    site_octets: bytes
+    private_key: PrivateKey
+    public_key: bytes
+
+    @property
+    def registers(self) -> bool:
+        """Say whether this node holds records of its own."""
+        return self.role.registers
+
+    @property
+    def server(self) -> SiteServer:
+        """This node's entry in its site: the one with its key, else the first."""
+        for server in self.site.servers:
+            if server.public_key == self.public_key:
+                return server
+        return self.site.servers[0]
+
+    def answers_admin(self, transport: int) -> bool:
+        """Say whether administration may come over a transport, by the site's interfaces.
+
+        HTTPS shares the port of HTTP and its entry. A connection over a transport that the site
+        does not list is accepted; a datagram is not, as everywhere.
+        """
+        if transport == TRANSPORT_HTTPS:
+            transport = TRANSPORT_HTTP
+        listed = [each for each in self.server.interfaces if each.protocol == transport]
+        if not listed:
+            return transport != TRANSPORT_UDP
+        return any(each.answers_admin for each in listed)
+
+    def refusal(self, opcode: int, transport: int) -> tuple[int, bytes] | None:
+        """Return (response code, words) for an opcode that is not served over a transport."""
+        if opcode == OpCode.RESERVED:
+            return ResponseCode.PROTOCOL_ERROR, b"opcode 0 is reserved"
+        if opcode not in _OPCODES:
+            return ResponseCode.ERROR, b"Server error processing request"
+        if opcode in QUERY_OPCODES:
+            return None
+        if not self.answers_admin(transport):
+            return ResponseCode.PROTOCOL_ERROR, NOT_ADMIN_WORDS
+        if not self.registers:
+            return ResponseCode.OPERATION_NOT_SUPPORTED, NOT_REGISTERING_WORDS
+        return None
+
+
+def must_resolve_for(code: int, envelope: Envelope, question: ResolutionRequest) -> bool:
+    """Say whether a prefix referral has to be followed for a client too old to follow it.
+
+    Clients below 2.10 do not know 303 for derived prefixes: the server asks on their behalf.
+    """
+    return (
+        code == ResponseCode.PREFIX_REFERRAL
+        and bool(question.handle)
+        and not envelope.best_version.at_least(V2_10)
+    )
+
+
+def load_node(config: Config) -> Node:
+    """Read the site and the server key from the data folder.
+
+    Raises:
+        NodeFilesError: a file is missing or does not hold what it should.
+    """
+    folder = NodeFolder(config.folder)
+    site = read_site(folder.site)
+    if not site.servers:
+        raise NodeFilesError(f"{folder.site} lists no server")
+    try:
+        private_key = decode_private_key(folder.server_key.read_bytes())
+    except OSError as error:
+        raise NodeFilesError(f"{folder.server_key} cannot be read: {error.strerror}") from None
+    except ProtocolError as error:
+        raise NodeFilesError(f"{folder.server_key} is not a private key: {error}") from None
+    public_key = encode_public_key(private_key.public_key())
+    return Node(config.role, site, site.encode(), private_key, public_key)

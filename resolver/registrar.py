@@ -1,0 +1,295 @@
+"""The registrar process: the only writer of the store, and all that has to be known in one place.
+
+    link kinds   message       octets in, whole answer messages out   (`resolver.messages`)
+                 request       one operation of the REST interface    (`resolver.rest_requests`)
+                 list          all of a list, for REST
+                 list_page     one page of it, and its length
+                 rest_session  log-ins of the REST interface          (`resolver.rest_sessions`)
+                 status        whether the node is read-only, and why
+
+Challenges, sessions and the group commit live here, so that a client may come back over any
+connection to any worker. Nothing acknowledged is lost when this process dies: it was durable
+before; challenges and sessions are begun anew by the clients.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import uvloop
+
+from protocol.bodies import ResolutionRequest
+from protocol.codes import ResponseCode
+from protocol.handle import to_text
+from protocol.types.hs_site import HsSite
+from protocol.value import select_values
+from registry.answers import Answer
+from registry.authorization import Policy
+from registry.errors import StoreError
+from registry.roles import Role, Roles, identity_from_text
+from registry.store import Store
+from registry.views import ForeignRecord
+from resolver.asked import Conversations
+from resolver.bounded_table import BoundedTable, Bounds
+from resolver.challenges import Challenges
+from resolver.config import Config, LimitsConfig
+from resolver.foreign import ForeignRecords, ForeignSettings
+from resolver.group_commit import GroupCommit
+from resolver.link_server import LinkServer
+from resolver.listing import Pages
+from resolver.messages import Messages
+from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS
+from resolver.node import Node, load_node
+from resolver.node_files import NodeFilesError, read_bootstrap
+from resolver.operations import Operations
+from resolver.recursion import Ask, Reply, Walk, sites_in
+from resolver.rest_requests import RestRequests
+from resolver.rest_sessions import RestSessions
+from resolver.sessions import Sessions
+from resolver.supervisor import EXIT_HOPELESS, Ready, stop_signal
+from resolver.upstream import Upstream
+from resolver.upstream_settings import upstream_settings
+from resolver.walker import Lookups, follow
+
+TICK_S = 1.0  # how often room, time-outs and metrics are looked at
+READERS_EVERY = 10  # ticks between two searches for readers that died
+RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
+PREFIXES_SHOWN_MAX = 100  # on the front page: what people read, not a list to work with
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: Config, ready: Ready) -> None:
+    """Run the registrar until SIGTERM; called in a forked child."""
+    try:
+        uvloop.run(_main(config, ready))
+    except (StoreError, NodeFilesError) as error:
+        _log.error("%s", error)
+        raise SystemExit(EXIT_HOPELESS) from None
+
+
+async def _main(config: Config, ready: Ready) -> None:
+    stopped = stop_signal()
+    registrar = Registrar(config)
+    await registrar.start()
+    ready()
+    await stopped.wait()
+    await registrar.stop()
+
+
+class Registrar:
+    """One node's registrar, put together from its configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock_s: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the store and read the node's files. Raises: StoreError, NodeFilesError."""
+        self._config = config
+        self._clock_s = clock_s
+        node = load_node(config)
+        self._store = Store.open(
+            config.store_folder,
+            map_octets=config.store.map_octets,
+            case_sensitive=config.case_sensitive,
+        )
+        self._threads = ThreadPoolExecutor(config.process.crypto_threads, "crypto")
+        policy = make_policy(config)
+        self.commit = GroupCommit(
+            self._store,
+            policy,
+            window_s=config.commit.window_ms / 1000,
+            operations_max=config.commit.operations_max,
+            queue_max=config.commit.queue_max,
+            free_octets_min=config.store.free_octets_min,
+            now_s=now_s,
+        )
+        self._upstream = Upstream(upstream_settings(config.upstream))
+        self._roots = _roots(config)
+        operations = Operations(
+            self._store,
+            self.commit,
+            policy,
+            self._foreign(now_s),
+            self._threads,
+            rounds_max=config.limits.pbkdf2_rounds_max,
+            verifications_max=config.limits.verifications_max,
+            now_s=now_s,
+        )
+        self._conversations = make_conversations(config.limits)
+        self._rest_sessions = make_rest_sessions(config.limits, operations, clock_s)
+        self._server = self._make_server(node, operations, now_s)
+        self._ticker: asyncio.Task[None] | None = None
+
+    def _foreign(self, now_s: Callable[[], float]) -> ForeignRecords:
+        upstream = self._config.upstream
+        settings = ForeignSettings(upstream.foreign_timeout_ms / 1000, upstream.foreign_ttl_s)
+        return ForeignRecords(
+            self._upstream,
+            self._roots,
+            settings,
+            find_kept=self._find_kept,
+            keep=self.commit.keep,
+            now_s=now_s,
+        )
+
+    def _make_server(
+        self, node: Node, operations: Operations, now_s: Callable[[], float]
+    ) -> LinkServer:
+        pages = Pages(self._store)
+        messages = Messages(
+            node,
+            operations,
+            self._conversations,
+            pages,
+            self._resolve_afar,
+            self._threads,
+            clock_s=self._clock_s,
+            now_s=now_s,
+        )
+        requests = RestRequests(operations, self._rest_sessions, pages)
+        return LinkServer(
+            self._config.link_path,
+            {
+                "request": requests.perform,
+                "list_page": requests.list_page,
+                "rest_session": self._rest_sessions.handle,
+                "status": self._status,
+            },
+            {"message": messages.answer, "list": requests.list_all},
+        )
+
+    async def start(self) -> None:
+        """Begin to serve the link."""
+        self.commit.start()
+        self.tick(0)
+        await self._server.start()
+        self._ticker = asyncio.create_task(self._tick_on())
+
+    async def stop(self) -> None:
+        """Commit what is queued, then close everything."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+        await self._server.stop()
+        await asyncio.get_running_loop().run_in_executor(None, self.commit.stop)
+        self._threads.shutdown(cancel_futures=True)
+        self._store.close()
+
+    async def _tick_on(self) -> None:
+        count = 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            count += 1
+            self.tick(count)
+
+    def tick(self, count: int) -> None:
+        """Do what time brings: look for room, forget what nobody came back for, count."""
+        self.commit.check_room()
+        now = self._clock_s()
+        self._conversations.challenges.purge(now)
+        self._conversations.sessions.purge(now)
+        self._rest_sessions.purge()
+        CHALLENGES.set(len(self._conversations.challenges))
+        SESSIONS.labels("handle").set(len(self._conversations.sessions))
+        SESSIONS.labels("rest").set(len(self._rest_sessions))
+        STORE_OCTETS.set(self._store.used_octets())
+        with self._store.read() as view:
+            STORE_HANDLES.set(view.count_records())
+        if count % READERS_EVERY == 0:
+            # A worker that was killed leaves its slot, which would keep old pages for ever.
+            self._store.clear_dead_readers()
+
+    async def _status(self, payload: dict[str, Any]) -> dict[str, Any]:
+        with self._store.read() as view:
+            prefixes = view.list_homed(None, PREFIXES_SHOWN_MAX)
+        return {
+            "read_only": self.commit.read_only,
+            "queue": self.commit.queue_depth,
+            "prefixes": [to_text(each) for each in prefixes],
+        }
+
+    def _find_kept(self, handle: bytes) -> ForeignRecord | None:
+        with self._store.read() as view:
+            return view.find_foreign(handle)
+
+    async def _resolve_afar(
+        self, question: ResolutionRequest, referral: Answer, recursion_count: int
+    ) -> Answer:
+        """Follow a referral for a client below 2.10, which could not."""
+        if recursion_count >= RECURSIONS_MAX:
+            circle = f"the question came through {recursion_count} nodes already"
+            return Answer(ResponseCode.RECURSION_COUNT_TOO_HIGH, (), circle.encode())
+        walk = Walk(question.handle, self._roots, start=sites_in(referral.values))
+        lookups = Lookups(self._upstream, recursion_count=recursion_count + 1)
+        types = question.types
+
+        async def ask(step: Ask) -> Reply:
+            if step.is_lookup:
+                return await lookups.services(step)
+            return await lookups.values(step, () if question.indexes else types)
+
+        done = await follow(walk, ask)
+        values = done.reply.values if done.reply is not None else ()
+        if question.indexes and done.response_code == ResponseCode.SUCCESS:
+            values = select_values(values, question.indexes, types)
+        words = done.words or (done.reply.problem if done.reply is not None else "")
+        return Answer(ResponseCode(done.response_code), values, words.encode())
+
+
+def make_policy(config: Config) -> Policy:
+    """Return who may do what, as the configuration has it."""
+    names = {role: getattr(config.roles, role.value) for role in Role}
+    mapping = {
+        role: tuple(identity_from_text(text) for text in texts) for role, texts in names.items()
+    }
+    return Policy(Roles(mapping), config.roles.allow_prefix_administrators)
+
+
+def make_conversations(limits: LimitsConfig) -> Conversations:
+    """Return empty tables of challenges and sessions."""
+    challenges = Bounds(
+        limits.challenges_max,
+        limits.challenges_per_address_max,
+        limits.challenge_octets_max,
+        limits.challenge_octets_per_address_max,
+    )
+    return Conversations(
+        Challenges(BoundedTable(challenges), limits.challenge_timeout_s),
+        Sessions(BoundedTable(_session_bounds(limits)), limits.session_timeout_s),
+    )
+
+
+def make_rest_sessions(
+    limits: LimitsConfig, operations: Operations, clock_s: Callable[[], float]
+) -> RestSessions:
+    """Return an empty table of REST sessions."""
+    return RestSessions(
+        BoundedTable(_session_bounds(limits)),
+        operations.prove,
+        challenge_timeout_s=limits.challenge_timeout_s,
+        session_timeout_s=limits.session_timeout_s,
+        now_s=clock_s,
+    )
+
+
+def _session_bounds(limits: LimitsConfig) -> Bounds:
+    # A session is small and of one size: its number bounds its octets.
+    return Bounds(limits.sessions_max, limits.sessions_per_address_max, 0, 0)
+
+
+def _roots(config: Config) -> tuple[HsSite, ...]:
+    """Return the sites of the root; without them the node serves what it has, and nobody afar."""
+    try:
+        return read_bootstrap(config.bootstrap_path)
+    except NodeFilesError as error:
+        _log.warning("keys on other nodes cannot be fetched: %s", error)
+        return ()

@@ -1,0 +1,157 @@
+"""A worker process: its own sockets, a read-only view of the store or cache, and a link.
+
+    UDP ──┐                      ┌─ answered here     store or cache, read-only
+    TCP ──┼─> Dispatcher ────────┤
+    HTTP ─┘                      └─ handed on         link ─> registrar | keeper
+
+Nothing is shared between workers but the files they read. A worker that starts before the store is
+there, or is of this version, waits for the registrar, which makes and migrates it before it serves
+the link; one that starts while the registrar is down answers look-ups all the same.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import uvloop
+from starlette.applications import Starlette
+
+from registry.errors import StoreError
+from registry.store import CacheStore, Store
+from resolver.api.app import make_app
+from resolver.config import Config
+from resolver.dispatch import Dispatcher
+from resolver.http_server import HttpServer
+from resolver.limits import ConnectionLimiter
+from resolver.link import Link
+from resolver.metrics import RequestMetrics
+from resolver.node import load_node
+from resolver.node_files import NodeFilesError
+from resolver.query import CachedRecords, OwnRecords, Records
+from resolver.rest_operations import RestOperations
+from resolver.sockets import SocketError, open_tcp, open_udp, raise_file_limit
+from resolver.supervisor import EXIT_HOPELESS, Ready, stop_signal
+from resolver.tcp import TcpServer
+from resolver.tls import WATCH_S, Certificate, TlsError, open_certificate
+from resolver.transport import TransportServer
+from resolver.udp import UdpServer
+
+# Files beside connections: sockets listened on, LMDB, the link, metrics, upstream.
+OTHER_FILES = 256
+
+_log = logging.getLogger(__name__)
+
+
+def run(config: Config, ready: Ready) -> None:
+    """Run a worker until SIGTERM; called in a forked child."""
+    try:
+        uvloop.run(_main(config, ready))
+    except (StoreError, NodeFilesError, SocketError, TlsError) as error:
+        _log.error("%s", error)
+        raise SystemExit(EXIT_HOPELESS) from None
+
+
+async def _main(config: Config, ready: Ready) -> None:
+    stopped = stop_signal()
+    worker = Worker(config)
+    await worker.start()
+    ready()
+    await stopped.wait()
+    await worker.stop()
+
+
+class Worker:
+    """One worker, put together from the node's configuration."""
+
+    def __init__(self, config: Config) -> None:
+        """Read the node's files and the certificate. Raises: NodeFilesError, TlsError."""
+        self._config = config
+        self._node = load_node(config)
+        self._certificate = open_certificate(
+            config.tls,
+            config.folder,
+            config.run_folder,
+            self._node.private_key,
+            config.listen.addresses,
+            time.time(),
+        )
+        self._link = Link(config.link_path, config.limits.handed_on_max)
+        self._threads = ThreadPoolExecutor(config.process.crypto_threads, "crypto")
+        self._store: Store | CacheStore | None = None
+        self._servers: list[TransportServer] = []
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the store and the sockets, and serve. Raises: StoreError, SocketError."""
+        raise_file_limit(self._config.limits.connections_max + OTHER_FILES)
+        await self._link.start()
+        records = await self._open_records()
+        metrics = RequestMetrics()
+        dispatcher = Dispatcher(self._node, records, self._link, self._threads, metrics)
+        operations = RestOperations(self._node, records, self._link, metrics)
+        app = make_app(operations, self._config)
+        self._servers = make_servers(self._config, dispatcher, app, self._certificate)
+        for server in self._servers:
+            await server.start()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._certificate.reload_if_changed)
+        self._watcher = asyncio.create_task(self._watch_certificate())
+
+    async def stop(self) -> None:
+        """Stop serving and close everything."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+        for server in self._servers:
+            await server.stop()
+        await self._link.close()
+        self._threads.shutdown(cancel_futures=True)
+        if self._store is not None:
+            self._store.close()
+
+    async def _open_records(self) -> Records:
+        try:
+            return self._open_records_now()
+        except StoreError:
+            await self._link.wait_up()
+            return self._open_records_now()
+
+    def _open_records_now(self) -> Records:
+        config = self._config
+        if not config.role.registers:
+            cache = self._store = CacheStore(
+                config.cache_folder, readonly=True, octets_max=config.recursion.cache_octets
+            )
+            return CachedRecords(cache)
+        store = self._store = Store.open(
+            config.store_folder,
+            readonly=True,
+            map_octets=config.store.map_octets,
+            case_sensitive=config.case_sensitive,
+        )
+        return OwnRecords(store)
+
+    async def _watch_certificate(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._certificate.reload_if_changed()
+
+
+def make_servers(
+    config: Config, dispatcher: Dispatcher, app: Starlette, certificate: Certificate
+) -> list[TransportServer]:
+    """Open the sockets of all addresses. Raises: SocketError."""
+    loop = asyncio.get_running_loop()
+    limits, listen = config.limits, config.listen
+    limiter = ConnectionLimiter(limits.connections_max, limits.connections_per_address_max)
+    servers: list[TransportServer] = []
+    for address in listen.addresses:
+        udp, tcp = open_udp(address, listen.handle_port), open_tcp(address, listen.handle_port)
+        http = open_tcp(address, listen.http_port)
+        servers += [
+            UdpServer(udp, dispatcher, limits, loop),
+            TcpServer(tcp, dispatcher, limits, loop, limiter),
+            HttpServer(http, app, dispatcher, limits, certificate, loop, limiter),
+        ]
+    return servers

@@ -1,0 +1,3 @@
+class HandleAlreadyExistsException(Exception): ...  # noqa: N818
+class HandleAuthenticationError(Exception): ...
+class HandleNotFoundException(Exception): ...  # noqa: N818

@@ -1,0 +1,102 @@
+import base64
+from typing import Any
+
+import pytest
+
+from tests.resolver.api.calls import Api
+
+THIS = "/api/sessions/this"
+NONCE = base64.b64encode(b"0123456789abcdef").decode()
+SESSION = {"authorization": 'Handle sessionId="s1"'}
+FIELDS = {
+    "id": "300:0.NA/88.118",
+    "type": "HS_PUBKEY",
+    "cnonce": "Y24=",
+    "alg": "SHA256",
+    "signature": "c2ln",
+}
+
+
+def authenticated(api: Api) -> Api:
+    api.operations.session |= {"authenticated": True, "handle": b"0.NA/88.118", "index": 300}
+    return api
+
+
+def test_a_new_session_is_nobody_s() -> None:
+    api = Api()
+    answer = api.request("POST", "/api/sessions")
+    assert answer.status == 201
+    assert answer.json == {"sessionId": "s1", "nonce": NONCE}
+    assert api.operations.session_calls == [("new", {"address": "192.0.2.1"})]
+
+
+def test_too_many_sessions_are_refused() -> None:
+    api = Api()
+    api.operations.session = {"code": 3}
+    assert api.request("POST", "/api/sessions").status == 503
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/sessions"), ("GET", THIS), ("PUT", THIS), ("POST", THIS), ("DELETE", THIS)],
+)
+def test_sessions_are_there_over_https_only(method: str, path: str) -> None:
+    api = Api()
+    assert api.request(method, path, scheme="http").status == 403
+    assert not api.operations.session_calls
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+@pytest.mark.parametrize("in_body", [True, False])
+def test_answering_the_challenge(method: str, in_body: bool) -> None:
+    api = authenticated(Api())
+    fields: dict[str, Any] = dict(FIELDS)
+    headers = SESSION
+    if in_body:
+        fields["sessionId"], headers = "s1", {}
+    answer = api.send_json(method, THIS, fields, headers=headers)
+    assert answer.status == 200
+    assert answer.json == {
+        "sessionId": "s1",
+        "nonce": NONCE,
+        "authenticated": True,
+        "id": "300:0.NA/88.118",
+    }
+    ((action, payload),) = api.operations.session_calls
+    assert action == "answer"
+    assert payload["session_id"] == "s1"
+    assert payload["signature"] == b"sig"
+
+
+def test_a_wrong_answer_is_challenged() -> None:
+    api = Api()
+    api.operations.session |= {"code": 403}
+    answer = api.send_json("PUT", THIS, FIELDS, headers=SESSION)
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith('Handle sessionId="s1"')
+
+
+def test_what_is_no_object_answers_nothing() -> None:
+    assert Api().send_json("PUT", THIS, [1], headers=SESSION).status == 400
+
+
+def test_showing_a_session() -> None:
+    api = Api()
+    answer = api.request("GET", THIS, headers=SESSION)
+    assert answer.json == {"sessionId": "s1", "nonce": NONCE, "authenticated": False}
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Basic eDp5"}, SESSION])
+def test_a_session_that_is_not_there_is_challenged(headers: dict[str, str]) -> None:
+    api = Api()
+    api.operations.session = {"code": 500}
+    assert api.request("GET", THIS, headers=headers).status == 401
+    assert api.request("DELETE", THIS, headers=headers).status == 401
+
+
+def test_ending_a_session() -> None:
+    api = Api()
+    api.operations.session = {"code": 1}
+    answer = api.request("DELETE", THIS, headers=SESSION)
+    assert (answer.status, answer.body) == (204, b"")
+    assert api.operations.session_calls[0][1]["session_id"] == "s1"

@@ -1,0 +1,336 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocol.codes import ResponseCode
+from protocol.value import Reference
+from registry.admin import decide
+from registry.errors import RecordError, StoreFullError
+from registry.journal import decode_frame
+from registry.operations import Change, Operation, Outcome
+from registry.outcomes import NOTHING_FOREIGN, Need, Refusal
+from registry.store import Store
+from registry.views import WriteView
+from resolver import group_commit
+from resolver.group_commit import GroupCommit, Submitted
+from tests.registry.builders import (
+    ADMIN,
+    NOW_S,
+    POLICY,
+    PREFIX,
+    admin_value,
+    create,
+    delete,
+    open_store,
+    put,
+    url,
+)
+
+NEW = b"88.118/NEW"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path) as store:
+        put(store, {PREFIX: [admin_value()]}, homed=[b"0.NA/0.NA", PREFIX])
+        yield store
+
+
+def make_commit(store: Store, **options: Any) -> GroupCommit:
+    options = {"window_s": 0.0, "now_s": lambda: NOW_S, **options}
+    return GroupCommit(store, POLICY, **options)
+
+
+def commit_batch(
+    commit: GroupCommit, *operations: Operation, identity: Reference | None = ADMIN
+) -> list[Outcome | Exception]:
+    loop = asyncio.new_event_loop()
+    try:
+        batch = [
+            Submitted(operation, identity, NOTHING_FOREIGN, 0, loop.create_future())
+            for operation in operations
+        ]
+        return commit.commit(batch)
+    finally:
+        loop.close()
+
+
+def codes_of(outcomes: list[Outcome | Exception]) -> list[int]:
+    return [each.response_code if isinstance(each, Refusal) else 1 for each in outcomes]
+
+
+def frames_of(store: Store) -> list[int]:
+    """Return the number of operations in each frame of the journal."""
+    with store.read() as view:
+        return [len(decode_frame(frame).operations) for _, frame in view.frames()]
+
+
+def test_a_batch_is_one_frame(store: Store) -> None:
+    commit = make_commit(store)
+    outcomes = commit_batch(commit, *(create(b"88.118/%d" % n, url()) for n in range(5)))
+    assert all(isinstance(outcome, Change) for outcome in outcomes)
+    assert frames_of(store) == [5]
+
+
+def test_what_a_batch_decides_on_includes_the_batch(store: Store) -> None:
+    outcomes = commit_batch(
+        make_commit(store),
+        create(NEW, url()),
+        create(NEW, url()),
+        delete(NEW),
+        delete(NEW),
+        create(NEW, url()),
+    )
+    assert codes_of(outcomes) == [1, 101, 1, 100, 1]
+    assert frames_of(store) == [3]
+
+
+def test_refusals_alone_leave_no_frame(store: Store) -> None:
+    outcomes = commit_batch(make_commit(store), delete(NEW), create(b"88.999/X", url()))
+    assert codes_of(outcomes) == [ResponseCode.HANDLE_NOT_FOUND, 301]
+    assert frames_of(store) == []
+
+
+def test_what_is_needed_from_afar_is_asked_for(store: Store) -> None:
+    put(store, {PREFIX: [admin_value(Reference(b"88.119/GROUP", 200))]})
+    (outcome,) = commit_batch(make_commit(store), create(NEW, url()))
+    assert outcome == Need(frozenset({b"88.119/GROUP"}))
+
+
+def test_without_room_nothing_of_a_batch_is_acknowledged(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = make_commit(store)
+    whole = store.write
+
+    @contextmanager
+    def full(**options: Any) -> Iterator[WriteView]:
+        with whole(**options) as view:
+            yield view
+            raise StoreFullError("no room on the disk")
+
+    monkeypatch.setattr(store, "write", full)
+    outcomes = commit_batch(commit, create(NEW, url()), delete(NEW))
+    assert codes_of(outcomes) == [ResponseCode.SERVER_BACKUP] * 2
+    assert "no room on the disk" in commit.read_only
+    with store.read() as view:
+        assert view.find_record(NEW) is None
+
+    async def refused() -> Outcome:
+        return await commit.submit(create(NEW, url()), ADMIN, NOTHING_FOREIGN)
+
+    assert codes_of([asyncio.run(refused())]) == [ResponseCode.SERVER_BACKUP]
+
+
+def test_the_node_is_read_only_while_room_is_short(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = make_commit(store, free_octets_min=1_000)
+    for free, read_only in [(1_000, False), (999, True), (1_099, True), (1_100, False)]:
+        monkeypatch.setattr(store, "free_octets", lambda free=free: free)
+        commit.check_room()
+        assert bool(commit.read_only) == read_only, free
+
+
+def test_one_that_fails_does_not_take_the_others_down(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = create(b"88.118/BAD", url()), create(NEW, url())
+
+    def decide_badly(view: Any, operation: Operation, *rest: Any) -> Outcome:
+        if operation is bad:
+            raise RecordError("damaged")
+        return decide(view, operation, *rest)
+
+    monkeypatch.setattr(group_commit, "decide", decide_badly)
+    first, second = commit_batch(make_commit(store), bad, good)
+    assert isinstance(first, RecordError)
+    assert isinstance(second, Change)
+    with store.read() as view:
+        assert view.find_record(NEW) is not None
+
+
+class Gate:
+    """Holds the writer before it begins a transaction, so that what comes meanwhile gathers."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+        self._write = store.write
+        monkeypatch.setattr(store, "write", self.write)
+
+    @contextmanager
+    def write(self, **options: Any) -> Iterator[WriteView]:
+        self.reached.set()
+        assert self.opened.wait(10)
+        with self._write(**options) as view:
+            yield view
+
+
+def test_what_arrives_during_a_commit_is_the_next_batch(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(store, monkeypatch)
+
+    async def run() -> list[Outcome]:
+        commit = make_commit(store, operations_max=4)
+        commit.start()
+        loop = asyncio.get_running_loop()
+
+        def submit(number: int) -> "asyncio.Task[Outcome]":
+            handle = b"88.118/%d" % number
+            return asyncio.create_task(commit.submit(create(handle, url()), ADMIN, NOTHING_FOREIGN))
+
+        first = submit(0)
+        await loop.run_in_executor(None, gate.reached.wait)
+        rest = [submit(number) for number in range(1, 7)]
+        await asyncio.sleep(0)
+        assert commit.queue_depth == 6
+        assert not any(task.done() for task in [first, *rest])
+        gate.opened.set()
+        outcomes = [await first, *await asyncio.gather(*rest)]
+        await loop.run_in_executor(None, commit.stop)
+        return outcomes
+
+    outcomes = asyncio.run(run())
+    assert all(isinstance(outcome, Change) for outcome in outcomes)
+    assert frames_of(store) == [1, 4, 2]
+
+
+def test_nothing_is_acknowledged_before_its_commit_returned(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed = threading.Event()
+    whole = store.write
+
+    @contextmanager
+    def slow(**options: Any) -> Iterator[WriteView]:
+        with whole(**options) as view:
+            yield view
+        committed.set()
+
+    monkeypatch.setattr(store, "write", slow)
+
+    async def run() -> None:
+        commit = make_commit(store)
+        commit.start()
+        await commit.submit(create(NEW, url()), ADMIN, NOTHING_FOREIGN)
+        assert committed.is_set()
+        await asyncio.get_running_loop().run_in_executor(None, commit.stop)
+
+    asyncio.run(run())
+
+
+def test_stopping_commits_what_waits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(store, monkeypatch)
+
+    async def run() -> None:
+        commit = make_commit(store, operations_max=1)
+        commit.start()
+        loop = asyncio.get_running_loop()
+        waiting = [
+            asyncio.create_task(
+                commit.submit(create(b"88.118/%d" % n, url()), ADMIN, NOTHING_FOREIGN)
+            )
+            for n in range(3)
+        ]
+        await loop.run_in_executor(None, gate.reached.wait)
+        gate.opened.set()
+        await loop.run_in_executor(None, commit.stop)
+        assert codes_of(list(await asyncio.gather(*waiting))) == [1, 1, 1]
+
+    asyncio.run(run())
+
+
+def test_the_queue_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(store, monkeypatch)
+
+    async def run() -> None:
+        commit = make_commit(store, operations_max=1, queue_max=1)
+        commit.start()
+        loop = asyncio.get_running_loop()
+
+        def submit(number: int) -> "asyncio.Task[Outcome]":
+            operation = create(b"88.118/%d" % number, url())
+            return asyncio.create_task(commit.submit(operation, ADMIN, NOTHING_FOREIGN))
+
+        first = submit(0)
+        await loop.run_in_executor(None, gate.reached.wait)
+        second, third = submit(1), submit(2)
+        refused = await third
+        assert codes_of([refused]) == [ResponseCode.SERVER_TOO_BUSY]
+        gate.opened.set()
+        assert codes_of([await first, await second]) == [1, 1]
+        await loop.run_in_executor(None, commit.stop)
+
+    asyncio.run(run())
+
+
+def test_a_batch_is_bounded_in_octets(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BATCH_OCTETS_MAX", 100)
+    gate = Gate(store, monkeypatch)
+
+    async def run() -> None:
+        commit = make_commit(store)
+        commit.start()
+        loop = asyncio.get_running_loop()
+
+        def submit(number: int, octets: int) -> "asyncio.Task[Outcome]":
+            operation = create(b"88.118/%d" % number, url())
+            return asyncio.create_task(commit.submit(operation, ADMIN, NOTHING_FOREIGN, octets))
+
+        tasks = [submit(0, 1)]
+        await loop.run_in_executor(None, gate.reached.wait)
+        tasks += [submit(1, 500), submit(2, 60), submit(3, 40), submit(4, 1)]
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await asyncio.gather(*tasks)
+        await loop.run_in_executor(None, commit.stop)
+
+    asyncio.run(run())
+    assert frames_of(store) == [1, 1, 2, 1]
+
+
+def test_records_of_other_nodes_are_kept_without_a_frame(store: Store) -> None:
+    async def run() -> None:
+        commit = make_commit(store)
+        commit.start()
+        commit.keep(b"88.119/ADMIN", [url()], NOW_S)
+        await asyncio.get_running_loop().run_in_executor(None, commit.stop)
+
+    asyncio.run(run())
+    with store.read() as view:
+        kept = view.find_foreign(b"88.119/ADMIN")
+    assert kept is not None
+    assert kept.fetched_s == NOW_S
+    assert kept.record.values == (url(),)
+    assert frames_of(store) == []
+
+
+def test_a_client_that_went_away_changes_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(store, monkeypatch)
+
+    async def run() -> None:
+        commit = make_commit(store)
+        commit.start()
+        loop = asyncio.get_running_loop()
+        gone = asyncio.create_task(commit.submit(create(NEW, url()), ADMIN, NOTHING_FOREIGN))
+        await loop.run_in_executor(None, gate.reached.wait)
+        gone.cancel()
+        stays = asyncio.create_task(
+            commit.submit(create(b"88.118/2", url()), ADMIN, NOTHING_FOREIGN)
+        )
+        gate.opened.set()
+        assert isinstance(await stays, Change)
+        await loop.run_in_executor(None, commit.stop)
+
+    asyncio.run(run())
+    with store.read() as view:
+        assert view.find_record(NEW) is not None

@@ -1,0 +1,330 @@
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from protocol.bodies import (
+    Body,
+    HandleRequest,
+    ResolutionRequest,
+    SessionExchangeKeyRequest,
+    SessionSetupAnswer,
+    SessionSetupRequest,
+    ValuesRequest,
+)
+from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.credential import mac_message, verify_mac, verify_message
+from protocol.envelope import ENVELOPE_OCTETS, decode_envelope
+from protocol.message import Message, decode_message
+from protocol.session import (
+    SessionKey,
+    decrypt_payload,
+    encrypt_message,
+    start_key_exchange,
+    unwrap_session_key,
+)
+from protocol.types.hs_pubkey import encode_public_key
+from protocol.value import HandleValue, Reference
+from protocol.versions import V2_4, V2_5, V2_6, V2_7, V2_8, V2_10, Version
+from tests.registry.builders import PREFIX, hidden, put, url
+from tests.resolver.office import (
+    ADMIN,
+    ADMIN_KEY,
+    SECRET,
+    SECRET_ADMIN,
+    SERVER_KEY,
+    Office,
+    answer_to,
+    body_of,
+    digest_of,
+    open_office,
+    request,
+)
+
+Scene = Callable[[Office], Awaitable[None]]
+NEW = b"88.118/NEW"
+CREATE = ValuesRequest(NEW, (url(),))
+SETUP_FLAGS = MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
+
+
+def play(folder: Path, scene: Scene) -> None:
+    async def run() -> None:
+        async with open_office(folder) as office:
+            await scene(office)
+
+    asyncio.run(run())
+
+
+class Client:
+    """A client in a Diffie-Hellman session."""
+
+    def __init__(
+        self, office: Office, number: int, key: SessionKey, version: Version, encrypts: bool
+    ) -> None:
+        self.office = office
+        self.number = number
+        self.key = key
+        self.version = version
+        self.flags = MessageFlag.CERTIFY | (MessageFlag.ENCRYPT if encrypts else 0)
+        self.counter = 0
+
+    def seal(self, message: Message) -> Message:
+        self.counter += 1
+        return mac_message(message, self.key, self.counter)
+
+    def make(self, opcode: int, body: Body, flags: int = 0) -> Message:
+        message = request(
+            opcode,
+            body,
+            self.flags | flags,
+            session_id=self.number,
+            version=self.version,
+            suggested=self.version,
+        )
+        return self.seal(message)
+
+    async def ask(self, message: Message) -> Message:
+        encrypts = message.header.has(MessageFlag.ENCRYPT)
+        octets = encrypt_message(message, self.key) if encrypts else message.encode()
+        (answer,) = await self.office.hand_in(octets)
+        envelope = decode_envelope(answer)
+        assert envelope.is_encrypted == encrypts
+        assert envelope.session_id == self.number
+        if encrypts:
+            reply = decrypt_payload(envelope, answer[ENVELOPE_OCTETS:], self.key)
+        else:
+            reply = decode_message(answer)
+        verify_mac(reply, self.key)
+        return reply
+
+    async def ask_code(self, message: Message) -> int:
+        """Ask what may be refused without a MAC."""
+        (answer,) = await self.office.hand_in(message.encode())
+        return decode_message(answer).header.response_code
+
+
+async def open_session(
+    office: Office,
+    user: Reference = ADMIN,
+    *,
+    version: Version = V2_10,
+    encrypts: bool = False,
+    timeout_s: int = 0,
+) -> Client:
+    exchange = start_key_exchange()
+    body = SessionSetupRequest(4, timeout_s, user.handle, user.index, exchange.public_data)
+    asked = request(OpCode.SESSION_SETUP, body, SETUP_FLAGS, version=version, suggested=version)
+    answer = await office.ask(asked)
+    assert answer.header.response_code == ResponseCode.SUCCESS
+    verify_message(answer, SERVER_KEY.public_key())
+    assert digest_of(answer).matches(asked.covered)
+    setup = body_of(answer)
+    assert isinstance(setup, SessionSetupAnswer)
+    assert setup.mode == 4
+    key = exchange.finish(setup.data, answer.envelope.version)
+    assert answer.envelope.session_id > 0
+    return Client(office, answer.envelope.session_id, key, version, encrypts)
+
+
+async def log_in(client: Client, user: Reference = ADMIN, secret: bytes = b"") -> Message:
+    challenge = await client.ask(client.make(OpCode.CREATE_HANDLE, CREATE))
+    assert challenge.header.response_code == ResponseCode.AUTHENTICATION_NEEDED
+    answer = answer_to(challenge, user, secret=secret, version=client.version)
+    header = dataclasses.replace(answer.header, flags=client.flags)
+    return await client.ask(client.seal(dataclasses.replace(answer, header=header)))
+
+
+@pytest.mark.parametrize("encrypts", [False, True])
+@pytest.mark.parametrize("version", [V2_4, V2_5, V2_6, V2_7, V2_8, V2_10])
+def test_one_proof_opens_a_session(tmp_path: Path, version: Version, encrypts: bool) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, version=version, encrypts=encrypts)
+        created = await log_in(client)
+        assert (created.header.opcode, created.header.response_code) == (100, 1)
+        deleted = await client.ask(client.make(OpCode.DELETE_HANDLE, HandleRequest(NEW)))
+        assert deleted.header.response_code == ResponseCode.SUCCESS
+        assert not office.has(NEW)
+
+    play(tmp_path, scene)
+
+
+def test_a_session_is_only_its_own_identity_s(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, ADMIN)
+        created = await log_in(client, SECRET_ADMIN, SECRET)
+        assert created.header.response_code == ResponseCode.SUCCESS
+        answer = await client.ask(client.make(OpCode.DELETE_HANDLE, HandleRequest(NEW)))
+        assert answer.header.response_code == ResponseCode.AUTHENTICATION_NEEDED
+
+    play(tmp_path, scene)
+
+
+def test_a_wrong_proof_opens_nothing(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, SECRET_ADMIN)
+        failed = await log_in(client, SECRET_ADMIN, b"wrong")
+        assert failed.header.response_code == ResponseCode.AUTHENTICATION_FAILED
+        answer = await client.ask(client.make(OpCode.CREATE_HANDLE, CREATE))
+        assert answer.header.response_code == ResponseCode.AUTHENTICATION_NEEDED
+
+    play(tmp_path, scene)
+
+
+def test_a_look_up_in_a_session_needs_its_identity(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        put(office.store, {NEW: [url(), hidden(2)]})
+        client = await open_session(office)
+        asked = client.make(OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"))
+        assert (await client.ask(asked)).header.response_code == 402
+        public = client.make(
+            OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"), MessageFlag.PUBLIC_ONLY
+        )
+        assert (await client.ask(public)).header.response_code == 1
+
+    play(tmp_path, scene)
+
+
+def test_a_counter_is_taken_once(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        message = client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/"))
+        assert (await client.ask(message)).header.response_code == 1
+        assert await client.ask_code(message) == ResponseCode.SESSION_MESSAGE_REJECTED
+
+    play(tmp_path, scene)
+
+
+def test_messages_that_are_not_the_session_s_are_refused(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        bare = request(2, HandleRequest(b"/"), session_id=client.number)
+        assert await client.ask_code(bare) == ResponseCode.INVALID_CREDENTIAL
+        other = mac_message(bare, SessionKey(bytes(32)), 1)
+        assert await client.ask_code(other) == ResponseCode.INVALID_SESSION_KEY
+        cipher = encrypt_message(other, SessionKey(bytes(32)))
+        (answer,) = await office.hand_in(cipher)
+        assert decode_message(answer).header.response_code == ResponseCode.INVALID_SESSION_KEY
+        damaged = dataclasses.replace(bare, credential=b"\0")
+        assert await client.ask_code(damaged) == ResponseCode.PROTOCOL_ERROR
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("encrypts", [False, True])
+def test_an_unknown_session_has_timed_out(tmp_path: Path, encrypts: bool) -> None:
+    async def scene(office: Office) -> None:
+        message = request(2, HandleRequest(b"/"), session_id=12_345)
+        octets = encrypt_message(message, SessionKey(bytes(32))) if encrypts else message.encode()
+        (answer,) = await office.hand_in(octets)
+        assert decode_message(answer).header.response_code == ResponseCode.SESSION_TIMEOUT
+        assert decode_envelope(answer).session_id == 12_345
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(("asked_s", "given_s"), [(0, 3_600), (100, 100), (99_999, 3_600)])
+def test_a_session_lives_from_its_last_use(tmp_path: Path, asked_s: int, given_s: int) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, timeout_s=asked_s)
+        for _ in range(2):
+            office.clock_s += given_s - 1
+            answer = await client.ask(client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/")))
+            assert answer.header.response_code == 1
+        office.clock_s += given_s
+        message = client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/"))
+        assert await client.ask_code(message) == ResponseCode.SESSION_TIMEOUT
+
+    play(tmp_path, scene)
+
+
+def test_a_session_is_ended_by_its_owner_alone(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        bare = request(OpCode.SESSION_TERMINATE, HandleRequest(b""), session_id=client.number)
+        assert await client.ask_code(bare) == ResponseCode.INVALID_CREDENTIAL
+        ended = await client.ask(client.make(OpCode.SESSION_TERMINATE, HandleRequest(b"")))
+        assert ended.header.response_code == 1
+        assert len(office.conversations.sessions) == 0
+        alone = await office.ask(request(OpCode.SESSION_TERMINATE, HandleRequest(b"")))
+        assert alone.header.response_code == ResponseCode.SESSION_TIMEOUT
+
+    play(tmp_path, scene)
+
+
+def test_too_many_sessions_of_one_address_are_refused(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        for _ in range(4):
+            await open_session(office)
+        exchange = start_key_exchange()
+        body = SessionSetupRequest(4, 0, b"", -1, exchange.public_data)
+        asked = request(OpCode.SESSION_SETUP, body, SETUP_FLAGS)
+        assert (await office.ask(asked)).header.response_code == ResponseCode.SERVER_TOO_BUSY
+        answer = await office.ask(asked, "198.51.100.1")
+        assert answer.header.response_code == 1
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("mode", [1, 3])
+def test_a_key_is_sent_to_an_rsa_key(tmp_path: Path, mode: int) -> None:
+    async def scene(office: Office) -> None:
+        data = encode_public_key(ADMIN_KEY.public_key())
+        body = (
+            SessionSetupRequest(1, 0, ADMIN.handle, ADMIN.index, data)
+            if mode == 1
+            else SessionSetupRequest(
+                3, 0, ADMIN.handle, ADMIN.index, key_handle=PREFIX, key_index=300
+            )
+        )
+        answer = await office.ask(request(OpCode.SESSION_SETUP, body, SETUP_FLAGS))
+        verify_message(answer, SERVER_KEY.public_key())
+        setup = body_of(answer)
+        assert isinstance(setup, SessionSetupAnswer)
+        key = unwrap_session_key(setup.data, ADMIN_KEY, answer.envelope.version)  # type: ignore[arg-type]
+        client = Client(office, answer.envelope.session_id, key, V2_10, encrypts=True)
+        assert (await log_in(client)).header.response_code == 1
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (SessionSetupRequest(2, 0, b"", -1), ResponseCode.INVALID_SESSION_SETUP_REQUEST),
+        (SessionSetupRequest(9, 0, b"", -1), ResponseCode.INVALID_SESSION_SETUP_REQUEST),
+        (SessionSetupRequest(4, 0, b"", -1, b"\0"), ResponseCode.INVALID_SESSION_SETUP_REQUEST),
+        (
+            SessionSetupRequest(1, 0, b"", -1, start_key_exchange().public_data),
+            ResponseCode.NEED_RSA_KEY_FOR_SESSION,
+        ),
+        (
+            SessionSetupRequest(3, 0, b"", -1, key_handle=PREFIX, key_index=7),
+            ResponseCode.AUTHENTICATION_FAILED,
+        ),
+        (SessionExchangeKeyRequest(b"key"), ResponseCode.INVALID_SESSION_SETUP_REQUEST),
+    ],
+)
+def test_set_ups_that_lead_nowhere_are_refused(tmp_path: Path, body: Body, code: int) -> None:
+    async def scene(office: Office) -> None:
+        is_setup = isinstance(body, SessionSetupRequest)
+        opcode = OpCode.SESSION_SETUP if is_setup else OpCode.SESSION_EXCHANGE_KEY
+        answer = await office.ask(request(opcode, body))
+        assert answer.header.response_code == code
+        assert len(office.conversations.sessions) == 0
+
+    play(tmp_path, scene)
+
+
+def test_an_answer_too_long_is_told_in_the_session(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        values = [HandleValue(n, b"BLOB", bytes(60_000)) for n in range(1, 6)]
+        put(office.store, {NEW: values})
+        client = await open_session(office)
+        asked = client.make(OpCode.RESOLUTION, ResolutionRequest(NEW), MessageFlag.PUBLIC_ONLY)
+        answer = await client.ask(asked)
+        assert answer.header.response_code == ResponseCode.ERROR
+        assert b"too long" in answer.body
+
+    play(tmp_path, scene)
