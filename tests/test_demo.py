@@ -1,0 +1,81 @@
+"""The demo as a newcomer runs it: to its end, into an occupied port, and until Ctrl-C."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from resolver.demo.topology import PORTS, check_ports
+from tests.nodes import ADDRESS, BIAOSHI, ROOT, run_biaoshi, wait_until
+
+DEMO_TIMEOUT_S = 60  # the promise made to newcomers
+
+
+def free_base_port() -> int:
+    for base in range(21_000, 31_000, PORTS):
+        if all(_is_free(port) for port in range(base, base + PORTS)):
+            return base
+    raise AssertionError("no free run of ports")
+
+
+def _is_free(port: int) -> bool:
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind((ADDRESS, port))
+            except OSError:
+                return False
+    return True
+
+
+def test_once_checks_itself_and_twice_works_twice(tmp_path: Path) -> None:
+    words = ["demo", "--once", "--data", str(tmp_path / "d"), "--base-port"]
+    for _ in range(2):
+        ended = run_biaoshi(*words, str(free_base_port()))
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "registered 1,000 products" in ended.stdout
+        assert "resolved 1,000 products through the recursive node: all as in" in ended.stdout
+        assert "all checks passed: 1,004 records" in ended.stdout
+        for transport in ("udp", "tcp", "http"):
+            assert f"{transport}://{ADDRESS}:" in ended.stdout
+
+
+def test_a_port_in_use_is_named_with_the_option(tmp_path: Path) -> None:
+    base = free_base_port()
+    with socket.socket() as holder:
+        holder.bind((ADDRESS, base + 3))
+        holder.listen()
+        ended = run_biaoshi("demo", "--data", str(tmp_path / "d"), "--base-port", str(base))
+    assert ended.returncode == 4
+    assert f"port {base + 3}" in ended.stderr
+    assert "--base-port" in ended.stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
+    base = free_base_port()
+    output = tmp_path / "output"
+    with output.open("wb") as written:
+        demo = subprocess.Popen(
+            [*BIAOSHI, "demo", "--data", str(tmp_path / "d"), "--base-port", str(base)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdout=written,
+            stderr=written,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: b"Ctrl-C ends" in output.read_bytes(), "up", DEMO_TIMEOUT_S)
+        children = psutil.Process(demo.pid).children(recursive=True)
+        assert len(children) >= 12, "four supervisors, workers and writers"
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(20) == 0, output.read_text()
+    finally:
+        demo.kill()
+        demo.wait()
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == []
+    check_ports(base)  # as the next demo will do
