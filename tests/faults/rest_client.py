@@ -1,0 +1,76 @@
+"""A REST client that proves its key with `Authorization: Handle`, over plain HTTP on loopback."""
+
+import base64
+import http.client
+import json
+import re
+import secrets
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+from tests.faults.wire_client import TIMEOUT_S, Administrator
+from tests.nodes import HttpAnswer, Node
+
+_FIELD = re.compile(r'(\w+)="([^"]*)"')
+
+
+class RestSession:
+    """One kept connection and one session in the node's name for the administrator."""
+
+    def __init__(self, node: Node, admin: Administrator) -> None:
+        self._connection = http.client.HTTPConnection(*node.http_address, timeout=TIMEOUT_S)
+        self._admin = admin
+        self._authorization = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def put(self, handle: str, values: list[dict[str, Any]]) -> HttpAnswer:
+        """PUT a handle's values, answering a challenge when there is one."""
+        return self.put_octets(handle, json.dumps(values).encode())
+
+    def put_octets(self, handle: str, body: bytes) -> HttpAnswer:
+        """PUT a body as it is."""
+        path = f"/api/handles/{quote(handle)}"
+        answer = self._request("PUT", path, body)
+        if answer.status == 401 and "nonce" in answer.headers.get("www-authenticate", ""):
+            self._answer(dict(_FIELD.findall(answer.headers["www-authenticate"])))
+            answer = self._request("PUT", path, body)
+        return answer
+
+    def _request(self, method: str, path: str, body: bytes) -> HttpAnswer:
+        headers = {"Content-Type": "application/json"}
+        if self._authorization:
+            headers["Authorization"] = self._authorization
+        self._connection.request(method, path, body, headers)
+        response = self._connection.getresponse()
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return HttpAnswer(response.status, names, response.read())
+
+    def _answer(self, challenge: dict[str, str]) -> None:
+        nonce = base64.b64decode(challenge["nonce"])
+        mine = secrets.token_bytes(16)
+        proof = self._admin.key.sign(nonce + mine, PKCS1v15(), hashes.SHA256())
+        identity = f"{self._admin.key_index}:{self._admin.handle.decode()}"
+        fields = {
+            "sessionId": challenge["sessionId"],
+            "id": quote(identity, safe=""),
+            "type": "HS_PUBKEY",
+            "cnonce": base64.b64encode(mine).decode(),
+            "alg": "SHA256",
+            "signature": base64.b64encode(proof).decode(),
+        }
+        words = ", ".join(f'{name}="{value}"' for name, value in fields.items())
+        self._authorization = f"Handle {words}"

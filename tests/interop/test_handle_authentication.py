@@ -1,0 +1,187 @@
+"""Challenges and answers: the shape of a challenge, every form of an answer, what is refused."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.interop import foreign_wire as wire
+from tests.interop.conftest import TRANSPORTS, VERSIONS, Guild, Stand, url
+from tests.interop.foreign_client import answer_body
+from tests.interop.foreign_crypto import (
+    SECRET_RULES,
+    KeyIdentity,
+    SecretIdentity,
+    digest_request,
+    pbkdf2_answer,
+    sign,
+)
+from tests.interop.foreign_wire import Answer, Value, admin_data, pack_str, pack_values
+from tests.nodes import wait_until
+
+
+def challenged(guild: Guild, **speaking: object) -> Answer:
+    """A creation up to its challenge."""
+    client = guild.client.speaking(**speaking)
+    return client.ask(wire.CREATE, pack_str(guild.fresh()) + pack_values([url()]), wire.PUBL)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "http", "https"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_shape_of_a_challenge(guild: Guild, version: tuple[int, int], transport: str) -> None:
+    first = challenged(guild, version=version, suggested=version, transport=transport)
+    second = challenged(guild, version=version, suggested=version, transport=transport)
+    for answer in (first, second):
+        assert (answer.opcode, answer.code) == (wire.CREATE, 402)
+        assert answer.flags & wire.RRDG, "the digest is there, asked for or not"
+        cursor = answer.payload
+        assert len(cursor.str()) == 16
+        assert cursor.rest == b""
+        assert answer.envelope.session > 0
+    assert first.envelope.session != second.envelope.session
+    assert first.payload.str() != second.payload.str()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_an_answer_may_come_over_another_connection_and_transport(
+    guild: Guild, transport: str
+) -> None:
+    challenge = challenged(guild)
+    other = guild.client.speaking(transport=transport)
+    assert other.answer_challenge(challenge, guild.keeper)[0].code == 1
+
+
+def test_an_answer_counts_once(guild: Guild) -> None:
+    challenge = challenged(guild)
+    assert guild.client.answer_challenge(challenge, guild.keeper)[0].code == 1
+    body = answer_body(challenge, guild.keeper)
+    again = guild.client.ask(wire.ANSWER_CHALLENGE, body, session_id=challenge.envelope.session)
+    assert again.code >= 400
+
+
+def test_a_wrong_answer_uses_the_challenge_up(guild: Guild) -> None:
+    challenge = challenged(guild)
+    wrong = replace(guild.keeper, secret=b"guess")
+    assert guild.client.answer_challenge(challenge, wrong)[0].code == 403
+    body = answer_body(challenge, guild.keeper)
+    again = guild.client.ask(wire.ANSWER_CHALLENGE, body, session_id=challenge.envelope.session)
+    assert again.code >= 400
+
+
+def test_an_answer_to_nothing(guild: Guild) -> None:
+    body = answer_body(challenged(guild), guild.keeper)
+    for session in (0, 2**31 - 1):
+        answer = guild.client.ask(wire.ANSWER_CHALLENGE, body, session_id=session)
+        assert answer.code not in (0, 1, 402)
+
+
+def test_who_you_are_comes_before_what_you_know(guild: Guild) -> None:
+    client = guild.client
+    nobody = SecretIdentity(b"97/NOBODY", 301, b"x")
+    stranger_guessing = replace(guild.stranger, secret=b"guess")
+    for who in (guild.stranger, stranger_guessing, nobody):
+        assert client.create(guild.fresh(), [url()], who).code == 400
+    wrong_secret = replace(guild.keeper, secret=b"guess")
+    assert client.create(guild.fresh(), [url()], wrong_secret).code == 403
+    wrong_key = replace(guild.member, key=guild.admin.key)
+    assert client.create(guild.fresh(), [url()], wrong_key).code == 403
+
+
+@pytest.mark.parametrize("rule", SECRET_RULES)
+def test_every_secret_key_answer(guild: Guild, rule: int) -> None:
+    right = replace(guild.keeper, rule=rule)
+    wrong = replace(right, secret=right.secret + b"x")
+    assert guild.client.create(guild.fresh(), [url()], right).code == 1
+    assert guild.client.create(guild.fresh(), [url()], wrong).code == 403
+
+
+@pytest.mark.parametrize("name", [b"SHA1", b"SHA-1", b"SHA256", b"SHA-256", b"\2", b"\3"])
+def test_every_name_of_a_hash(guild: Guild, name: bytes) -> None:
+    class Named(KeyIdentity):
+        def answer(self, challenge: bytes, version: tuple[int, int]) -> bytes:
+            old = name in (b"SHA1", b"SHA-1", b"\2")
+            signature = sign(self.key, challenge, (2, 6) if old else (2, 10))[1]
+            return pack_str(name) + pack_str(signature)
+
+    who = Named(guild.member.handle, guild.member.index, guild.member.key)
+    assert guild.client.create(guild.fresh(), [url()], who).code == 1
+
+
+def test_the_sender_does_not_choose_how_long_we_compute(guild: Guild) -> None:
+    class Costly(SecretIdentity):
+        def answer(self, challenge: bytes, version: tuple[int, int]) -> bytes:
+            cheap = pbkdf2_answer(self.secret, challenge, 1)
+            return cheap[:21] + (2**31 - 1).to_bytes(4, "big") + cheap[25:]
+
+    who = Costly(guild.keeper.handle, guild.keeper.index, guild.keeper.secret)
+    start = time.monotonic()
+    assert guild.client.create(guild.fresh(), [url()], who).code in (403, 404, 406)
+    assert time.monotonic() - start < 5
+
+
+def test_an_answer_that_cannot_be_read(guild: Guild) -> None:
+    class Broken(SecretIdentity):
+        def answer(self, challenge: bytes, version: tuple[int, int]) -> bytes:
+            return b"\x22\xff\xff\xff\xff"
+
+    who = Broken(guild.keeper.handle, guild.keeper.index, guild.keeper.secret)
+    assert guild.client.create(guild.fresh(), [url()], who).code in (403, 404, 406)
+    for body in (b"", b"\0\0\0\x7f", pack_str(b"HS_NOKEY") + pack_str(b"97/KEEPER")):
+        challenge = challenged(guild)
+        session = challenge.envelope.session
+        answer = guild.client.ask(wire.ANSWER_CHALLENGE, body, session_id=session)
+        assert answer.code not in (0, 1)
+
+
+# VERIFY_CHALLENGE: one server asks another about a secret key
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("index", [301, 0])
+def test_verifying_for_another_server(guild: Guild, transport: str, index: int) -> None:
+    client = guild.client.speaking(transport=transport)
+    nonce, digest = b"n" * 16, digest_request(b"request", (2, 10))
+
+    def verify(answer: bytes, digest_field: bytes) -> int:
+        head = pack_str(guild.keeper.handle) + index.to_bytes(4, "big") + pack_str(nonce)
+        body = head + digest_field + pack_str(answer)
+        reply = client.ask(wire.VERIFY_CHALLENGE, body, wire.CERT | wire.RRDG)
+        assert reply.code == 1, reply
+        cursor = reply.payload
+        result = cursor.number("B")
+        assert cursor.rest == b""
+        return result & 1
+
+    right = pbkdf2_answer(guild.keeper.secret, nonce + digest[1])
+    wrong = pbkdf2_answer(b"guess", nonce + digest[1])
+    for field in (pack_str(digest[1]), bytes([digest[0]]) + digest[1]):
+        assert verify(right, field) == 1
+        assert verify(wrong, field) == 0
+
+
+def test_a_secret_that_lives_on_another_node(guild: Guild, enterprise: Stand) -> None:
+    """The enterprise asks the top, by VERIFY_CHALLENGE, about a secret it cannot read."""
+    rule = Value(101, b"HS_ADMIN", admin_data(guild.keeper.handle, 301))
+    handle = enterprise.make(url(), rule)
+    assert enterprise.client.modify(handle, [url(1, b"new")], guild.keeper).code == 1
+    wrong = replace(guild.keeper, secret=b"guess")
+    assert enterprise.client.modify(handle, [url(1, b"no")], wrong).code == 403
+
+
+def test_an_administrator_added_at_the_parent_is_let_in_soon(
+    secondary: Stand, enterprise: Stand
+) -> None:
+    """The enterprise remembers 0.NA/88.118.5 of the secondary; a refusal makes it look again."""
+    worker = SecretIdentity(enterprise.make(url(), hint="WORKER"), 301, b"worker's")
+    secret = Value(301, b"HS_SECKEY", worker.secret, permissions=0b1100)
+    assert enterprise.client.add(worker.handle, [secret], enterprise.admin).code == 1
+    assert enterprise.client.create(enterprise.fresh(), [url()], worker).code == 400
+    rule = Value(107, b"HS_ADMIN", admin_data(worker.handle, 301))
+    added = secondary.client.add(b"0.NA/88.118.5", [rule], enterprise.admin)
+    assert added.code == 1
+
+    def let_in() -> bool:
+        return enterprise.client.create(enterprise.fresh(), [url()], worker).code == 1
+
+    wait_until(let_in, "the new administrator is let in", 10)
+    assert secondary.client.remove(b"0.NA/88.118.5", [107], enterprise.admin).code == 1
