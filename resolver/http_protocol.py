@@ -46,6 +46,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_refused = False
         self._input_ended = False
         self.is_connected = False
+        self.tunnel_task: asyncio.Task[None] | None = None
         self.deadline_s = NEVER
         self.write_deadline_s = NEVER
 
@@ -61,6 +62,8 @@ class HttpProtocol(HttpToolsProtocol):
         """Forget the client."""
         super().connection_lost(exc)
         self.pipeline.clear()
+        if self.tunnel_task is not None:
+            self.tunnel_task.cancel()
         self.server_.forget(self._address)
 
     def data_received(self, data: bytes) -> None:

@@ -77,8 +77,8 @@ class TunnelExchange:
         peer = Peer(address, port, transport)
         answer = protocol.server_.dispatcher.answer_now(octets, peer)
         if answer is None:
-            task = protocol.server_.tasks.start(self._answer(octets, peer))
-            task.add_done_callback(self._answered)
+            protocol.tunnel_task = protocol.server_.tasks.start(self._answer(octets, peer))
+            protocol.tunnel_task.add_done_callback(self._answered)
         else:
             self._write_one(answer)
 
@@ -97,6 +97,8 @@ class TunnelExchange:
         self._complete()
 
     def _answered(self, task: asyncio.Task[None]) -> None:
+        if self._protocol.tunnel_task is task:  # the next request's may have begun
+            self._protocol.tunnel_task = None
         if task.cancelled() or task.exception() is not None:
             self._protocol.transport.abort()
 

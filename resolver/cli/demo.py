@@ -13,7 +13,7 @@ import typer
 from protocol.handle import to_text
 from resolver.cli.bulk import make_progress
 from resolver.cli.output import print_table
-from resolver.cli.resolve import hop_rows
+from resolver.cli.resolve import show_hops
 from resolver.cli.rows import Row
 from resolver.demo import scenario
 from resolver.demo.errors import DemoError
@@ -39,7 +39,9 @@ from resolver.demo.topology import (
 
 SAMPLES = 9  # three over each transport
 WATCH_S = 0.5
-NAME_CHARACTERS_MAX = 36
+# SIGINT too: a shell starts what it puts in the background with SIGINT ignored.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NAME_CHARACTERS_MAX = 32
 
 
 def demo(
@@ -119,11 +121,7 @@ def _fill_and_resolve(topology: Topology, rows: Sequence[Row]) -> None:
     hops = asyncio.run(scenario.walk_from_root(topology, routes[0].row))
     show_routes(routes, topology)
     print()
-    print_table(
-        "the way behind the first answer, walked from the root",
-        ("hop", "asked", "for", "answer", "ms"),
-        hop_rows(hops),
-    )
+    show_hops("the way behind the first answer, walked from the root", hops)
     print()
 
 
@@ -131,8 +129,8 @@ def show_routes(routes: Sequence[Route], topology: Topology) -> None:
     """Print what was resolved through the recursive node, over what, and how fast."""
     print()
     print_table(
-        f"resolved through the recursive node, {ADDRESS} port {topology.recursive.handle_port}",
-        ("handle", "product", "route", "first, ms", "again, ms"),
+        "resolved through the recursive node, and again out of its cache",
+        ("handle", "product", "route", "ms", "again"),
         [
             (
                 to_text(route.row.handle),
@@ -143,6 +141,7 @@ def show_routes(routes: Sequence[Route], topology: Topology) -> None:
             )
             for route in routes
         ],
+        elastic="product",
     )
 
 
@@ -198,7 +197,7 @@ def _interruptible() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {name: signal.signal(name, interrupt) for name in (signal.SIGTERM, signal.SIGHUP)}
+    before = {name: signal.signal(name, interrupt) for name in ENDING}
     try:
         yield
     finally:

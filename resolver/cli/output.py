@@ -38,13 +38,16 @@ def print_json(document: object) -> None:
     print(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table of plain text."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, elastic: str = ""
+) -> None:
+    """Print a table of plain text; where the screen is narrow only column `elastic` is folded."""
     console = make_console()
     table = Table(title=Text(title) if title else None, title_justify="left", box=None)
     table.pad_edge = False
     for column in columns:
-        table.add_column(column, overflow="fold", header_style="bold")
+        keep = bool(elastic) and column != elastic
+        table.add_column(column, overflow="fold", no_wrap=keep, header_style="bold")
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     console.print(table)

@@ -95,9 +95,8 @@ def resolve(
         return
     if show_trace:
         print_trace(resolution.hops)
-    print_table(
-        handle, ("index", "type", "data", "ttl", "permissions"), value_rows(resolution.values)
-    )
+    columns = ("index", "type", "data", "ttl", "permissions")
+    print_table(handle, columns, value_rows(resolution.values), elastic="data")
 
 
 def choose_transport(udp: bool, tcp: bool, http: bool) -> int | None:
@@ -114,8 +113,13 @@ def choose_transport(udp: bool, tcp: bool, http: bool) -> int | None:
 
 def print_trace(hops: Sequence[Hop]) -> None:
     """Print one line for every attempt made."""
-    print_table("", ("hop", "asked", "for", "answer", "ms"), hop_rows(hops))
+    show_hops("", hops)
     print()
+
+
+def show_hops(title: str, hops: Sequence[Hop]) -> None:
+    """Print a table of attempts."""
+    print_table(title, ("hop", "asked", "for", "answer", "ms"), hop_rows(hops), elastic="for")
 
 
 def hop_rows(hops: Sequence[Hop]) -> list[tuple[str, ...]]:

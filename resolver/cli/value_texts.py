@@ -92,15 +92,24 @@ def _split(text: str) -> tuple[bytes, int | None, bytes, str]:
             ExitCode.USAGE,
         )
     type_ = match["type"].encode()
-    return type_, index, encode_data(type_, match["data"]), text
+    data = match["data"]
+    if data.startswith("@"):
+        return type_, index, _check_data(type_, _read_data_file(type_, Path(data[1:])), data), text
+    return type_, index, encode_data(type_, data), text
 
 
 def encode_data(type_: bytes, text: str) -> bytes:
-    """Return the data of a value of type `type_` written as `text`. Raises: CliError."""
-    if text.startswith("@"):
-        data = _read_data_file(type_, Path(text[1:]))
-    else:
-        data = _ENCODERS.get(type_, _encode_text)(text)
+    """Return the data of a value of type `type_` written as `text`, which never names a file.
+
+    Rows of strangers' files come through here: an `@` at their start is just an `@`.
+
+    Raises:
+        CliError: not the form that the type asks for.
+    """
+    return _check_data(type_, _ENCODERS.get(type_, _encode_text)(text), text)
+
+
+def _check_data(type_: bytes, data: bytes, text: str) -> bytes:
     try:
         decode_typed(type_, data)
     except ProtocolError as error:

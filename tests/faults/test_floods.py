@@ -47,6 +47,7 @@ LIMITS: Tables = {
         "message_timeout_s": HOLD_S,
         "http_head_timeout_s": HOLD_S,
         "http_body_timeout_s": HOLD_S,
+        "tls_handshake_timeout_s": HOLD_S,
         "incomplete_timeout_s": HOLD_S,
         "incomplete_messages_per_address_max": INCOMPLETE_PER_ADDRESS_MAX,
         "incomplete_messages_max": 128,

@@ -45,23 +45,22 @@ def test_an_address_that_is_not_here_is_named() -> None:
 def test_a_shared_port_in_use_is_found_before_the_start() -> None:
     with open_udp("127.0.0.1", 0) as udp, open_tcp("127.0.0.1", 0) as http:
         problems = check_free(["127.0.0.1"], port_of(udp), port_of(http))
-    assert [each.split(" of ")[0] for each in problems] == [
-        f"UDP port {port_of_text(problems[0])}",
-        f"TCP port {port_of_text(problems[1])}",
-    ]
-    assert all("in use" in each for each in problems)
-
-
-def port_of_text(problem: str) -> str:
-    return problem.split()[2]
+        expected = [f"UDP port {port_of(udp)} of", f"TCP port {port_of(http)} of"]
+    # The TCP port beside the UDP port may be anybody's.
+    found = [each for each in problems if each.startswith(tuple(expected))]
+    assert len(found) == 2
+    assert all("is in use by another program" in each for each in found)
 
 
 def test_free_ports_are_no_problem() -> None:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        ports = port_of(first), port_of(second)
-    assert check_free(["127.0.0.1"], *ports) == []
+    def pick() -> tuple[int, int]:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            second.bind(("127.0.0.1", 0))
+            return port_of(first), port_of(second)
+
+    # Somebody else may take a port between the look and the check, not ten times over.
+    assert any(check_free(["127.0.0.1"], *pick()) == [] for _ in range(10))
 
 
 def test_ipv6_stands_beside_ipv4_on_one_port() -> None:

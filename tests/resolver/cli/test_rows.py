@@ -147,3 +147,12 @@ def test_owners_stand_from_index_100_on() -> None:
         (102, b"HS_ADMIN"),
     ]
     assert second == BadRow(2, b"", "bad")
+
+
+def test_a_cell_never_names_a_file(tmp_path: Path) -> None:
+    """A product is called "@ Ease"; read as a file's name it was refused, or worse, read."""
+    secret = tmp_path / "secret"
+    secret.write_text("hush")
+    (row,) = read(HEADER + f"1,@{secret},u,,\n")
+    assert isinstance(row, Row)
+    assert row.values[1].data == f"@{secret}".encode()
