@@ -212,7 +212,9 @@ class Supervisor:
             return
         if all(child.is_ready for child in self._children):
             self._announced = True
-            print(self._ready_line(), flush=True)
+            # One write: unbuffered, `print` makes two and a child's line may come between.
+            sys.stdout.write(self._ready_line() + "\n")
+            sys.stdout.flush()
         elif time.monotonic() - self._begun_s > START_TIMEOUT_S:
             waiting = ", ".join(child.name for child in self._children if not child.is_ready)
             self._give_up(f"not ready after {START_TIMEOUT_S:.0f} s: {waiting}")

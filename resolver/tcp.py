@@ -24,6 +24,7 @@ from resolver.config import LimitsConfig
 from resolver.dispatch import Peer
 from resolver.limits import NEVER, ConnectionLimiter
 from resolver.metrics import CONNECTIONS, REFUSED
+from resolver.sockets import BACKLOG
 from resolver.transport import Answerer, TaskSet
 
 SWEEP_S = 1.0  # the fineness of time limits
@@ -238,7 +239,10 @@ class TcpServer:
 
     async def start(self) -> None:
         """Begin to accept."""
-        self._server = await self.loop.create_server(lambda: TcpConnection(self), sock=self._sock)
+        # The loop listens anew, and with its own default a burst of 100 makes others wait 1 s.
+        self._server = await self.loop.create_server(
+            lambda: TcpConnection(self), sock=self._sock, backlog=BACKLOG
+        )
         self._sweep_again()
 
     async def stop(self) -> None:

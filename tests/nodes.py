@@ -8,32 +8,51 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
-import sys
-import time
-import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import psutil
 
-ADDRESS = "127.0.0.1"
-BIAOSHI = (sys.executable, "-m", "resolver.cli.main")
-ROOT = Path(__file__).parents[1]
+from tests.commands import (
+    ADDRESS,
+    BIAOSHI,
+    ROOT,
+    Tables,
+    configure,
+    free_port,
+    must_run,
+    node_environment,
+    run_biaoshi,
+    wait_until,
+)
+
+__all__ = [
+    "ADDRESS",
+    "BIAOSHI",
+    "ROOT",
+    "HttpAnswer",
+    "Node",
+    "Role",
+    "Tables",
+    "Topology",
+    "configure",
+    "delegate",
+    "free_port",
+    "make_node",
+    "must_run",
+    "run_biaoshi",
+    "running",
+    "topology",
+    "wait_until",
+]
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
-COMMAND_TIMEOUT_S = 60.0
-# Below the range from which the kernel picks ports for outgoing connections (32768 and up), so that
-# nobody's connection takes one between the look and the start.
-_PORTS = range(20_000, 32_000)
-_handed_out: set[int] = set()
 
 Role = Literal["top", "secondary", "enterprise", "recursive"]
-Tables = Mapping[str, Mapping[str, Any]]
 
 
 class HttpAnswer(NamedTuple):
@@ -44,67 +63,6 @@ class HttpAnswer(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-def wait_until(
-    holds: Callable[[], Any], what: str, timeout_s: float = 10.0, pause_s: float = 0.02
-) -> Any:
-    """Poll until `holds()` is true and return it; fail, saying `what` was waited for."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        result = holds()
-        if result:
-            return result
-        assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
-        time.sleep(pause_s)
-
-
-def free_port() -> int:
-    """Return a port that is free for UDP and TCP on loopback and was not handed out before."""
-    while True:
-        port = random.choice(_PORTS)
-        if port in _handed_out:
-            continue
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                sock = stack.enter_context(socket.socket(socket.AF_INET, kind))
-                sock.bind((ADDRESS, port))
-            _handed_out.add(port)
-            return port
-
-
-def run_biaoshi(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end; its output is text, its exit code the caller's to judge."""
-    return subprocess.run(
-        [*BIAOSHI, *words],
-        cwd=folder or ROOT,
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        check=False,
-    )
-
-
-def must_run(*words: str) -> str:
-    """Run the command, which has to succeed; return what it printed."""
-    ended = run_biaoshi(*words)
-    assert ended.returncode == 0, f"biaoshi {' '.join(words)}: {ended.stdout}{ended.stderr}"
-    return ended.stdout
-
-
-def configure(folder: Path, tables: Tables) -> None:
-    """Change keys of a node's biaoshi.toml: {"limits": {"idle_timeout_s": 2}}."""
-    path = folder / "biaoshi.toml"
-    document = tomllib.loads(path.read_text("utf-8"))
-    for table, keys in tables.items():
-        document.setdefault(table, {}).update(keys)
-    plain = {key: value for key, value in document.items() if not isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    for table in document.keys() - plain.keys():
-        lines.append(f"[{table}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in document[table].items()]
-    path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 class Node:
@@ -170,7 +128,7 @@ class Node:
             self.process = subprocess.Popen(
                 [*BIAOSHI, "serve", str(self.folder)],
                 cwd=ROOT,
-                env=_environment(),
+                env=node_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -299,13 +257,6 @@ def _writes_store(process: psutil.Process, folder: Path) -> bool:
     except psutil.Error:
         return False
     return any(each.path in stores and each.mode != "r" for each in files)
-
-
-def _environment() -> dict[str, str]:
-    # Tests run from a checkout that need not be installed; a test's own coverage is not the node's.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("COV_CORE")}
-    paths = os.pathsep.join(filter(None, (str(ROOT), kept.get("PYTHONPATH"))))
-    return {**kept, "PYTHONPATH": paths, "NO_COLOR": "1"}
 
 
 def make_node(

@@ -164,15 +164,16 @@ async def check_contents(topology: Topology, products: Path, on_row: Callable[[]
             for handle, expected in expectations:
                 group.create_task(check(handle, expected))
     except ExceptionGroup as failures:
-        raise _first(failures) from failures
+        raise _first(topology, failures) from failures
     return len(expectations)
 
 
-def _first(failures: ExceptionGroup[Exception]) -> DemoError:
+def _first(topology: Topology, failures: ExceptionGroup[Exception]) -> DemoError:
     error = failures.exceptions[0]
     if isinstance(error, DemoError):
         return error
-    return DemoError(f"a product was not resolved: {error}", "read the logs in .demo/*/serve.log")
+    log = topology.recursive.files.path / "serve.log"
+    return DemoError(f"a product was not resolved: {error}", f"read {log}")
 
 
 async def count_registered(topology: Topology) -> int:

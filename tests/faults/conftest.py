@@ -11,6 +11,7 @@ import pytest
 
 from protocol.bodies import ErrorAnswer
 from protocol.codes import OpCode, ResponseCode
+from tests.faults.garbage import BODY_OCTETS_MAX, unharmed
 from tests.faults.power_loss import DiskHistory, disk_history
 from tests.faults.rest_client import RestSession
 from tests.faults.system_calls import (
@@ -130,3 +131,24 @@ def _register_over_rest(node: Node, admin: Administrator, count: int) -> list[Ac
             ]
             assert session.put(f"88/{name}", values).status == 201
     return [Acknowledged.by_rest(name) for name in names]
+
+
+@pytest.fixture(scope="module")
+def garbled_node(module_folder: Path) -> Iterator[Node]:
+    """A running node with one honest handle, for garbage to be thrown at."""
+    tables: Tables = {
+        "limits": {"http_body_octets_max": BODY_OCTETS_MAX},
+        "tls": {"allow_plain_credentials_on_loopback": True},
+    }
+    with running(make_node(module_folder / "node", tables=tables)) as node:
+        with Connection(node.address) as connection:
+            answer = connection.register(administrator(node), "honest")
+        assert answer.code == ResponseCode.SUCCESS
+        yield node
+
+
+@pytest.fixture
+def no_harm(garbled_node: Node) -> Iterator[None]:
+    """After the test: the same processes, no traceback, and right answers."""
+    with unharmed(garbled_node):
+        yield

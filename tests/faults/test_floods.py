@@ -31,6 +31,8 @@ from tests.nodes import Node, Tables, make_node, running, wait_until
 
 HOLD_S = 4  # every time the node waits for a stranger
 PATIENCE_S = 2.0  # of the others
+# A connection for which the kernel's queue has no room is tried again after 1 s: too late.
+CONNECT_PATIENCE_S = 0.9
 CUT_WITHIN_S = HOLD_S + 6.0
 FRAGMENTS = 300
 IDLE = 230
@@ -111,7 +113,7 @@ def idle_connections(
     with ExitStack() as stack:
         opened = []
         for _ in range(count):
-            sock = stack.enter_context(socket.create_connection(address, PATIENCE_S))
+            sock = stack.enter_context(socket.create_connection(address, CONNECT_PATIENCE_S))
             if first:
                 sock.sendall(first)
             opened.append(sock)
@@ -227,14 +229,22 @@ def test_both_floods_at_once_delay_nobody(node: Node) -> None:
         check_others_are_served(node)
 
 
+def are_forgotten(node: Node) -> bool:
+    """Say whether the node holds no connection but the one that asks."""
+    try:
+        return node.metric("biaoshi_connections") <= 1
+    except OSError:
+        return False  # as many as may be are still held: the one that asks is refused
+
+
 def test_connections_are_bounded_per_address(node: Node) -> None:
-    wait_until(lambda: node.metric("biaoshi_connections") <= 1, "earlier ones are forgotten", 10)
+    wait_until(lambda: are_forgotten(node), "earlier ones are forgotten", 10)
     refused_before = node.metric("biaoshi_refused_total")
     with idle_connections(node.address, PER_ADDRESS_MAX + EXCESS, b"") as opened:
         wait_until(lambda: sum(map(is_cut, opened)) == EXCESS, "those beyond the limit are closed")
         with Connection(node.address, PATIENCE_S, source=OTHER_ADDRESS) as elsewhere:
             assert elsewhere.ask(site_info()).header.response_code == ResponseCode.SUCCESS
-    wait_until(lambda: node.metric("biaoshi_connections") <= 1, "all are forgotten", 10)
+    wait_until(lambda: are_forgotten(node), "all are forgotten", 10)
     assert node.metric("biaoshi_refused_total") - refused_before >= EXCESS
 
 

@@ -1,0 +1,265 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from protocol.bodies import (
+    Body,
+    CreatedAnswer,
+    ErrorAnswer,
+    HandleRequest,
+    ResolutionRequest,
+    ValuesRequest,
+    decode_response_body,
+)
+from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.header import Header
+from protocol.value import HandleValue, Reference
+from tests.registry.builders import PREFIX, ROOT, admin_value, hidden, put, url
+from tests.resolver.office import (
+    ADDRESS,
+    ADMIN,
+    SECRET,
+    SECRET_ADMIN,
+    STRANGER,
+    Office,
+    open_office,
+)
+from tests.resolver.test_rest_sessions import act, begin, keyed
+
+Scene = Callable[[Office], Awaitable[None]]
+NEW = b"88.118/NEW"
+CREATE = ValuesRequest(NEW, (url(),))
+RIGHT = {"basic": [*SECRET_ADMIN, SECRET]}
+
+
+def play(folder: Path, scene: Scene) -> None:
+    async def run() -> None:
+        async with open_office(folder) as office:
+            await scene(office)
+
+    asyncio.run(run())
+
+
+def payload_of(
+    opcode: int, body: Body, authorization: dict[str, Any] | None, flags: int = 0
+) -> dict[str, Any]:
+    return {
+        "opcode": opcode,
+        "body": body.encode(),
+        "flags": flags,
+        "authorization": authorization,
+        "address": ADDRESS,
+        "transport": 3,
+    }
+
+
+async def perform(
+    office: Office,
+    opcode: int,
+    body: Body,
+    authorization: dict[str, Any] | None = None,
+    flags: int = 0,
+) -> tuple[int, Body, bool]:
+    reply = await office.rest.perform(payload_of(opcode, body, authorization, flags))
+    header = Header(opcode, reply["code"], 0, 0)
+    return reply["code"], decode_response_body(header, reply["body"])[1], reply["created"]
+
+
+def test_a_password_creates(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        result = await perform(office, OpCode.CREATE_HANDLE, CREATE, RIGHT)
+        assert result == (1, CreatedAnswer(NEW), True)
+        assert office.has(NEW)
+        again = await perform(office, OpCode.CREATE_HANDLE, CREATE, RIGHT, MessageFlag.OVERWRITE)
+        assert again == (1, CreatedAnswer(NEW), False)
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("user", "password", "code"),
+    [
+        (SECRET_ADMIN, b"wrong", ResponseCode.AUTHENTICATION_FAILED),
+        (STRANGER, b"wrong", ResponseCode.INVALID_ADMIN),
+        (STRANGER, SECRET, ResponseCode.INVALID_ADMIN),
+        (Reference(PREFIX, 0), b"wrong", ResponseCode.AUTHENTICATION_FAILED),
+        (Reference(PREFIX, 0), SECRET, ResponseCode.SUCCESS),
+        (Reference(b"88.119/ADMIN", 301), SECRET, ResponseCode.INVALID_ADMIN),
+    ],
+)
+def test_permission_comes_before_the_password(
+    tmp_path: Path, user: Reference, password: bytes, code: int
+) -> None:
+    async def scene(office: Office) -> None:
+        basic = {"basic": [user.handle, user.index, password]}
+        result = await perform(office, OpCode.CREATE_HANDLE, CREATE, basic)
+        assert result[0] == code
+        assert office.has(NEW) == (code == 1)
+
+    play(tmp_path, scene)
+
+
+def test_a_password_of_another_node_cannot_be_checked(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        afar = Reference(b"88.119/ADMIN", 301)
+        put(office.store, {PREFIX: [admin_value(afar)]})
+        basic = {"basic": [*afar, SECRET]}
+        code, body, _ = await perform(office, OpCode.CREATE_HANDLE, CREATE, basic)
+        assert code == ResponseCode.AUTHENTICATION_FAILED
+        assert isinstance(body, ErrorAnswer)
+        assert b"on another node" in (body.message or b"")
+
+    play(tmp_path, scene)
+
+
+def test_nobody_is_asked_who_he_is(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        code, _, _ = await perform(office, OpCode.CREATE_HANDLE, CREATE)
+        assert code == ResponseCode.AUTHENTICATION_NEEDED
+        code, _, _ = await perform(office, OpCode.CREATE_HANDLE, CREATE, {"session": "guess"})
+        assert code == ResponseCode.AUTHENTICATION_NEEDED
+        assert not office.has(NEW)
+
+    play(tmp_path, scene)
+
+
+def test_public_write_values_are_anybody_s_to_modify(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        put(office.store, {NEW: [url(permission=0b1111)]})
+        body = ValuesRequest(NEW, (url(data=b"changed", permission=0b1111),))
+        assert (await perform(office, OpCode.MODIFY_VALUE, body))[0] == 1
+
+    play(tmp_path, scene)
+
+
+def test_a_session_creates_and_deletes(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        session = await begin(office)
+        await act(office, "answer", **keyed(session))
+        who = {"session": session["session_id"]}
+        assert (await perform(office, OpCode.CREATE_HANDLE, CREATE, who))[0] == 1
+        assert (await perform(office, OpCode.DELETE_HANDLE, HandleRequest(NEW), who))[0] == 1
+        assert not office.has(NEW)
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        (None, ResponseCode.AUTHENTICATION_NEEDED),
+        ({"basic": [*SECRET_ADMIN, b"wrong"]}, ResponseCode.AUTHENTICATION_FAILED),
+        ({"basic": [*STRANGER, SECRET]}, ResponseCode.INVALID_ADMIN),
+        ({"basic": [PREFIX, 0, b"wrong"]}, ResponseCode.AUTHENTICATION_FAILED),
+        ({"basic": [PREFIX, 0, SECRET]}, ResponseCode.SUCCESS),
+        (RIGHT, ResponseCode.SUCCESS),
+    ],
+)
+def test_restricted_values_are_shown_to_administrators(
+    tmp_path: Path, authorization: dict[str, Any] | None, code: int
+) -> None:
+    async def scene(office: Office) -> None:
+        put(office.store, {NEW: [url(), hidden(2), admin_value(SECRET_ADMIN)]})
+        result = await perform(office, OpCode.RESOLUTION, ResolutionRequest(NEW), authorization)
+        assert result[0] == code
+        if code == ResponseCode.SUCCESS:
+            assert isinstance(result[1], ValuesRequest)
+            assert len(result[1].values) == 3
+
+    play(tmp_path, scene)
+
+
+def test_a_suffix_is_minted(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        stem = ValuesRequest(b"88.118/lot-", (url(),))
+        code, body, created = await perform(
+            office, OpCode.CREATE_HANDLE, stem, RIGHT, MessageFlag.MINT_SUFFIX
+        )
+        assert (code, created) == (1, True)
+        assert isinstance(body, CreatedAnswer)
+        assert body.handle is not None
+        assert body.handle.startswith(b"88.118/lot-")
+        assert office.has(body.handle)
+
+    play(tmp_path, scene)
+
+
+def test_pages_of_a_list_know_the_whole(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        handles = [b"88.118/%04d" % number for number in range(2_499)]
+        put(office.store, {handle: [url()] for handle in handles})
+        pages = []
+        for page in (0, 1, 24, 25):
+            reply = await office.rest.list_page(
+                {"prefix": PREFIX, "page": page, "page_size": 100, "authorization": RIGHT}
+            )
+            assert (reply["code"], reply["total"]) == (1, 2_500)
+            pages.append(reply["handles"])
+        assert pages == [
+            handles[:100],
+            handles[100:200],
+            [*handles[2_400:], b"88.118/OLD"],
+            [],
+        ]
+
+    play(tmp_path, scene)
+
+
+def test_a_whole_list_is_streamed(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        put(office.store, {b"88.118/%04d" % number: [url()] for number in range(1_999)})
+        payload = payload_of(OpCode.LIST_HANDLES, HandleRequest(PREFIX), RIGHT)
+        items = [msgpack.unpackb(item) async for item in office.rest.list_all(payload)]
+        assert [len(item["handles"]) for item in items] == [1_000, 1_000]
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "code"),
+    [
+        (None, ResponseCode.AUTHENTICATION_NEEDED),
+        ({"basic": [*STRANGER, SECRET]}, ResponseCode.INVALID_ADMIN),
+        ({"basic": [*SECRET_ADMIN, b"wrong"]}, ResponseCode.AUTHENTICATION_FAILED),
+    ],
+)
+def test_lists_are_for_administrators(
+    tmp_path: Path, authorization: dict[str, Any] | None, code: int
+) -> None:
+    async def scene(office: Office) -> None:
+        payload = payload_of(OpCode.LIST_HANDLES, HandleRequest(PREFIX), authorization)
+        (item,) = [msgpack.unpackb(item) async for item in office.rest.list_all(payload)]
+        assert item["code"] == code
+        reply = await office.rest.list_page(
+            {"prefix": PREFIX, "page": 0, "page_size": 9, "authorization": authorization}
+        )
+        assert (reply["code"], reply["handles"]) == (code, [])
+
+    play(tmp_path, scene)
+
+
+def test_a_malformed_body_is_a_protocol_error(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        payload = payload_of(OpCode.DELETE_HANDLE, HandleRequest(NEW), RIGHT)
+        payload["body"] = b"\0"
+        assert (await office.rest.perform(payload))["code"] == ResponseCode.PROTOCOL_ERROR
+
+    play(tmp_path, scene)
+
+
+def test_the_root_s_administrator_needs_no_permission_on_the_handle(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        keys = [url(), admin_value(ADMIN)]
+        put(office.store, {ROOT.handle: [*keys, *_secret(ROOT.index)]})
+        basic = {"basic": [*ROOT, SECRET]}
+        assert (await perform(office, OpCode.CREATE_HANDLE, CREATE, basic))[0] == 1
+
+    play(tmp_path, scene)
+
+
+def _secret(index: int) -> list[Any]:
+    return [HandleValue(index, b"HS_SECKEY", SECRET, 0b1100)]
