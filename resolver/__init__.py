@@ -1,0 +1,1 @@
+"""The node: sockets, processes, transports, recursion, clients and the command. See README.md."""

@@ -181,6 +181,10 @@ class Registrar:
                 await self._ticker
         await self._server.stop()
         await asyncio.get_running_loop().run_in_executor(None, self.commit.stop)
+        self.close()
+
+    def close(self) -> None:
+        """Close the store, once nothing is served."""
         self._threads.shutdown(cancel_futures=True)
         self._store.close()
 

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -126,7 +127,7 @@ class Node:
         assert self.process is None, f"{self} runs already"
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*BIAOSHI, "serve", str(self.folder)],
+                [*_dying_with_us(), *BIAOSHI, "serve", str(self.folder)],
                 cwd=ROOT,
                 env=node_environment(),
                 stdin=subprocess.DEVNULL,
@@ -239,6 +240,12 @@ class Node:
         found = [float(number) for row, _, number in rows if row.partition("{")[0] == name]
         assert found, f"no metric {name}"
         return sum(found)
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    """What to run a node with so that it ends even when the tests are killed."""
+    setpriv = shutil.which("setpriv")  # of util-linux; it is replaced by what it starts
+    return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
 
 
 def _group(group: int) -> list[int]:

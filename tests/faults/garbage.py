@@ -1,4 +1,4 @@
-"""Making garbage, sending it, and telling that a node took no harm from it. Everything is seeded."""
+"""Making garbage, sending it, and telling that a node took no harm from it; all of it seeded."""
 
 import json
 import random

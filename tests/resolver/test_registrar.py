@@ -23,6 +23,7 @@ from protocol.challenge import answer_secret_key
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.credential import verify_message
 from protocol.digests import OLD_FORM, SHA1, SHA256, RequestDigest
+from protocol.key_files import encode_private_key
 from protocol.message import Message, decode_message
 from protocol.types.hs_site import TRANSPORT_UDP
 from protocol.value import Reference
@@ -30,7 +31,9 @@ from protocol.versions import V2_0, V2_3, V2_4, V2_6, V2_9, V2_10
 from registry.outcomes import Unavailable
 from registry.schema import Record
 from resolver.config import Config, NodeRole, RolesConfig
-from resolver.registrar import make_conversations, make_policy
+from resolver.metrics import render_metrics
+from resolver.node_files import NodeFilesError, write_site
+from resolver.registrar import Registrar, make_conversations, make_policy
 from tests.registry.builders import NOW_S, PREFIX, admin_value, group, hidden, put, site_value, url
 from tests.resolver.office import (
     ADMIN,
@@ -42,6 +45,7 @@ from tests.resolver.office import (
     answer_to,
     body_of,
     digest_of,
+    make_node,
     open_office,
     request,
 )
@@ -493,6 +497,29 @@ def test_the_group_of_a_group_may_administer(tmp_path: Path) -> None:
         assert code_of(await office.ask_as(asked, SECRET_ADMIN, SECRET)) == 1
 
     play(tmp_path, scene)
+
+
+def write_folder(folder: Path) -> Config:
+    write_site(folder / "site.json", make_node().site)
+    (folder / "server-key.bin").write_bytes(encode_private_key(SERVER_KEY))
+    return Config(role=NodeRole.TOP, data_dir=str(folder))
+
+
+def test_a_registrar_is_put_together_from_its_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [0.0]
+    registrar = Registrar(write_folder(tmp_path), clock_s=lambda: clock[0])
+    assert "keys on other nodes cannot be fetched" in caplog.text
+    registrar.tick(0)
+    page, _ = render_metrics()
+    assert b"biaoshi_store_handles 0.0" in page
+    registrar.close()
+
+
+def test_without_its_files_a_registrar_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(NodeFilesError, match=r"site\.json cannot be read"):
+        Registrar(Config(role=NodeRole.TOP, data_dir=str(tmp_path)))
 
 
 def test_the_policy_is_the_configuration_s() -> None:
