@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -251,8 +251,10 @@ def config_from_table(table: Mapping[str, Any], folder: Path) -> Config:
     """
     problems: list[str] = []
     config = read_struct(Config, table, "", problems)
-    if config is not None:
-        problems.extend(_contradictions(config))
+    # Without a usable role there is none: any will do to look for what else is wrong.
+    rest = config or read_struct(Config, {**table, "role": NodeRole.TOP.value}, "", [])
+    if rest is not None:
+        problems.extend(_contradictions(rest))
     if problems or config is None:
         raise ConfigError(problems)
     return msgspec.structs.replace(config, data_dir=str((folder / config.data_dir).resolve()))
@@ -263,23 +265,26 @@ def read_struct(
 ) -> StructType | None:
     """Read one table into a struct, adding a sentence to `problems` for every mistake.
 
-    Returns None when a mistake left a field without a value.
+    A mistaken field has its default here, so that what else is wrong can be told at the same time.
+    Returns None when a field that has no default is missing or mistaken.
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     known: dict[str, Any] = {}
-    mistakes = len(problems)
     for key, value in table.items():
         where = f"{path}{key}"
         if key not in fields:
             problems.append(_unknown_key(where, key, list(fields)))
             continue
-        known[key] = _read_field(fields[key].type, value, where, problems)
+        read = _read_field(fields[key].type, value, where, problems)
+        if read is not None:
+            known[key] = read
     problems.extend(
         f"{path}{name} is missing: {_expectation(field.type)}"
         for name, field in fields.items()
         if field.required and name not in table
     )
-    return kind(**known) if len(problems) == mistakes else None
+    is_whole = all(name in known for name, field in fields.items() if field.required)
+    return kind(**known) if is_whole else None
 
 
 def _read_field(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
@@ -292,6 +297,8 @@ def _read_field(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         words = str(error).replace("`", "").lower()
+        if _choices(kind):
+            words = _expectation(kind)
         problems.append(f"{where} is {value!r}: {words}")
         return None
 
@@ -303,9 +310,13 @@ def _unknown_key(where: str, key: str, names: list[str]) -> str:
 
 
 def _expectation(kind: Any) -> str:
-    if kind is NodeRole:
-        return f"set it to one of {', '.join(role.value for role in NodeRole)}"
-    return "set it"
+    return f"set it to one of {', '.join(choices)}" if (choices := _choices(kind)) else "set it"
+
+
+def _choices(kind: Any) -> list[str]:
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return [each.value for each in kind]
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def _contradictions(config: Config) -> Iterator[str]:
@@ -347,5 +358,12 @@ def _bad_addresses(config: Config) -> Iterator[str]:
     for network in config.metrics.allow:
         try:
             ipaddress.ip_network(network)
-        except ValueError as error:
-            yield f"metrics.allow has {network!r}: {error}; write it as 127.0.0.0/8"
+        except ValueError:
+            yield f"metrics.allow has {network!r}: {_network_advice(network)}"
+
+
+def _network_advice(network: str) -> str:
+    try:
+        return f"it is one address of a network, write {ipaddress.ip_network(network, False)}"
+    except ValueError:
+        return "write an IPv4 or IPv6 network, such as 127.0.0.0/8 or ::1/128"

@@ -11,6 +11,7 @@ which lets one of a kind through in a while and says how many it left out.
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
@@ -18,6 +19,8 @@ from typing import Any, TextIO
 import msgspec
 
 from resolver.config import LogConfig
+
+_log = logging.getLogger(__name__)
 
 KEYS_MAX = 1_024  # kinds of warnings remembered; when full, the oldest makes room
 
@@ -77,6 +80,30 @@ def configure_logs(config: LogConfig, process: str, stream: TextIO | None = None
     root.setLevel(config.level.upper())
     # uvicorn tells of every connection at info; we have metrics for that.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def stdout_line(words: str, config: LogConfig, process: str) -> str:
+    """Return a line for standard output: the words, or with JSON logs an object like theirs."""
+    if config.format != "json":
+        return words
+    fields = {"name": __name__, "levelno": logging.INFO, "levelname": "INFO", "msg": words}
+    return JsonFormatter(process).format(logging.makeLogRecord(fields))
+
+
+def log_strays() -> None:
+    """Send to the log what Python itself would print on standard error, for good."""
+    logging.captureWarnings(True)
+    sys.excepthook = lambda kind, error, trace: _stray("stopped", (kind, error, trace))
+    threading.excepthook = lambda stray: _stray(
+        "a thread ended", (stray.exc_type, stray.exc_value, stray.exc_traceback)
+    )
+    sys.unraisablehook = lambda stray: _stray(
+        str(stray.err_msg or "ignored"), (stray.exc_type, stray.exc_value, stray.exc_traceback)
+    )
+
+
+def _stray(words: str, error: Any) -> None:
+    _log.error("%s by an error nobody caught", words, exc_info=error)
 
 
 class RateLimit:

@@ -32,8 +32,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from resolver.config import Config, ConfigError, load_config
-from resolver.logs import configure_logs
+from resolver.config import Config, ConfigError, LogConfig, load_config
+from resolver.logs import configure_logs, log_strays, stdout_line
 from resolver.metric_files import name_process, share_metrics
 from resolver.sockets import check_free, url_host
 
@@ -64,6 +64,7 @@ class Child:
     ready_pipe: int = -1
     is_ready: bool = False
     started_s: float = 0.0
+    died_s: float = 0.0  # 0: it is there, or has never been
     start_at_s: float = 0.0
     pause_s: float = BACKOFF_FIRST_S
 
@@ -86,17 +87,25 @@ def serve(config_path: Path) -> int:
     try:
         config = load_config(config_path)
     except ConfigError as error:
-        return _complain(error.problems, EXIT_USAGE)
+        _complain(error.problems, LogConfig())  # what it says about logs cannot be relied on
+        return EXIT_USAGE
     configure_logs(config.log, "supervisor")
+    if config.log.format == "json":
+        log_strays()
+    config.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Before the ports: the node's own would be said to belong to another program.
+    pid_file = take_pid_file(config.run_folder / "pid")
+    if pid_file is None:
+        _complain([f"a node is running already in {config.folder}"], config.log)
+        return EXIT_FAILED
     problems = check_free(
         config.listen.addresses, config.listen.handle_port, config.listen.http_port
     )
     if problems:
-        return _complain(problems, EXIT_FAILED)
-    config.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pid_file = take_pid_file(config.run_folder / "pid")
-    if pid_file is None:
-        return _complain([f"a node is running already in {config.folder}"], EXIT_FAILED)
+        pid_file.truncate(0)  # nobody runs here
+        pid_file.close()
+        _complain(problems, config.log)
+        return EXIT_FAILED
     share_metrics(config.metrics_folder)
     children = import_children(config)
     gc.collect()
@@ -163,11 +172,13 @@ class Supervisor:
             self._start_due()
             self._look_at_pipes()
         self._stop_children()
+        _log.info("stopped")
         return self._exit_code
 
     def _await_signal(self) -> None:
         due = [child.start_at_s for child in self._children if not child.pid]
-        wait_s = 0.02 if not self._announced else 1.0
+        starting = any(child.ready_pipe >= 0 for child in self._children)
+        wait_s = 0.02 if starting or not self._announced else 1.0
         if due:
             wait_s = min(wait_s, max(0.0, min(due) - time.monotonic()))
         received = signal.sigtimedwait(_SIGNALS, wait_s)
@@ -176,8 +187,10 @@ class Supervisor:
         if received.si_signo == signal.SIGCHLD:
             self._reap()
         elif received.si_signo == signal.SIGHUP:
+            _log.info("SIGHUP: reading the certificate again")
             self._signal_children(signal.SIGHUP, "worker")
         else:
+            _log.info("%s: stopping", signal.Signals(received.si_signo).name)
             self._stopping = True
 
     def _start_due(self) -> None:
@@ -208,16 +221,23 @@ class Supervisor:
             child.is_ready = os.read(pipe, 1) == b"\1"
             os.close(pipe)
             child.ready_pipe = -1
+            self._welcome_back(child)
         if self._announced:
             return
         if all(child.is_ready for child in self._children):
             self._announced = True
             # One write: unbuffered, `print` makes two and a child's line may come between.
-            sys.stdout.write(self._ready_line() + "\n")
+            sys.stdout.write(stdout_line(self._ready_line(), self._config.log, "supervisor") + "\n")
             sys.stdout.flush()
+            _log.info("ready", extra={"fields": {"role": self._config.role.value}})
         elif time.monotonic() - self._begun_s > START_TIMEOUT_S:
             waiting = ", ".join(child.name for child in self._children if not child.is_ready)
             self._give_up(f"not ready after {START_TIMEOUT_S:.0f} s: {waiting}")
+
+    def _welcome_back(self, child: Child) -> None:
+        if child.is_ready and child.died_s:
+            _log.info("%s answers again after %.1f s", child.name, time.monotonic() - child.died_s)
+            child.died_s = 0.0
 
     def _ready_line(self) -> str:
         listen = self._config.listen
@@ -248,6 +268,7 @@ class Supervisor:
         elif not self._stopping:
             metrics.RESTARTS.labels(child.kind).inc()
             child.pause_s = next_pause_s(child.pause_s, now - child.started_s)
+            child.died_s = child.died_s or now
             _log.error(
                 "%s died and is replaced in %d ms",
                 child.name,
@@ -258,7 +279,7 @@ class Supervisor:
         child.start_at_s = now + child.pause_s
 
     def _give_up(self, words: str) -> None:
-        print(f"biaoshi: {words}", file=sys.stderr, flush=True)
+        _complain([words], self._config.log)
         self._stopping = True
         self._exit_code = EXIT_FAILED
 
@@ -301,7 +322,10 @@ def run_child(child: Child, config: Config, parent: int, ready_pipe: int) -> int
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED
     except BaseException:
-        traceback.print_exc()
+        if config.log.format == "json":
+            _log.exception("%s ended by an error", child.name)
+        else:
+            traceback.print_exc()
         return EXIT_FAILED
     finally:
         sys.stdout.flush()
@@ -330,7 +354,9 @@ def _say_ready(pipe: int) -> None:
     os.close(pipe)
 
 
-def _complain(problems: list[str], exit_code: int) -> int:
+def _complain(problems: list[str], config: LogConfig) -> None:
     for problem in problems:
-        print(f"biaoshi: {problem}", file=sys.stderr, flush=True)
-    return exit_code
+        if config.format == "json":
+            _log.error("%s", problem)
+        else:
+            print(f"biaoshi: {problem}", file=sys.stderr, flush=True)

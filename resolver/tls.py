@@ -15,6 +15,7 @@ import logging
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,7 +76,10 @@ class Certificate:
         self.context, self.expires_s = context, expires_s
         CERTIFICATE_EXPIRY.set(expires_s)
         until = datetime.datetime.fromtimestamp(expires_s, datetime.UTC)
-        _log.info("a new certificate serves, valid until %s", until.date())
+        if expires_s <= time.time():
+            _log.warning("the new certificate serves, and expired on %s: renew it", until.date())
+        else:
+            _log.info("a new certificate serves, valid until %s", until.date())
         return True
 
     def _read_stamps(self) -> list[tuple[int, int, int] | None]:

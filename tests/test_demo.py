@@ -55,12 +55,17 @@ def test_a_port_in_use_is_named_with_the_option(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
-def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
+def interrupted(folder: Path, until: bytes, *options: str) -> tuple[int, str]:
+    """Run a demo, Ctrl-C it once it has said `until`; return its exit code and output.
+
+    None of its processes is left, and its ports can be used again.
+    """
     base = free_base_port()
-    output = tmp_path / "output"
+    output = folder / "output"
+    words = ["demo", "--data", str(folder / "d"), "--base-port", str(base), *options]
     with output.open("wb") as written:
         demo = subprocess.Popen(
-            [*BIAOSHI, "demo", "--data", str(tmp_path / "d"), "--base-port", str(base)],
+            [*BIAOSHI, *words],
             cwd=ROOT,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             stdout=written,
@@ -68,14 +73,28 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
             start_new_session=True,
         )
     try:
-        wait_until(lambda: b"Ctrl-C ends" in output.read_bytes(), "up", DEMO_TIMEOUT_S)
+        wait_until(lambda: until in output.read_bytes(), f"{until!r} said", DEMO_TIMEOUT_S)
         children = psutil.Process(demo.pid).children(recursive=True)
         assert len(children) >= 12, "four supervisors, workers and writers"
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) == 0, output.read_text()
+        code = demo.wait(20)
     finally:
         demo.kill()
         demo.wait()
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
     check_ports(base)  # as the next demo will do
+    return code, output.read_text("utf-8")
+
+
+def test_ctrl_c_is_how_it_ends(tmp_path: Path) -> None:
+    code, output = interrupted(tmp_path, b"Ctrl-C ends")
+    assert code == 0, output
+    assert "stopping all four" in output
+
+
+def test_an_interrupted_check_is_no_success(tmp_path: Path) -> None:
+    code, output = interrupted(tmp_path, b"delegating 88.118", "--once")
+    assert code == 130, output
+    assert "all checks passed" not in output
+    assert "Traceback" not in output

@@ -30,9 +30,10 @@ CORS_HEADERS = {
     "access-control-expose-headers": "WWW-Authenticate, Location",
     "access-control-max-age": "86400",
 }
+JSON_HEADERS = {**CORS_HEADERS, "x-content-type-options": "nosniff"}
 _NOT_IN_CALLBACK = re.compile(r"[^A-Za-z0-9_$.]")
 _CALLBACK_OCTETS_MAX = 128
-_JSON_TYPE = "application/json;charset=UTF-8"
+JSON_TYPE = "application/json;charset=UTF-8"
 _INDENT = 2
 
 
@@ -51,10 +52,10 @@ def json_response(
     octets = msgspec.json.encode(document)
     if pretty:
         octets = msgspec.json.format(octets, indent=_INDENT)
-    every = {**CORS_HEADERS, "x-content-type-options": "nosniff", **(headers or {})}
+    every = {**JSON_HEADERS, **(headers or {})}
     callback = callback_name(request.query_params.get("callback", ""))
     if not callback:
-        return Response(octets, status, every, _JSON_TYPE)
+        return Response(octets, status, every, JSON_TYPE)
     # The comment keeps the answer from being taken for a file of another kind. Scripts are run
     # with status 200 only, and the document tells the response code anyway.
     script = b"/**/" + callback.encode() + b"(" + octets + b");"

@@ -95,7 +95,7 @@ async def answer_challenge(request: Request, fields: Mapping[str, str]) -> dict[
         AuthorizationError: malformed or wrong.
         LinkDown: the registrar cannot be asked.
     """
-    user = parse_identity(fields.get("id", ""))
+    user, peer = parse_identity(fields.get("id", "")), peer_of(request)
     payload = {
         "session_id": fields.get("sessionId", ""),
         "handle": user.handle,
@@ -107,7 +107,8 @@ async def answer_challenge(request: Request, fields: Mapping[str, str]) -> dict[
         "salt": _octets(fields.get("salt", "")),
         "rounds": _number(fields.get("iterations", "0")),
         "key_bits": _number(fields.get("length", "0")),
-        "address": peer_of(request).address,
+        "address": peer.address,
+        "transport": peer.transport,
     }
     session = await context_of(request).operations.rest_session("answer", payload)
     if session["code"] != ResponseCode.SUCCESS or not session.get("authenticated"):

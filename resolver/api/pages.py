@@ -59,9 +59,10 @@ async def get_front_page(request: Request) -> Response:
     rows = [
         ("role", about["role"]),
         ("ready", "yes" if about["ready"] else "no"),
-        ("registrations", about["readOnly"] or "open"),
-        ("prefixes", ", ".join(status_prefixes(status)) or "none"),
     ]
+    if context.config.role.registers:
+        rows.append(("registrations", about["readOnly"] or "open"))
+        rows.append(("prefixes", ", ".join(status_prefixes(status)) or "none"))
     links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in ("/api/site", "/readyz"))
     body = (
         f"{_table(('', ''), rows)}<p>To resolve: <code>/api/handles/…</code>, or a handle as the "

@@ -28,7 +28,8 @@ _FIELDS_MAX = 4_096
 def handle_in_path(request: Request, start: bytes = HANDLES_PATH) -> bytes:
     """Return the handle after `start` in the path as sent. Raises: RequestError."""
     raw_path: bytes = request.scope["raw_path"]
-    assert raw_path.startswith(start), f"{raw_path!r} was routed as if it began with {start!r}"
+    if not raw_path.startswith(start):  # routes match the decoded path: /api/%68andles/x
+        raise RequestError(f"write {start.decode()} plainly, without %XX", status=404)
     handle = unquote_to_bytes(raw_path[len(start) :])
     if len(handle) > HANDLE_OCTETS_MAX:
         raise RequestError(f"a handle has at most {HANDLE_OCTETS_MAX} octets, not {len(handle)}")

@@ -99,6 +99,7 @@ ORDER = (
     "keygen",
     "verify",
     "export",
+    "load",
     "doctor",
     "admin",
 )

@@ -37,6 +37,7 @@ from resolver.cli.rows import (
     BadRow,
     Row,
     add_owners,
+    count_rows,
     open_rows,
     parse_maps,
     read_csv_rows,
@@ -45,6 +46,7 @@ from resolver.cli.rows import (
 from resolver.cli.value_texts import parse_identity
 
 NDJSON_SUFFIXES = frozenset({".ndjson", ".jsonl"})
+COUNTED_OCTETS_MAX = 1 << 28  # larger files are not read twice for a progress bar
 SHOWN_MAX = 5  # refused rows shown on the screen; all of them are in the file
 
 
@@ -70,7 +72,10 @@ def import_rows(
     ] = IN_FLIGHT,
     refused: Annotated[
         Path | None,
-        typer.Option(help="Where refused rows go, with reasons.  [default: FILE.refused.ndjson]"),
+        typer.Option(
+            help="New file for refused rows, with reasons.  "
+            "[default: FILE.refused.ndjson, or .refused.2.ndjson and so on if that exists]"
+        ),
     ] = None,
     node: NodeOption = "",
     server: ServerOption = "",
@@ -89,15 +94,17 @@ def import_rows(
     """
     target = find_target(Where(node, server, root, key, secret, admin), log_in=True)
     owners = [parse_identity(text) for text in owner or []]
+    is_ndjson = file.suffix.lower() in NDJSON_SUFFIXES
     with open_rows(file) as lines:
-        if file.suffix.lower() in NDJSON_SUFFIXES:
+        if is_ndjson:
             rows = read_ndjson_rows(lines)
         else:
             rows = _csv_rows(lines, handle, prefix, column_map or [], delimiter)
         rows = add_owners(rows, owners)
-        report = RefusedFile(refused or file.with_name(f"{file.name}.refused.ndjson"))
+        report = RefusedFile(new_refused_path(file, refused))
+        total = _count_rows(file, None if is_ndjson else delimiter)
         with report:
-            tally = _run(target, rows, _count_rows(file), existing, in_flight, report)
+            tally = _run(target, rows, total, existing, in_flight, report)
     _show(tally, report, as_json)
     if tally.failed:
         raise typer.Exit(ExitCode.REFUSED)
@@ -143,18 +150,32 @@ class RefusedFile:
     def write(self, verdict: RowVerdict) -> None:
         """Add a row."""
         if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8")
+            self._file = self.path.open("x", encoding="utf-8")
         self._file.write(msgspec.json.encode(refused_line(verdict)).decode() + "\n")
         if len(self.shown) < SHOWN_MAX:
             self.shown.append(verdict)
 
 
-def _count_rows(file: Path) -> int | None:
-    """Return about how many rows there are: lines of a file small enough to count at once."""
-    if file.stat().st_size > 1 << 30:
+def new_refused_path(file: Path, wanted: Path | None) -> Path:
+    """Return a path that no file has: what an earlier run refused is not lost. Raises: CliError."""
+    if wanted is not None:
+        if wanted.exists():
+            words = f"--refused {wanted} exists and is not overwritten"
+            raise CliError(words, "give another name, or remove it", ExitCode.USAGE)
+        return wanted
+    path, number = file.with_name(f"{file.name}.refused.ndjson"), 1
+    while path.exists():
+        number += 1
+        path = file.with_name(f"{file.name}.refused.{number}.ndjson")
+    return path
+
+
+def _count_rows(file: Path, delimiter: str | None) -> int | None:
+    """Return how many rows there are in a file small enough to be read once more."""
+    if file.stat().st_size > COUNTED_OCTETS_MAX:
         return None
-    with file.open("rb") as lines:
-        return sum(1 for _ in lines)
+    with open_rows(file) as lines:
+        return count_rows(lines, delimiter)
 
 
 def _run(
@@ -173,11 +194,19 @@ def _run(
             if verdict.verdict in (Verdict.REFUSED, Verdict.UNKNOWN):
                 report.write(verdict)
 
-        tally = asyncio.run(
-            register_rows(
-                target.open_async(), rows, on_verdict, existing=existing, in_flight=in_flight
+        try:
+            tally = asyncio.run(
+                register_rows(
+                    target.open_async(), rows, on_verdict, existing=existing, in_flight=in_flight
+                )
             )
-        )
+        except KeyboardInterrupt:
+            raise CliError(
+                f"interrupted: {progress.tasks[0].completed:,.0f} rows were decided, "
+                f"up to {in_flight} more may be registered",
+                "run it again with --existing skip to go on",
+                ExitCode.INTERRUPTED,
+            ) from None
         progress.update(task, total=tally.total)
     return tally
 

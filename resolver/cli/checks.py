@@ -21,7 +21,9 @@ from registry.errors import StoreError
 from registry.store import Store
 from resolver.cli.findings import Finding, Level, Subject
 from resolver.cli.network_checks import check_pid, check_ports, check_root
+from resolver.cli.tls_checks import check_tls
 from resolver.config import Config
+from resolver.fastpath import VARIABLE, Choice, FastPathError, choose, is_native_built
 from resolver.node_files import NodeFilesError, read_site
 
 PYTHON_MIN = (3, 11)
@@ -70,10 +72,32 @@ def check_open_files(connections: int = 0) -> Iterator[Finding]:
     )
 
 
+def check_fast_path() -> Iterator[Finding]:
+    """Look at who moves and reads datagrams."""
+    try:
+        choice = choose()
+    except FastPathError as error:
+        yield Finding(Level.PROBLEM, "fast path", str(error), f"unset {VARIABLE}")
+        return
+    if choice is Choice.NATIVE:
+        yield Finding(Level.OK, "fast path", "native")
+        return
+    words = {
+        Choice.PYTHON: "python: UDP is answered in batches, without native code",
+        Choice.OFF: "off: UDP is answered one datagram at a time",
+    }[choice]
+    if is_native_built():
+        yield Finding(Level.WARNING, "fast path", words, f"unset {VARIABLE}")
+    else:
+        hint = "install a C compiler and Python's headers, then install biaoshi again"
+        yield Finding(Level.WARNING, "fast path", words, hint)
+
+
 MACHINE_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_python,
     check_uvloop,
     check_clock,
+    check_fast_path,
 )
 
 
@@ -189,6 +213,7 @@ NODE_CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_limits,
     check_disk,
     check_keys,
+    check_tls,
     check_site,
     check_pid,
     check_ports,

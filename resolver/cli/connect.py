@@ -158,7 +158,10 @@ def find_node(text: str) -> NodeFolder:
         if NodeFolder(path).config.is_file():
             config: Config = load_config(NodeFolder(path).config)
             return NodeFolder(config.folder)
-    raise CliError(f"there is no node in {text}", "biaoshi init makes one; biaoshi demo makes four")
+    raise CliError(
+        f"there is no node in {text}",
+        f"biaoshi init ROLE --data {text} makes one; biaoshi demo makes four",
+    )
 
 
 def parse_server(text: str) -> tuple[str, int]:

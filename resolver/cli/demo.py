@@ -12,6 +12,7 @@ import typer
 
 from protocol.handle import to_text
 from resolver.cli.bulk import make_progress
+from resolver.cli.errors import ExitCode
 from resolver.cli.output import print_table
 from resolver.cli.resolve import show_hops
 from resolver.cli.rows import Row
@@ -32,7 +33,7 @@ from resolver.demo.topology import (
     PORTS,
     Topology,
     check_ports,
-    clear_folder,
+    fresh_folder,
     make_folders,
     plan_topology,
 )
@@ -59,35 +60,63 @@ def demo(
 
     Stays until Ctrl-C, then ends all of it.
     """
-    started_s = time.monotonic()
     products = find_products()
-    rows = read_products(products, plan_topology(data, base_port).enterprise.prefix)
-    check_ports(base_port)
-    clear_folder(data)
     topology = plan_topology(data, base_port)
-    with _step("keys, configuration and stores of four nodes"):
-        make_folders(topology, now_s=int(time.time()))
-    processes: list[NodeProcess] = []
+    rows = read_products(products, topology.enterprise.prefix)
+    check_ports(base_port)
+    with fresh_folder(data):
+        if once:
+            _run_once(topology, products, rows)
+        else:
+            _run_until_interrupted(topology, rows)
+
+
+def _run_once(topology: Topology, products: Path, rows: Sequence[Row]) -> None:
+    """Run everything and check it. An interruption is no success: exit code 130."""
+    started_s = time.monotonic()
     try:
-        with _interruptible():
+        with _running(topology):
+            _fill_and_resolve(topology, rows)
+            _check(topology, products, rows)
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    with _step("verifying the stores they left"):
+        records = scenario.check_stores(topology)
+    print(f"all checks passed: {records:,} records, {time.monotonic() - started_s:.0f} s")
+
+
+def _run_until_interrupted(topology: Topology, rows: Sequence[Row]) -> None:
+    """Run everything and stay; Ctrl-C is the way to end it, but not before it is up."""
+    started_s = time.monotonic()
+    is_up = False
+    try:
+        with _running(topology) as processes:
+            _fill_and_resolve(topology, rows)
+            _say_what_to_try(topology, rows, time.monotonic() - started_s)
+            is_up = True
+            _stay(processes)
+    except KeyboardInterrupt:
+        if not is_up:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+@contextmanager
+def _running(topology: Topology) -> Iterator[list[NodeProcess]]:
+    """Make and start the four nodes; end them however the block ends."""
+    processes: list[NodeProcess] = []
+    with _interruptible():
+        try:
+            with _step("keys, configuration and stores of four nodes"):
+                make_folders(topology, now_s=int(time.time()))
             with _step("starting them"):
                 processes.extend(NodeProcess(node) for node in topology.nodes)
                 wait_ready(processes)
-            _fill_and_resolve(topology, rows)
-            if once:
-                _check(topology, products, rows)
-            else:
-                _say_what_to_try(topology, rows, time.monotonic() - started_s)
-                _stay(processes)
-    except KeyboardInterrupt:
-        print()
-    finally:
-        _stop(processes)
-    if once:
-        with _step("verifying the stores they left"):
-            records = scenario.check_stores(topology)
-        took_s = time.monotonic() - started_s
-        print(f"all checks passed: {records:,} records, {took_s:.0f} s")
+            yield processes
+        except KeyboardInterrupt:
+            print()
+            raise
+        finally:
+            _stop(processes)
 
 
 @contextmanager
@@ -209,11 +238,12 @@ def _stop(processes: Sequence[NodeProcess]) -> None:
     """End all nodes; further Ctrl-C are not heard until they have ended."""
     if not processes:
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
     try:
         with _step("stopping all four"):
             killed = stop_all(processes)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if killed:
         raise DemoError(f"did not end by themselves and were killed: {', '.join(killed)}", "")

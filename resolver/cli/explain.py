@@ -13,6 +13,8 @@ from resolver.config import ConfigError
 from resolver.demo.errors import DemoError
 from resolver.node_files import NodeFilesError
 
+SUBJECT_CHARACTERS_MAX = 120  # a handle may have 2,048, which would bury the words
+
 
 def explain(error: Exception) -> CliError | None:
     """Return the error in words with its exit code; None for one we did not expect."""
@@ -42,5 +44,13 @@ def explain_handle_error(error: HandleError, subject: str = "") -> CliError:
     elif isinstance(error, PermissionRefusedError | AuthenticationRefusedError):
         code = ExitCode.NOT_ALLOWED
     number = f" (response code {error.response_code})" if error.response_code else ""
-    about = f"{subject}: " if subject else ""
-    return CliError(f"{about}{error.words}{number}", error.hint, code)
+    about = "" if not subject or subject in error.words else f"{_shorten(subject)}: "
+    words = error.words.replace(subject, _shorten(subject)) if subject else error.words
+    hint = "" if error.hint in error.words or error.words in error.hint else error.hint
+    return CliError(f"{about}{words}{number}", hint, code)
+
+
+def _shorten(subject: str) -> str:
+    if len(subject) <= SUBJECT_CHARACTERS_MAX:
+        return subject
+    return f"{subject[:SUBJECT_CHARACTERS_MAX]}..."

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from weakref import WeakValueDictionary
 
 from protocol.codes import ResponseCode
-from protocol.handle import to_text
+from protocol.handle import fold_case, to_text
 from protocol.json_forms import value_to_json
 from protocol.value import HandleValue
 from resolver.cli.rows import BadRow, Row
@@ -86,15 +87,19 @@ async def register_rows(
 ) -> Tally:
     """Register every row; `on_verdict` hears of each as it is decided.
 
-    Stops early, rows left unread, when LOST_MAX rows in a row had no answer.
+    Rows with the same handle take turns, so that the first of them is the one registered. Stops
+    early, rows left unread, when LOST_MAX rows in a row had no answer.
     """
     tally = Tally()
+    turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     async def work() -> None:
         for row in rows:
             if tally.lost_in_a_row >= LOST_MAX:
                 return
-            verdict = await register_row(client, row, existing)
+            turn = turns.setdefault(fold_case(row.handle), asyncio.Lock())
+            async with turn:
+                verdict = await register_row(client, row, existing)
             tally.count(verdict.verdict)
             on_verdict(verdict)
 

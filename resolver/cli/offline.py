@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 from protocol.handle import to_text
 from protocol.json_forms import value_to_json
 from protocol.value import HandleValue
+from registry.errors import StoreError
 from registry.export import export_pages
 from registry.store import Store
 from registry.verify import verify as verify_store
@@ -31,7 +33,8 @@ def verify(node: NodeArgument, as_json: JsonOption = False) -> None:
 
     Exit code 1 when something is wrong.
     """
-    report = verify_store(_find_store(node))
+    with _hinting(node):
+        report = verify_store(_find_store(node))
     if as_json:
         print_json(
             {"records": report.records, "frames": report.frames, "problems": report.problems}
@@ -55,7 +58,10 @@ def export(
 
     Restricted values, secrets among them, are in it: keep the file safe.
     """
-    with Store.open(_find_store(node), readonly=True, case_sensitive=None) as store:
+    with (
+        _hinting(node),
+        Store.open(_find_store(node), readonly=True, case_sensitive=None) as store,
+    ):
         records = export_pages(store)  # a running node is not held up by one long look
         if output is None:
             for handle, values in records:
@@ -63,6 +69,15 @@ def export(
             return
         count = _write(output, records)
     print(f"{count:,} records in {output}")
+
+
+@contextmanager
+def _hinting(node: str) -> Iterator[None]:
+    """Name the folder in the hint of what is wrong with its store."""
+    try:
+        yield
+    except StoreError as error:
+        raise CliError(str(error), f"biaoshi doctor {find_node(node).path} tells more") from error
 
 
 def _write(output: Path, records: Iterator[tuple[bytes, tuple[HandleValue, ...]]]) -> int:
@@ -81,7 +96,10 @@ def _write(output: Path, records: Iterator[tuple[bytes, tuple[HandleValue, ...]]
 def _find_store(node: str) -> Path:
     config = load_config(find_node(node).config)
     if not config.role.registers:
-        raise CliError(f"the {config.role.value} node in {node} has a cache, no store", "")
+        raise CliError(
+            f"a recursive node holds no store: the one in {node} has a cache only",
+            "give the folder of a top, secondary or enterprise node",
+        )
     return config.store_folder
 
 

@@ -19,10 +19,11 @@ from resolver.cli.connect import (
     Where,
     find_target,
 )
+from resolver.cli.errors import CliError
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.output import print_json
 from resolver.client import BlockingClient, HandleError
-from resolver.node_files import read_delegation
+from resolver.node_files import NodeFilesError, read_delegation
 from resolver.node_setup import check_prefix, delegation_values, prefix_handle_of
 
 app = typer.Typer(help="Delegate prefixes, list them, home them.", no_args_is_help=True)
@@ -51,7 +52,11 @@ def delegate(
     It gets the node's site, the key of its administrator, and the right to administer itself.
     Example: biaoshi prefix delegate delegation.json --node secondary
     """
-    delegation = read_delegation(file)
+    try:
+        delegation = read_delegation(file)
+    except NodeFilesError as error:
+        hint = "give delegation.json from the data folder of the node below: biaoshi init makes it"
+        raise CliError(str(error), hint) from None
     check_prefix(delegation.prefix)
     handle = prefix_handle_of(delegation.prefix)
     values = delegation_values(delegation, now_s=int(time.time()))

@@ -69,7 +69,8 @@ def register(
     where = Where(node, server, root, key, secret, admin)
     with _opened(where) as client:
         _attempt(handle, lambda: client.create(handle.encode(), values, overwrite=overwrite))
-    _report(as_json, handle, "registered", f"{handle}: registered with {len(values)} values")
+    count = "1 value" if len(values) == 1 else f"{len(values)} values"
+    _report(as_json, handle, "registered", f"{handle}: registered with {count}")
 
 
 def collect_values(

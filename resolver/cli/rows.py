@@ -136,7 +136,7 @@ def read_csv_rows(
     *,
     delimiter: str = ",",
 ) -> Iterator[Row | BadRow]:
-    """Yield a row for every CSV line after the header.
+    """Read the header now; return an iterator with a row for every line after it.
 
     Args:
         file: lines of text, line ends kept (a quoted cell may hold some).
@@ -150,8 +150,24 @@ def read_csv_rows(
     """
     csv.field_size_limit(CELL_CHARACTERS_MAX)
     lines = csv.reader(file, delimiter=delimiter)
-    header = next(lines, [])
+    try:
+        header = next(lines, [])
+    except csv.Error as error:
+        raise CliError(
+            f"the first line is not a CSV header: {error}", "is it CSV?", ExitCode.USAGE
+        ) from None
+    # Now, not at the first row: a generator would raise it where rows are already under way.
     _check_header(header, maps, template, constants)
+    return _read_csv_lines(lines, header, maps, template, constants)
+
+
+def _read_csv_lines(
+    lines: Iterator[list[str]],
+    header: Sequence[str],
+    maps: Sequence[ColumnMap],
+    template: str,
+    constants: Mapping[str, str],
+) -> Iterator[Row | BadRow]:
     number = 0
     while True:
         number += 1
@@ -198,6 +214,8 @@ def _make_csv_row(
     try:
         for column, text in named.items():
             _check_utf8(column, text)
+        for column in template_fields(template):
+            _check_given(column, named[column])
         handle = fill_template(template, named).encode()
         check_handle(handle)
         values = [column_map.find_value(named) for column_map in maps]
@@ -211,6 +229,11 @@ def _check_utf8(column: str, text: str) -> None:
         raise ValueError(f"column {column} is not UTF-8")
 
 
+def _check_given(column: str, text: str) -> None:
+    if not text:
+        raise ValueError(f"column {column} is empty, and the handle is made from it")
+
+
 def _check_filled(row: Row) -> Row | BadRow:
     return row if row.values else BadRow(row.number, row.handle, "no values: all cells are empty")
 
@@ -222,6 +245,28 @@ def read_ndjson_rows(file: Iterable[str]) -> Iterator[Row | BadRow]:
         if line.strip():
             number += 1
             yield _make_ndjson_row(number, line)
+
+
+def count_rows(lines: Iterable[str], delimiter: str | None) -> int:
+    """Return how many rows the readers above will make.
+
+    Args:
+        lines: what they read.
+        delimiter: None for NDJSON.
+    """
+    if delimiter is None:
+        return sum(1 for line in lines if line.strip())
+    reader = csv.reader(lines, delimiter=delimiter)
+    count, is_header = 0, True
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return count
+        except csv.Error:
+            cells = ["a row that will be refused"]
+        count += bool(cells) and not is_header
+        is_header = False
 
 
 class _NdjsonRow(msgspec.Struct):

@@ -47,6 +47,6 @@ def find_config(words: Sequence[str]) -> Path:
     if not path.is_file():
         raise CliError(
             f"there is no configuration {path}",
-            "biaoshi init ROLE --data FOLDER makes a node's folder; then biaoshi serve FOLDER",
+            f"biaoshi init ROLE --data {path.parent} makes a node there",
         )
     return path

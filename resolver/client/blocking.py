@@ -25,6 +25,7 @@ class BlockingClient:
     def __init__(self, client: HandleClient) -> None:
         self._client = client
         self._runner = asyncio.Runner()
+        self._closed = False
 
     def __enter__(self) -> "BlockingClient":
         return self
@@ -39,6 +40,7 @@ class BlockingClient:
 
     def close(self) -> None:
         """End the event loop. Nothing is left open between calls otherwise."""
+        self._closed = True
         self._runner.close()
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -121,5 +123,8 @@ class BlockingClient:
         try:
             while (item := self._wait(take())) is not None:
                 yield item
-        finally:
-            self._wait(items.aclose())
+        except GeneratorExit:
+            # Left before the end, perhaps after this client was closed: that ended `items` too.
+            if not self._closed:
+                self._wait(items.aclose())
+            raise

@@ -97,7 +97,7 @@ _KINDS: dict[int, tuple[type[HandleError], str]] = {
     ),
     ResponseCode.HANDLE_ALREADY_EXISTS: (
         AlreadyExistsError,
-        "change it with modify or add, or create it with overwrite",
+        "change it with update, or replace it with --overwrite (overwrite=True)",
     ),
     ResponseCode.INVALID_HANDLE: (
         InvalidRequestError,
@@ -109,7 +109,7 @@ _KINDS: dict[int, tuple[type[HandleError], str]] = {
     ),
     ResponseCode.VALUE_ALREADY_EXISTS: (
         AlreadyExistsError,
-        "choose a free index, use modify, or add it with overwrite",
+        "choose a free index, or replace the value: update --modify TYPE:INDEX=DATA",
     ),
     ResponseCode.INVALID_VALUE: (InvalidRequestError, "mend the value the message names"),
     ResponseCode.SERVER_NOT_RESPONSIBLE: (

@@ -9,9 +9,12 @@ Every node has a folder of its own below the demo's. The demo's folder is made a
 run, so that each run shows the whole story; a marker file tells it from any other folder.
 """
 
+import fcntl
 import ipaddress
 import shutil
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,22 +95,37 @@ def check_ports(base_port: int) -> None:
                     ) from None
 
 
-def clear_folder(folder: Path) -> None:
-    """Make an empty folder with the marker, where none is or an earlier demo's.
+@contextmanager
+def fresh_folder(folder: Path) -> Iterator[None]:
+    """Empty an earlier demo's folder, or make a new one, and hold it against other demos.
+
+    The lock is on the marker and ends with the process, however that ends.
 
     Raises:
-        DemoError: the folder holds something that no demo made.
+        DemoError: the folder holds something that no demo made, or a demo runs in it.
     """
-    if folder.exists():
-        is_ours = (folder / MARKER).is_file()
-        if not folder.is_dir() or (not is_ours and any(folder.iterdir())):
+    marker = folder / MARKER
+    is_ours = marker.is_file()
+    if folder.exists() and (not folder.is_dir() or (not is_ours and any(folder.iterdir()))):
+        raise DemoError(
+            f"{folder} holds something that no demo made, and is left alone",
+            "give --data with the name of a new folder",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with marker.open("w", encoding="utf-8") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise DemoError(
-                f"{folder} holds something that no demo made, and is left alone",
-                "give --data with the name of a new folder",
-            )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARKER).write_text("biaoshi demo makes this folder afresh every time it runs.\n")
+                f"another demo runs in {folder}",
+                "end it with Ctrl-C, or give --data with the name of a new folder",
+            ) from None
+        for path in folder.iterdir():
+            if path.name != MARKER:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        held.write("biaoshi demo makes this folder afresh every time it runs.\n")
+        held.flush()
+        yield
 
 
 def make_folders(topology: Topology, *, now_s: int) -> None:

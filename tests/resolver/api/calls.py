@@ -94,10 +94,11 @@ class Api:
         *,
         plain_on_loopback: bool = False,
         metrics_allow: tuple[str, ...] = ("127.0.0.0/8",),
+        role: NodeRole = NodeRole.TOP,
     ) -> None:
         self.operations = operations or FakeOperations()
         config = Config(
-            role=NodeRole.TOP,
+            role=role,
             tls=TlsConfig(allow_plain_credentials_on_loopback=plain_on_loopback),
             metrics=MetricsConfig(allow=metrics_allow),
         )

@@ -119,6 +119,7 @@ def test_an_answer_to_a_challenge_is_checked_and_then_counts() -> None:
                 "rounds": 10_000,
                 "key_bits": 160,
                 "address": "192.0.2.1",
+                "transport": 3,
             },
         )
     ]

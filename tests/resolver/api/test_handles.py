@@ -347,3 +347,10 @@ def test_our_own_mistake_shows_no_traceback() -> None:
 
 def test_head_is_as_get() -> None:
     assert Api().request("HEAD", "/api/handles/88.118/x").status == 200
+
+
+def test_a_route_written_with_escapes_is_no_such_path() -> None:
+    """It matched its route decoded, then an assertion failed: a 500 and a traceback in the log."""
+    answer = Api().request("GET", "/api/%68andles/88.118/x", scheme="http")
+    assert answer.status == 404
+    assert "/api/handles/" in answer.json["message"]

@@ -4,6 +4,7 @@ from protocol.bodies import ErrorAnswer, ResolutionRequest, ValuesRequest
 from protocol.codes import MessageFlag, ResponseCode
 from protocol.value import HandleValue
 from resolver.api.pages import first_url
+from resolver.config import NodeRole
 from resolver.query import Result
 from tests.resolver.api.calls import Api, FakeOperations, refused
 
@@ -102,3 +103,10 @@ def test_what_cannot_be_done_on_a_page_is_told_on_a_page() -> None:
     answer = Api().request("PUT", "/88/x")
     assert answer.status == 405
     assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_a_recursive_nodes_front_page_speaks_of_no_registrations() -> None:
+    api = Api(role=NodeRole.RECURSIVE)
+    page = api.request("GET", "/", headers=BROWSER).body.decode()
+    assert "recursive" in page
+    assert "registrations" not in page

@@ -25,11 +25,16 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_register_resolve_update_delete(node: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["-v", "URL=https://example.org/螺丝", "-v", "DESC=M4", "--node", node]
-    assert run(capsys, "register", "88/life", *words)[0] == ExitCode.OK
+    code, out, _ = run(capsys, "register", "88/life", *words)
+    assert code == ExitCode.OK
+    assert "registered with 2 values" in out
+    _, out, _ = run(capsys, "register", "88/one", "-v", "DESC=M5", "--node", node)
+    assert out == "88/one: registered with 1 value\n"
     code, _, error = run(capsys, "register", "88/life", *words)
     assert code == ExitCode.REFUSED
     assert "88/life" in error
     assert "(response code 101)" in error
+    assert "replace it with --overwrite" in error
 
     code, out, _ = run(capsys, "resolve", "88/life", "--node", node, "--trace")
     assert code == ExitCode.OK
@@ -154,6 +159,54 @@ def test_import_export_and_list(
     code, out, _ = run(capsys, "import", *words)
     assert code == ExitCode.OK
     assert json.loads(out)["registered"] == 130
+
+
+def test_what_an_import_refused_earlier_is_kept(
+    node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,name\n1\n")
+    words = [str(path), "--handle", "88/{id}", "-m", "name=DESC", "--node", node, "--json"]
+    for name in ("rows.csv.refused.ndjson", "rows.csv.refused.2.ndjson"):
+        _, out, _ = run(capsys, "import", *words)
+        assert json.loads(out)["refused_file"] == str(tmp_path / name)
+    code, _, error = run(capsys, "import", *words, "--refused", str(path))
+    assert code == ExitCode.USAGE
+    assert f"{path} exists and is not overwritten" in error
+    assert path.read_text() == "id,name\n1\n"
+
+
+def test_a_delegation_that_is_not_there(
+    node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "nosuch.json")
+    code, _, error = run(capsys, "prefix", "delegate", file, "--node", node)
+    assert code == ExitCode.FILES
+    assert "delegation.json from the data folder of the node below" in error
+
+
+@pytest.mark.parametrize("command", ["verify", "export"])
+def test_a_recursive_node_holds_no_store(
+    node: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--root", f"{node}/bootstrap.json", "--data", str(tmp_path / "r")]
+    assert run(capsys, "init", "recursive", *words)[0] == ExitCode.OK
+    code, _, error = run(capsys, command, str(tmp_path / "r"))
+    assert code == ExitCode.FILES
+    assert "a recursive node holds no store" in error
+    assert "try: give the folder of a top, secondary or enterprise node" in error
+
+
+@pytest.mark.parametrize("command", ["verify", "export"])
+def test_the_hint_about_a_broken_store_names_its_folder(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "t"
+    assert run(capsys, "init", "top", "--data", str(folder))[0] == ExitCode.OK
+    (folder / "store" / "data.mdb").write_bytes(b"nonsense" * 1024)
+    code, _, error = run(capsys, command, str(folder))
+    assert code == ExitCode.FILES
+    assert f"biaoshi doctor {folder} tells more" in error
 
 
 def test_verify_and_doctor(node: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,4 +109,4 @@ def test_every_mistake_of_the_configuration(
 def test_only_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == ExitCode.OK
     subjects = [finding["subject"] for finding in json.loads(capsys.readouterr().out)]
-    assert subjects == ["python", "uvloop", "clock"]
+    assert subjects == ["python", "uvloop", "clock", "fast path"]

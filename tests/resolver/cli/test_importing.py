@@ -189,3 +189,30 @@ def test_the_line_of_a_refused_row_says_why() -> None:
             "timestamp": "1970-01-01T00:00:00Z",
         }
     ]
+
+
+class SlowFirstClient(FakeClient):
+    """Keeps the first registration of all under way while others overtake it."""
+
+    async def create(
+        self,
+        handle: str | bytes,
+        values: Iterable[HandleValue],
+        *,
+        overwrite: bool = False,
+        mint: bool = False,
+    ) -> bytes:
+        if not self.asked:
+            self.asked[b""] = 1
+            for _ in range(10):
+                await asyncio.sleep(0)
+        return await super().create(handle, values, overwrite=overwrite, mint=mint)
+
+
+def test_of_rows_with_one_handle_the_first_is_registered() -> None:
+    values = (HandleValue(1, b"URL", b"first"),), (HandleValue(1, b"URL", b"second"),)
+    rows = [Row(1, b"1/a", values[0]), Row(2, b"1/a", values[1])]
+    client = SlowFirstClient()
+    _, verdicts = run(client, rows)
+    assert [each.verdict for each in verdicts] == [Verdict.REGISTERED, Verdict.REFUSED]
+    assert client.held[b"1/a"] == values[0]

@@ -11,6 +11,7 @@ from resolver.cli.rows import (
     BadRow,
     Row,
     add_owners,
+    count_rows,
     open_rows,
     parse_maps,
     read_csv_rows,
@@ -156,3 +157,34 @@ def test_a_cell_never_names_a_file(tmp_path: Path) -> None:
     (row,) = read(HEADER + f"1,@{secret},u,,\n")
     assert isinstance(row, Row)
     assert row.values[1].data == f"@{secret}".encode()
+
+
+def test_a_missing_column_is_said_before_the_first_row_is_asked_for() -> None:
+    with pytest.raises(CliError, match="no column name"):
+        read_csv_rows(["gtin\n", "1\n"], parse_maps(["name=DESC"]), "1/{gtin}", {})
+
+
+def test_a_first_line_that_is_no_header_is_said() -> None:
+    with pytest.raises(CliError, match="not a CSV header"):
+        read_csv_rows(["x" * 300_000], parse_maps(["name=DESC"]), "1/{gtin}", {})
+
+
+def test_a_handle_is_not_made_from_an_empty_cell() -> None:
+    rows = list(read_csv_rows(["gtin,name\n", ",x\n"], parse_maps(["name=DESC"]), "1/{gtin}", {}))
+    assert rows == [BadRow(1, b"", "column gtin is empty, and the handle is made from it")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "1,a\n2,b\n", '1,"two\nlines"\n\n2,b', "1\n2,b\n", "1," + "x" * 300_000 + "\n2,b\n"],
+)
+def test_csv_rows_are_counted_as_they_are_read(body: str) -> None:
+    text = "gtin,name\n" + body
+    lines = io.StringIO(text, newline="")
+    rows = list(read_csv_rows(lines, parse_maps(["name=DESC"]), "1/{gtin}", {}))
+    assert count_rows(io.StringIO(text, newline=""), ",") == len(rows)
+
+
+def test_ndjson_rows_are_counted_as_they_are_read() -> None:
+    lines = ["{}\n", "\n", "  \n", "odd\n"]
+    assert count_rows(lines, None) == len(list(read_ndjson_rows(lines))) == 2

@@ -1,7 +1,7 @@
 """The client against three tiers in memory: walks, challenges, lists, refusals."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -545,3 +545,14 @@ def test_lookups_ask_for_what_existing_clients_ask() -> None:
     body = body_of(tiers.top.asked[0])
     types = (b"HS_SITE", b"HS_SITE.6", b"HS_SERV", b"HS_NAMESPACE")
     assert body == ResolutionRequest(b"0.NA/88.118.5", (), types)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_list_that_is_left_after_the_client_was_closed_says_nothing() -> None:
+    tiers = make_tiers()
+    tiers.enterprise.answerer = listing((b"A/1",), (b"A/2",))
+    with BlockingClient(client_of(tiers, site=make_site("10.0.0.3"))) as client:
+        listed = client.list_handles("A")
+        assert next(listed) == b"A/1"
+    assert isinstance(listed, Generator)
+    listed.close()
