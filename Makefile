@@ -3,18 +3,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+# The build back end warns that an editable installation is one: wanted, and nothing to read about.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DEMO_OPTIONS ?=
+BENCH_OPTIONS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test install clean
+.PHONY: help demo demo-once test bench bench-100m bench-tools install clean
 
 help: ## show these lines
-	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter (3.11 or newer),"
-	@echo "  DEMO_OPTIONS='--base-port 20000' is passed on to \`biaoshi demo\`."
+	@echo "  DEMO_OPTIONS='--base-port 20000' is passed on to \`biaoshi demo\`,"
+	@echo "  BENCH_OPTIONS='--runs 1 --seconds 1' to the benchmarks."
 
 demo: $(VENV)/.installed ## start four nodes, register 1,000 products, resolve some, stay until Ctrl-C
 	@$(BIN)/biaoshi demo $(DEMO_OPTIONS)
@@ -28,10 +31,41 @@ test: $(VENV)/.installed-test ## ruff, mypy --strict and pytest
 	$(BIN)/mypy
 	$(BIN)/pytest -q
 
+bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS and NSD (6 minutes)
+	@$(BIN)/biaoshi loadtest bench --results loadtest/results $(BENCH_OPTIONS)
+
+bench-100m: $(VENV)/.installed bench-tools ## 100 M rows beside 1 M: 12 GB in .bench, half an hour
+	@$(BIN)/biaoshi loadtest large --results loadtest/results $(BENCH_OPTIONS)
+
+# What is missing is installed where that is possible, else left out and named in the report.
+# RUNLEVEL=1 keeps Debian from starting the name servers as services.
+bench-tools:
+	@command -v cc >/dev/null || { \
+	  echo "error: the generator needs a C compiler"; \
+	  echo "  try: sudo apt-get install gcc"; exit 1; }
+	@missing=""; PATH="$$PATH:/usr/sbin"; \
+	command -v wrk >/dev/null || missing="$$missing wrk"; \
+	command -v knotd >/dev/null || missing="$$missing knot"; \
+	command -v nsd >/dev/null || missing="$$missing nsd"; \
+	test -z "$$missing" && exit 0; \
+	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+	  echo "installing$$missing"; \
+	  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 $$missing >/dev/null || \
+	    echo "could not install$$missing: measuring without"; \
+	else echo "measuring without$$missing; to have them: sudo RUNLEVEL=1 apt-get install$$missing"; fi
+
+fuzz: $(VENV)/.installed-test ## a million damaged inputs for the native code, under AddressSanitizer
+	@$(PIP) 'Cython>=3.1' 'setuptools>=77'
+	CFLAGS='-O1 -g -fsanitize=address -fno-omit-frame-pointer' LDFLAGS=-fsanitize=address \
+	  $(BIN)/python setup.py --quiet build_ext --force --build-lib build/asan --build-temp build/asan
+	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
+	  $(BIN)/python -m tests.fuzz.fuzz_fastpath --extension build/asan/resolver/_batch.*.so
+
 install: $(VENV)/.installed ## make the virtual environment with the command biaoshi in it
 
 clean: ## remove the virtual environment and the demo's data
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo .bench
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { \
@@ -46,12 +80,12 @@ $(VENV)/bin/python:
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml setup.py resolver/_batch.pyx | $(VENV)/bin/python
 	@echo "installing biaoshi into $(VENV) (a minute the first time)"
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(VENV)/.installed
+$(VENV)/.installed-test: $(VENV)/.installed
 	@echo "installing what the tests need"
 	@$(PIP) --editable '.[test]'
 	@touch $@

@@ -1,10 +1,16 @@
 """`biaoshi loadtest`: what the load tests offer on the command line."""
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from loadtest.bench import DNS_SERVERS, Plan, run_bench
+from loadtest.formula import FULL, SHORT, Shape
+from loadtest.large import LARGE_ROWS, run_large
+from loadtest.report import to_markdown
+from loadtest.report import write_report as write_bench
 from loadtest.startup import MeasurementError, measure_start, write_report
 
 app = typer.Typer(help="Measure a node from the outside.", no_args_is_help=True)
@@ -37,3 +43,76 @@ def start(
         typer.echo(f"run {number}: first answer after {one.first_answer_s:.3f} s; {memory}")
     if results is not None:
         typer.echo(f"written to {write_report(starts, results)}")
+
+
+RowsOption = Annotated[int, typer.Option(min=1_000, max=5_000_000_000, help="rows in the store")]
+RunsOption = Annotated[int, typer.Option(min=1, max=100, help="interleaved runs")]
+SecondsOption = Annotated[int, typer.Option(min=1, max=600, help="measured in each run")]
+CoreOption = Annotated[int, typer.Option(min=-1, help="core to pin to; -1: none")]
+ResultsOption = Annotated[Path | None, typer.Option(help="folder for the report; none: only print")]
+
+
+@app.command()
+def bench(
+    rows: RowsOption = 1_000_000,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 3,
+    server_core: CoreOption = 0,
+    client_core: CoreOption = 1,
+    dns: Annotated[bool, typer.Option(help="measure Knot DNS and NSD, if installed")] = True,
+    folder: Annotated[
+        Path | None, typer.Option(help="a disk for stores and zones.  [default: here]")
+    ] = None,
+    results: ResultsOption = None,
+) -> None:
+    """Measure targets P1 to P3, P10 and P11 beside a C echo, Knot DNS and NSD."""
+    plan = Plan(
+        Shape(rows, FULL),
+        runs,
+        seconds,
+        _core(server_core),
+        _core(client_core),
+        dns=tuple(DNS_SERVERS) if dns else (),
+    )
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=folder or Path.cwd()) as place:
+        try:
+            content = run_bench(plan, Path(place), typer.echo)
+        except (MeasurementError, OSError) as error:
+            raise _failed("bench", error) from None
+    _finish(content, results, "bench")
+
+
+@app.command()
+def large(
+    rows: RowsOption = LARGE_ROWS,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 5,
+    server_core: CoreOption = 0,
+    client_core: CoreOption = 1,
+    folder: Annotated[Path, typer.Option(help="where stores are built and kept")] = Path(".bench"),
+    results: ResultsOption = None,
+) -> None:
+    """Measure target P8: a store of 100 M rows of one short value beside one of 1 M."""
+    plan = Plan(Shape(rows, SHORT), runs, seconds, _core(server_core), _core(client_core))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = run_large(plan, folder, typer.echo)
+    except (MeasurementError, OSError) as error:
+        raise _failed("large", error) from None
+    _finish(content, results, "bench-100m")
+
+
+def _core(number: int) -> int | None:
+    return None if number < 0 else number
+
+
+def _failed(command: str, error: Exception) -> typer.Exit:
+    typer.echo(f"biaoshi loadtest {command}: {error}", err=True)
+    return typer.Exit(1)
+
+
+def _finish(content: dict[str, Any], results: Path | None, name: str) -> None:
+    typer.echo("\n" + to_markdown(content))
+    if results is not None:
+        for path in write_bench(content, results, name):
+            typer.echo(f"written to {path}")

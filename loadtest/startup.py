@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,8 +100,15 @@ def process_name(pid: int) -> str:
     return f"{Path(f'/proc/{pid}/comm').read_text(encoding='utf-8').strip()} {pid}"
 
 
-def measure_start(config: Path, handle: bytes) -> Start:
+def measure_start(
+    config: Path, handle: bytes, environment: Mapping[str, str] | None = None
+) -> Start:
     """Start the node of `config`, wait for its first answer, read its memory, end it.
+
+    Args:
+        config: biaoshi.toml of a node that is not running.
+        handle: what to ask for.
+        environment: variables set for the node beside our own.
 
     Raises:
         MeasurementError: as `await_answer`, or the node did not end within STOP_LIMIT_S.
@@ -110,7 +117,8 @@ def measure_start(config: Path, handle: bytes) -> Start:
     address = (listen.get("addresses", ["127.0.0.1"])[0], listen.get("handle_port", 2641))
     command = [str(Path(sys.executable).with_name("biaoshi")), "serve", str(config)]
     begun = time.monotonic()
-    node = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    variables = {**os.environ, **(environment or {})}
+    node = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=variables)
     try:
         await_answer(address, handle, lambda: node.poll() is None)
         first_answer_s = time.monotonic() - begun

@@ -12,6 +12,7 @@ octets, from one peer and in all, and for how long. When a bound is met the olde
 message goes: that is cheap, and a complete message never waits for an incomplete one.
 """
 
+import struct
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from protocol.wire import MESSAGE_OCTETS_MAX
 
 DATAGRAM_OCTETS_MAX = 512
 PIECE_OCTETS = DATAGRAM_OCTETS_MAX - ENVELOPE_OCTETS
+_SEQUENCE_AND_LENGTH = struct.Struct(">ii")  # as they stand in an envelope
+_SEQUENCE_AT = 12
 
 
 def split_datagrams(octets: bytes, *, mark_truncated: bool = False) -> list[bytes]:
@@ -230,6 +233,32 @@ class StreamDecoder:
             raise DecodeError(f"{octets} octets wait in the stream, allowed are {self._octets_max}")
         self._buffer += data
 
+    def take(self, messages_max: int) -> list[bytes]:
+        """Take out up to so many whole messages with their envelopes.
+
+        Raises:
+            DecodeError: the next envelope is none; nothing after it can be found any more. What
+                stands before it has to be taken first.
+        """
+        buffer, octets = self._buffer, len(self._buffer)
+        ends: list[int] = []
+        end = 0
+        while len(ends) < messages_max and octets - end >= ENVELOPE_OCTETS:
+            sequence, length = _SEQUENCE_AND_LENGTH.unpack_from(buffer, end + _SEQUENCE_AT)
+            if sequence < 0 or not 0 <= length <= MESSAGE_OCTETS_MAX:
+                if not ends:
+                    decode_envelope(bytes(buffer[:ENVELOPE_OCTETS]))  # says what is wrong
+                break
+            end += ENVELOPE_OCTETS + length
+            if end > octets:
+                break
+            ends.append(end)
+        if not ends:
+            return []
+        taken = bytes(buffer[: ends[-1]])
+        del buffer[: ends[-1]]  # cheap: a bytearray moves its start, not its octets
+        return [taken[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
     def __iter__(self) -> Iterator[bytes]:
         """Return itself: iterate as often as octets arrive."""
         return self
@@ -241,12 +270,7 @@ class StreamDecoder:
             StopIteration: none is whole yet.
             DecodeError: an envelope that is none; nothing after it can be found any more.
         """
-        if len(self._buffer) < ENVELOPE_OCTETS:
+        messages = self.take(1)
+        if not messages:
             raise StopIteration
-        envelope = decode_envelope(bytes(self._buffer[:ENVELOPE_OCTETS]))
-        end = ENVELOPE_OCTETS + envelope.length
-        if end > len(self._buffer):
-            raise StopIteration
-        message = bytes(self._buffer[:end])
-        del self._buffer[:end]  # cheap: a bytearray moves its start, not its octets
-        return message
+        return messages[0]

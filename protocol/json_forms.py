@@ -58,8 +58,10 @@ __all__ = [
     "admin_to_json",
     "key_from_json",
     "key_to_json",
+    "opaque_to_json",
     "site_from_json",
     "site_to_json",
+    "time_to_json",
     "value_from_json",
     "value_to_json",
     "values_from_json",
@@ -83,8 +85,8 @@ def value_to_json(value: HandleValue) -> dict[str, Any]:
     if value.permission != Permission.DEFAULT:
         form["permissions"] = f"{value.permission:0{_PERMISSION_DIGITS}b}"
     absolute = value.ttl_type == TTL_ABSOLUTE
-    form["ttl"] = _time_to_json(value.ttl) if absolute else value.ttl
-    form["timestamp"] = _time_to_json(value.timestamp)
+    form["ttl"] = time_to_json(value.ttl) if absolute else value.ttl
+    form["timestamp"] = time_to_json(value.timestamp)
     if value.references:
         form["references"] = [reference_to_json(reference) for reference in value.references]
     return form
@@ -160,12 +162,17 @@ def _data_to_json(value: HandleValue) -> dict[str, Any]:
         typed = None
     if typed is not None:
         return {"format": typed[0], "value": typed[1]}
-    if len(value.data.translate(None, _BINARY_OCTETS)) == len(value.data):
+    return opaque_to_json(value.data)
+
+
+def opaque_to_json(data: bytes) -> dict[str, Any]:
+    """Return {"format", "value"} of data without a form of their own: string, else base64."""
+    if len(data.translate(None, _BINARY_OCTETS)) == len(data):
         try:
-            return {"format": "string", "value": value.data.decode()}
+            return {"format": "string", "value": data.decode()}
         except UnicodeDecodeError:
             pass
-    return {"format": "base64", "value": base64.b64encode(value.data).decode()}
+    return {"format": "base64", "value": base64.b64encode(data).decode()}
 
 
 _DATA_READERS: dict[str, Callable[[Any, str], bytes]] = {
@@ -201,7 +208,8 @@ def _permission_from_json(item: Any, where: str) -> int:
     return int(digits, 2)
 
 
-def _time_to_json(seconds: int) -> str:
+def time_to_json(seconds: int) -> str:
+    """Return seconds since 1970 as a time in UTC."""
     return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 

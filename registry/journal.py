@@ -88,11 +88,21 @@ def frame_digest(frame: bytes) -> bytes:
 
 def encode_frame(head: Head, operations: Sequence[JournalOperation], time_ms: int) -> bytes:
     """Return the frame that follows `head`."""
-    assert 0 < len(operations) <= FRAME_OPERATIONS_MAX, "a frame holds 1 to 4,096 operations"
-    packed: bytes = msgpack.packb([_pack_operation(operation) for operation in operations])
+    return encode_packed(head, [_pack_operation(operation) for operation in operations], time_ms)
+
+
+def pack_creation(handle: bytes, values: bytes, time_s: int) -> list[Any]:
+    """Return the list that stands for one record the owner put there, its values as wire octets."""
+    return [int(Kind.CREATE), handle, values, OWNER.handle, OWNER.index, time_s]
+
+
+def encode_packed(head: Head, items: list[list[Any]], time_ms: int) -> bytes:
+    """Return the frame that follows `head`, its operations packed as lists already."""
+    assert 0 < len(items) <= FRAME_OPERATIONS_MAX, "a frame holds 1 to 4,096 operations"
+    packed: bytes = msgpack.packb(items)
     assert len(packed) <= FRAME_OCTETS_MAX, "the operations of one commit are too large"
     body = zstandard.ZstdCompressor(COMPRESSION_LEVEL, write_content_size=True).compress(packed)
-    return _HEAD.pack(FRAME_FORMAT, head.seq + 1, time_ms, head.digest, len(operations)) + body
+    return _HEAD.pack(FRAME_FORMAT, head.seq + 1, time_ms, head.digest, len(items)) + body
 
 
 def _pack_operation(operation: JournalOperation) -> list[Any]:

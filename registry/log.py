@@ -14,7 +14,7 @@ store as of one frame of the journal, chained like the journal from zeros, and s
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from registry.errors import JournalError
 from registry.journal import (
@@ -24,6 +24,7 @@ from registry.journal import (
     JournalOperation,
     Kind,
     encode_frame,
+    encode_packed,
     frame_digest,
 )
 from registry.views import GENESIS_DIGEST, Head, SnapshotHead, View, WriteView
@@ -95,6 +96,12 @@ class LocalLog:
         """Append what was applied in this transaction as one frame; return the new head."""
         head = self.head(LOCAL_PART)
         frame = encode_frame(head, operations, time_ms)
+        return self.append(LOCAL_PART, head.seq, head.digest, frame)
+
+    def append_packed(self, items: list[list[Any]], time_ms: int) -> Head:
+        """Append likewise, of operations packed as `registry.journal.pack_creation` does."""
+        head = self.head(LOCAL_PART)
+        frame = encode_packed(head, items, time_ms)
         return self.append(LOCAL_PART, head.seq, head.digest, frame)
 
     def read(self, part: int, after: int) -> Iterator[tuple[int, bytes]]:

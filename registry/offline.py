@@ -1,27 +1,47 @@
 """What the owner of the machine does to a store without being an administrator of it.
 
-Whoever can write the store's files needs no key: making a node's first records, and putting a new
-key in place of one an administrator has lost. Both are in the journal, the latter under its own
-kind, with the owner as actor; both may run beside the node, LMDB lets one writer in at a time.
+Whoever can write the store's files needs no key: making a node's first records, putting a new key
+in place of one an administrator has lost, and loading records from a file. All are in the journal,
+a replaced key under its own kind, with the owner as actor; all may run beside other writers, LMDB
+lets one in at a time.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
 from protocol.handle import check_handle, fold_handle, to_text
 from protocol.types.hs_pubkey import decode_public_key
-from protocol.value import HandleValue, Reference
+from protocol.value import HandleValue, Reference, encode_values
 from registry import edits
 from registry.authentication import HS_PUBKEY, HS_SECKEY
 from registry.checks import check_record, check_values
 from registry.errors import StoreError
-from registry.journal import FRAME_OPERATIONS_MAX, OWNER, JournalOperation, Kind, replay
+from registry.journal import (
+    FRAME_OPERATIONS_MAX,
+    OWNER,
+    JournalOperation,
+    Kind,
+    pack_creation,
+    replay,
+)
 from registry.log import LocalLog
 from registry.outcomes import identity_text
-from registry.schema import Record
+from registry.schema import (
+    RECORD_OCTETS_MAX,
+    Record,
+    encode_record,
+    folded_key,
+    record_of_public,
+)
 from registry.store import Store
+from registry.views import WriteView
+
+LOAD_OCTETS_MAX = 16 * 1_048_576  # of values in one transaction: bounds memory and dirty pages
 
 
 def seed_store(
@@ -116,3 +136,131 @@ def _new_key(record: Record, identity: Reference, public_key: bytes, now_s: int)
             "use the index of the key itself"
         )
     return replace(present, data=public_key, timestamp=now_s)
+
+
+class LoadPolicy(StrEnum):
+    """What to do with a row whose handle is stored with other values."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    REPLACE = "replace"
+
+
+class LoadRow(NamedTuple):
+    """One record to load; `number` counts rows from 1.
+
+    `values` given as octets are the wire octets of a value list that anybody may read, that
+    `check_values` would let pass and that has its timestamps.
+    """
+
+    number: int
+    handle: bytes
+    values: Sequence[HandleValue] | bytes
+
+
+class RefusedRow(NamedTuple):
+    """A row that was not stored, and why."""
+
+    row: LoadRow
+    code: int
+    reason: str
+
+
+@dataclass(slots=True)
+class LoadedBatch:
+    """What became of the rows of one transaction, which is committed."""
+
+    stored: int = 0
+    existed: int = 0
+    refused: list[RefusedRow] = field(default_factory=list)
+
+
+def load_records(
+    store: Store,
+    rows: Iterable[LoadRow],
+    *,
+    policy: LoadPolicy = LoadPolicy.REFUSE,
+    now_s: Callable[[], int],
+) -> Iterator[LoadedBatch]:
+    """Store rows as they are, a transaction and a journal frame for up to 4,096 of them.
+
+    Values keep the timestamp they state. A row that is stored already, octet for octet, counts as
+    one that existed, so after a break the same file may be loaded again.
+
+    Args:
+        store: opened for writing.
+        rows: read one transaction ahead, no further.
+        policy: for handles stored with other values.
+        now_s: for values without a timestamp, and the time of a frame.
+
+    Raises:
+        StoreFullError: no room; the batches yielded before are stored, this one is not.
+    """
+    for batch in _batches(rows):
+        yield _load_batch(store, batch, policy, now_s())
+
+
+def _batches(rows: Iterable[LoadRow]) -> Iterator[list[LoadRow]]:
+    batch: list[LoadRow] = []
+    octets = 0
+    for row in rows:
+        batch.append(row)
+        octets += len(row.values) if isinstance(row.values, bytes) else _data_octets(row.values)
+        if len(batch) == FRAME_OPERATIONS_MAX or octets >= LOAD_OCTETS_MAX:
+            yield batch
+            batch, octets = [], 0
+    if batch:
+        yield batch
+
+
+def _data_octets(values: Iterable[HandleValue]) -> int:
+    return sum(len(value.data) for value in values)
+
+
+def _load_batch(
+    store: Store, batch: Sequence[LoadRow], policy: LoadPolicy, now_s: int
+) -> LoadedBatch:
+    loaded = LoadedBatch()
+    items: list[list[Any]] = []
+    with store.write() as view:
+        for row in batch:
+            try:
+                item = _load_row(view, row, policy, now_s)
+            except StoreError as error:
+                code = getattr(error, "response_code", ResponseCode.INVALID_VALUE)
+                loaded.refused.append(RefusedRow(row, int(code), str(error)))
+                continue
+            if item is None:
+                loaded.existed += 1
+            else:
+                items.append(item)
+        if items:
+            LocalLog(view).append_packed(items, now_s * 1000)
+    loaded.stored = len(items)
+    return loaded
+
+
+class _ExistsError(StoreError):
+    response_code = ResponseCode.HANDLE_ALREADY_EXISTS
+
+
+def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> list[Any] | None:
+    """Store one row; return its operation, None when nothing was to be done."""
+    folded = view.fold(row.handle)
+    if isinstance(row.values, bytes):
+        octets = row.values
+        if len(octets) > RECORD_OCTETS_MAX:
+            raise StoreError(f"the values take {len(octets)} octets, at most {RECORD_OCTETS_MAX}")
+        record = record_of_public(octets, folded)
+    else:
+        _check(row.handle, row.values)
+        values = [v if v.timestamp else replace(v, timestamp=now_s) for v in row.values]
+        octets, record = encode_values(values), encode_record(values, folded)
+    key = folded_key(folded)
+    stored = view.find_row(key)
+    if stored is not None and (stored == record or policy is LoadPolicy.SKIP):
+        return None
+    if stored is not None and policy is LoadPolicy.REFUSE:
+        raise _ExistsError("the handle is stored with other values")
+    view.put_row(key, record)
+    return pack_creation(folded, octets, now_s)

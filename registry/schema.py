@@ -61,6 +61,7 @@ _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _LONG_HEAD = struct.Struct(">BI")
 _SHORT_OFFSET = 1
+_PUBLIC_HEAD = bytes([RECORD_FORMAT << 4])
 _LONG_OFFSET = _LONG_HEAD.size
 
 
@@ -110,6 +111,13 @@ def encode_record(values: Sequence[HandleValue], handle: bytes) -> bytes:
         parts.append(_U16.pack(len(private)))
         parts += [_U16.pack(at) + value.encode() for at, value in private]
     return b"".join(parts)
+
+
+def record_of_public(octets: bytes, handle: bytes) -> bytes:
+    """Return the record of a folded handle whose values, all public, are wire octets already."""
+    if len(handle) <= KEY_OCTETS_MAX:
+        return _PUBLIC_HEAD + octets
+    return encode_record(read_values(Reader(octets)), handle)
 
 
 def decode_record(octets: bytes) -> Record:

@@ -192,6 +192,22 @@ class Store(_Environment):
         with _translated(self.folder), self._env.begin() as txn:
             yield View(txn, self._dbs, case_sensitive=self.case_sensitive)
 
+    def find_rows(
+        self, keys: list[bytes], prefixes: list[bytes]
+    ) -> tuple[list[bytes | None], list[bool]]:
+        """Return the rows under storage keys, and which prefix handles are homed, of one state.
+
+        Args:
+            keys: each 1 to 511 octets.
+            prefixes: folded, and short enough to be keys themselves.
+        """
+        self._check_process()
+        homed = self._dbs.prefixes
+        with _translated(self.folder), self._env.begin(db=self._dbs.handles) as txn:
+            get = txn.get
+            rows = [get(key) for key in keys]
+            return rows, [get(prefix, db=homed) is not None for prefix in prefixes]
+
     @contextmanager
     def write(self, *, journaled: bool = True) -> Iterator[WriteView]:
         """Hand out a view that writes; waits for the writer before.
@@ -329,6 +345,16 @@ class CacheStore(_Environment):
         self._check_process()
         with _translated(self.folder), self._env.begin() as txn:
             return txn.get(key)
+
+    def find_rows(
+        self, keys: list[bytes], prefixes: list[bytes]
+    ) -> tuple[list[bytes | None], list[bool]]:
+        """Return the rows under keys, of one state; a cache homes no prefixes."""
+        assert not prefixes
+        self._check_process()
+        with _translated(self.folder), self._env.begin() as txn:
+            get = txn.get
+            return [get(key) for key in keys], []
 
     def put_many(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Store rows, making room for them. When even that fails the cache is emptied."""

@@ -234,6 +234,11 @@ class WriteView(View):
         self._txn.put(folded_key(folded), encode_record(values, folded), db=self._dbs.handles)
         self.unjournaled = True
 
+    def put_row(self, key: bytes, row: bytes) -> None:
+        """Store a record's octets under its storage key."""
+        self._txn.put(key, row, db=self._dbs.handles)
+        self.unjournaled = True
+
     def delete_record(self, handle: bytes) -> bool:
         """Delete a handle; say whether it was there."""
         self.unjournaled = True

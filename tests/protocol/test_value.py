@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocol.value import HandleValue, matches_type, select_values
 
@@ -38,6 +40,17 @@ def test_selection_keeps_the_stored_order(
     indexes: tuple[int, ...], types: tuple[bytes, ...], selected: list[int]
 ) -> None:
     assert [value.index for value in select_values(VALUES, indexes, types)] == selected
+
+
+@given(
+    st.lists(st.sampled_from([b"", b".", b"a", b"A", b"a.", b"a.b", b"A.B.", b"b"]), max_size=5),
+    st.lists(st.sampled_from([b"", b".", b"a", b"a.", b"A.b", b"a.b.", b"b"]), min_size=1),
+)
+def test_selection_is_by_the_rule_of_types(stored: list[bytes], asked: list[bytes]) -> None:
+    values = tuple(HandleValue(index, type_, b"") for index, type_ in enumerate(stored, 1))
+    assert select_values(values, (), asked) == tuple(
+        value for value in values if any(matches_type(each, value.type) for each in asked)
+    )
 
 
 def test_public_read() -> None:

@@ -1,0 +1,137 @@
+/* The generator: one process, one core, one JSON document on standard output. See usage below. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "generator.h"
+
+static const char usage[] =
+    "generator MODE [options]\n"
+    "  MODE  udp | tcp (kept open, pipelined) | fresh (a new TCP connection each)\n"
+    "        dns (TXT over UDP) | echo (UDP, the answer is the request)\n"
+    "        ndjson | zone (write the rows for `biaoshi load`, for a DNS server)\n"
+    "  --server IPV4 --port N       where to ask\n"
+    "  --prefix P --rows N --values 1|3   what is registered\n"
+    "  --window N                   requests in flight (64)\n"
+    "  --rate N                     open loop, requests a second (0: closed loop)\n"
+    "  --connections N              TCP connections (16)\n"
+    "  --zipf S                     exponent of the key distribution (0: uniform)\n"
+    "  --missing P --malformed P    shares of requests, 0 to 1\n"
+    "  --warmup S --seconds S --seed N\n";
+
+enum { SERVER = 256, PORT, PREFIX, ROWS, VALUES, WINDOW, RATE, CONNECTIONS, ZIPF, ABSENT, BROKEN,
+       WARMUP, SECONDS, SEED };
+
+static const struct option names[] = {
+    {"server", 1, 0, SERVER}, {"port", 1, 0, PORT}, {"prefix", 1, 0, PREFIX}, {"rows", 1, 0, ROWS},
+    {"values", 1, 0, VALUES}, {"window", 1, 0, WINDOW}, {"rate", 1, 0, RATE},
+    {"connections", 1, 0, CONNECTIONS}, {"zipf", 1, 0, ZIPF}, {"missing", 1, 0, ABSENT},
+    {"malformed", 1, 0, BROKEN}, {"warmup", 1, 0, WARMUP}, {"seconds", 1, 0, SECONDS},
+    {"seed", 1, 0, SEED}, {0, 0, 0, 0}};
+
+static void fail(const char *words)
+{
+    fprintf(stderr, "generator: %s\n%s", words, usage);
+    exit(2);
+}
+
+static void set_option(struct options *options, int option)
+{
+    switch (option) {
+    case SERVER:
+        if (inet_pton(AF_INET, optarg, &options->server.sin_addr) != 1)
+            fail("--server is no IPv4 address");
+        break;
+    case PORT: options->server.sin_port = htons((uint16_t)atoi(optarg)); break;
+    case PREFIX: options->shape.prefix = optarg; break;
+    case ROWS: options->shape.rows = strtoull(optarg, NULL, 10); break;
+    case VALUES: options->shape.values = atoi(optarg); break;
+    case WINDOW: options->window = atoi(optarg); break;
+    case RATE: options->rate = atof(optarg); break;
+    case CONNECTIONS: options->connections = atoi(optarg); break;
+    case ZIPF: options->zipf = atof(optarg); break;
+    case ABSENT: options->missing = atof(optarg); break;
+    case BROKEN: options->malformed = atof(optarg); break;
+    case WARMUP: options->warmup = atof(optarg); break;
+    case SECONDS: options->seconds = atof(optarg); break;
+    case SEED: options->seed = strtoull(optarg, NULL, 10); break;
+    default: fail("unknown option");
+    }
+}
+
+static void check_options(const struct options *options)
+{
+    if (strlen(options->shape.prefix) > PREFIX_MAX)
+        fail("--prefix is too long");
+    if (options->shape.values != 1 && options->shape.values != 3)
+        fail("--values is 1 or 3");
+    if (options->shape.rows < 1 || options->shape.rows > 5000000000ull)
+        fail("--rows is 1 to 5,000,000,000: numbers have ten digits, missing ones included");
+    if (options->window < 1 || options->window > 32768)
+        fail("--window is 1 to 32,768");
+    if (options->seconds <= 0 || options->seconds > 3600)
+        fail("--seconds is more than 0, at most 3,600");
+}
+
+static void print_result(const struct run *run, const char *mode)
+{
+    const struct counted *counted = &run->counted;
+    printf("{\"mode\":\"%s\",\"seconds\":%.6f,\"right\":%llu,\"missing\":%llu,\"wrong\":%llu,"
+           "\"lost\":%llu,\"stray\":%llu,\"refused\":%llu,\"malformed_sent\":%llu,"
+           "\"malformed_answered\":%llu,\"fault\":\"%s\",\"latency\":",
+           mode, run->options->seconds, (unsigned long long)counted->right,
+           (unsigned long long)counted->missing_right, (unsigned long long)counted->wrong,
+           (unsigned long long)counted->lost, (unsigned long long)counted->stray,
+           (unsigned long long)counted->refused, (unsigned long long)counted->malformed_sent,
+           (unsigned long long)counted->malformed_answered, counted->fault);
+    histogram_print(&counted->latency, stdout);
+    puts("}");
+}
+
+static void measure(struct run *run, const char *mode)
+{
+    uint64_t begun_ns = clock_ns();
+    const struct options *options = run->options;
+    run->measure_ns = begun_ns + (uint64_t)(options->warmup * 1e9);
+    run->end_ns = run->measure_ns + (uint64_t)(options->seconds * 1e9);
+    keys_start(&run->keys, options->shape.rows, options->zipf, options->seed);
+    bool tcp = !strcmp(mode, "tcp") || !strcmp(mode, "fresh");
+    if (tcp && (options->malformed > 0 || options->rate > 0))
+        fail("--malformed and --rate are for UDP");
+    if (!strcmp(mode, "tcp"))
+        run_tcp_pipelined(run);
+    else if (!strcmp(mode, "fresh"))
+        run_tcp_fresh(run);
+    else
+        run_udp(run);
+}
+
+int main(int count, char **words)
+{
+    static struct run run;
+    struct options options = {
+        .shape = {"88.118.5", 1000000, 3}, .window = 64, .connections = 16, .seconds = 3,
+        .warmup = 0.5, .seed = 1};
+    options.server.sin_family = AF_INET;
+    options.server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;)
+        set_option(&options, option);
+    if (optind != count - 1)
+        fail("name one mode");
+    const char *mode = words[optind];
+    check_options(&options);
+    if (!strcmp(mode, "ndjson"))
+        return write_ndjson(stdout, &options.shape, 0) ? 1 : 0;
+    if (!strcmp(mode, "zone"))
+        return write_zone(stdout, &options.shape) ? 1 : 0;
+    if (strcmp(mode, "udp") && strcmp(mode, "tcp") && strcmp(mode, "fresh") &&
+        strcmp(mode, "dns") && strcmp(mode, "echo"))
+        fail("unknown mode");
+    options.protocol = !strcmp(mode, "dns") ? DNS : !strcmp(mode, "echo") ? ECHO : HANDLE;
+    run.options = &options;
+    signal(SIGPIPE, SIG_IGN);
+    measure(&run, mode);
+    print_result(&run, mode);
+    return run.counted.wrong ? 1 : 0;
+}

@@ -1,0 +1,164 @@
+/* The rows of a benchmark, by formula: whoever knows a row's number knows its handle and values.
+ *
+ * Row n of prefix p:   handle   p/P<n as 10 digits>
+ *     1 URL            https://id.example.cn/p/<n>?c=<m(n,1)>
+ *     2 DESC           product <n> of lot <m(n,2)>
+ *     3 SERIAL         <m(n,3)>
+ * The short shape has one value: 1 SERIAL <m(n,3)>. m(n,k) is splitmix64 of 4 n + k as 16 hex
+ * digits. All ttl 86,400 s, timestamp 2026-11-21T00:00:00Z, permissions 1110, no references.
+ * `loadtest/formula.py` says the same in Python; a test holds them equal.
+ */
+#ifndef ROWS_H
+#define ROWS_H
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PREFIX_MAX 128
+#define PACKET_MAX 2048 /* a request or an answer of these rows takes under 600 octets */
+#define TIMESTAMP 1795219200u
+#define TTL 86400u
+#define PERMISSION 0x0e
+#define NUMBER_DIGITS 10
+
+struct shape {
+    const char *prefix;
+    uint64_t rows;
+    int values; /* 3, or 1 for the short shape */
+};
+
+struct value {
+    const char *type;
+    char data[96];
+    int length;
+};
+
+static inline uint64_t mix(uint64_t row, uint64_t lane)
+{
+    uint64_t z = row * 4 + lane + 0x9e3779b97f4a7c15ull;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+static inline char *put_text(char *at, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(at, text, length);
+    return at + length;
+}
+
+static inline char *put_number(char *at, uint64_t number)
+{
+    for (int digit = NUMBER_DIGITS - 1; digit >= 0; digit--, number /= 10)
+        at[digit] = (char)('0' + number % 10);
+    return at + NUMBER_DIGITS;
+}
+
+static inline char *put_hex(char *at, uint64_t number)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int digit = 15; digit >= 0; digit--, number >>= 4)
+        at[digit] = digits[number & 15];
+    return at + 16;
+}
+
+static inline uint8_t *put_u32(uint8_t *at, uint32_t number)
+{
+    number = __builtin_bswap32(number);
+    memcpy(at, &number, 4);
+    return at + 4;
+}
+
+static inline uint32_t get_u32(const uint8_t *at)
+{
+    uint32_t number;
+    memcpy(&number, at, 4);
+    return __builtin_bswap32(number);
+}
+
+/* Write the handle of a row; return its length. */
+static inline int put_handle(char *at, const struct shape *shape, uint64_t row)
+{
+    char *end = put_text(at, shape->prefix);
+    *end++ = '/';
+    *end++ = 'P';
+    return (int)(put_number(end, row) - at);
+}
+
+/* Fill in the values of a row; return how many there are. */
+static inline int make_values(struct value out[3], const struct shape *shape, uint64_t row)
+{
+    struct value *serial = &out[shape->values - 1];
+    if (shape->values == 3) {
+        char *end = put_text(out[0].data, "https://id.example.cn/p/");
+        end = put_hex(put_text(put_number(end, row), "?c="), mix(row, 1));
+        out[0].type = "URL";
+        out[0].length = (int)(end - out[0].data);
+        end = put_text(put_number(put_text(out[1].data, "product "), row), " of lot ");
+        end = put_hex(end, mix(row, 2));
+        out[1].type = "DESC";
+        out[1].length = (int)(end - out[1].data);
+    }
+    serial->type = "SERIAL";
+    serial->length = (int)(put_hex(serial->data, mix(row, 3)) - serial->data);
+    return shape->values;
+}
+
+/* Write the wire octets of a row's value list, count included; return their number. */
+static inline int put_value_list(uint8_t *at, const struct shape *shape, uint64_t row)
+{
+    struct value values[3];
+    int count = make_values(values, shape, row);
+    uint8_t *end = put_u32(at, (uint32_t)count);
+    for (int i = 0; i < count; i++) {
+        uint32_t type_length = (uint32_t)strlen(values[i].type);
+        end = put_u32(put_u32(end, (uint32_t)i + 1), TIMESTAMP);
+        *end++ = 0; /* relative ttl */
+        end = put_u32(end, TTL);
+        *end++ = PERMISSION;
+        end = put_u32(end, type_length);
+        memcpy(end, values[i].type, type_length);
+        end = put_u32(end + type_length, (uint32_t)values[i].length);
+        memcpy(end, values[i].data, (size_t)values[i].length);
+        end = put_u32(end + values[i].length, 0); /* references */
+    }
+    return (int)(end - at);
+}
+
+/* Write rows as `biaoshi load` reads them. */
+static inline int write_ndjson(FILE *out, const struct shape *shape, uint64_t first)
+{
+    struct value values[3];
+    char handle[PREFIX_MAX + 16];
+    for (uint64_t row = first; row < shape->rows; row++) {
+        int count = make_values(values, shape, row);
+        fprintf(out, "{\"handle\":\"%.*s\",\"values\":[", put_handle(handle, shape, row), handle);
+        for (int i = 0; i < count; i++)
+            fprintf(out,
+                    "%s{\"index\":%d,\"type\":\"%s\",\"data\":{\"format\":\"string\",\"value\":"
+                    "\"%.*s\"},\"ttl\":%u,\"timestamp\":\"2026-11-21T00:00:00Z\"}",
+                    i ? "," : "", i + 1, values[i].type, values[i].length, values[i].data, TTL);
+        if (fputs("]}\n", out) < 0)
+            return -1;
+    }
+    return fflush(out);
+}
+
+/* Write rows as the zone of a DNS server: a TXT record for every value. */
+static inline int write_zone(FILE *out, const struct shape *shape)
+{
+    struct value values[3];
+    fprintf(out, "$ORIGIN bench.\n$TTL %u\n@ SOA ns. admin. 1 3600 600 86400 300\n@ NS ns.\n", TTL);
+    for (uint64_t row = 0; row < shape->rows; row++) {
+        int count = make_values(values, shape, row);
+        for (int i = 0; i < count; i++)
+            if (fprintf(out, "P%010llu TXT \"%.*s\"\n", (unsigned long long)row, values[i].length,
+                        values[i].data) < 0)
+                return -1;
+    }
+    return fflush(out);
+}
+
+#endif

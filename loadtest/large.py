@@ -1,0 +1,97 @@
+"""`make bench-100m`: target P8, whether a store of 100 M rows answers as fast as one of 1 M.
+
+Rows have one short value. Keys are Zipf 0.9, so that most answers come from a small part of the
+store, as in life. Both stores are asked in turns, each right after the echo. Stores stay in the
+folder and are used again: building the large one takes a quarter of an hour.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from loadtest.bench import ZIPF_OPTIONS, Bench, Plan, check_cores
+from loadtest.formula import SHORT, Shape
+from loadtest.load import Tools, compile_tools
+from loadtest.report import make_report
+from loadtest.servers import load_node, make_node, serving_echo, serving_node
+from loadtest.startup import MeasurementError
+
+P8 = "P8 UDP, Zipf 0.9"
+LARGE_ROWS = 100_000_000
+SMALL_ROWS = 1_000_000
+# Of the short shape, journal included: 102 measured at 400,000 rows, and some to spare.
+OCTETS_PER_ROW = 115
+LOADED_PER_S = 100_000  # on the reference machine; only for the estimate
+MARKER = "loaded"
+
+
+def disk_need_octets(rows: int) -> int:
+    """Return what a store of so many short rows takes on the disk."""
+    return rows * OCTETS_PER_ROW
+
+
+def state_need(rows: int, folder: Path, say: Callable[[str], None]) -> None:
+    """Say what disk and time the run takes.
+
+    Raises:
+        MeasurementError: the disk has no room for it.
+    """
+    need, free = disk_need_octets(rows), shutil.disk_usage(folder).free
+    minutes = rows / LOADED_PER_S / 60
+    say(
+        f"needs {need / 1e9:.1f} GB of disk in {folder}, which has {free / 1e9:.1f} GB free, "
+        f"and about {minutes:.0f} minutes to fill it, unless it was built before"
+    )
+    if free < need and not (folder / f"rows-{rows}" / MARKER).exists():
+        raise MeasurementError(
+            f"{folder} lacks {(need - free) / 1e9:.1f} GB: give another --folder"
+        )
+
+
+def run_large(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure both stores and return the report.
+
+    Args:
+        plan: its shape's rows are those of the large store.
+        folder: where stores are made and kept.
+        say: told about every step.
+
+    Raises:
+        MeasurementError: no room, something does not run, or an answer was wrong.
+    """
+    check_cores(plan)
+    state_need(plan.shape.rows, folder, say)
+    tools = compile_tools(folder)
+    shapes = [Shape(min(SMALL_ROWS, plan.shape.rows), SHORT), Shape(plan.shape.rows, SHORT)]
+    nodes = {shape: build(tools, folder, shape, say) for shape in shapes}
+    bench = Bench(plan, tools, folder, say)
+    with contextlib.ExitStack() as stack:
+        bench.echo_port = stack.enter_context(serving_echo(tools, folder, plan.server_core))
+        for run in range(1, plan.runs + 1):
+            for shape, node in nodes.items():
+                bench.plan = replace(plan, shape=shape)
+                system = f"biaoshi, {shape.rows:,} rows"
+                with serving_node(node, shape, plan.server_core) as (port, _):
+                    bench.measure(P8, system, run, "udp", port, ZIPF_OPTIONS)
+    setup = plan.setup() | {
+        "keys": "Zipf 0.9, ranks scattered over the rows",
+        "load": f"64 in flight over UDP; {plan.runs} interleaved runs of {plan.seconds} s after "
+        "0.5 s; every answer checked",
+    }
+    return make_report(bench.samples, setup, {"notes": bench.notes})
+
+
+def build(tools: Tools, folder: Path, shape: Shape, say: Callable[[str], None]) -> Path:
+    """Return a node with these rows, built now unless it is there whole."""
+    home = folder / f"rows-{shape.rows}"
+    if not (home / MARKER).exists():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        say(f"building the store: {shape.words()}")
+        seconds = load_node(tools, make_node(home, shape), shape)
+        (home / MARKER).write_text(f"{seconds:.0f} s\n", "utf-8")
+        say(f"built in {seconds:.0f} s")
+    return home / "node"

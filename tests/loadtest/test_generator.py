@@ -1,0 +1,105 @@
+"""The generator in short runs: what it asks and what it accepts. No figure is looked at."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.formula import SHORT, Shape, make_handle, make_row
+from loadtest.load import Tools, check_http, compile_tools, run_generator
+from loadtest.servers import BIAOSHI, load_node, make_node, serving_echo, serving_node
+from loadtest.startup import MeasurementError
+from protocol.json_forms import values_from_json
+from protocol.value import encode_values
+
+SHAPE = Shape(50)
+SECONDS = 0.3
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler"),
+    pytest.mark.skipif(not BIAOSHI.exists(), reason="biaoshi is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    return compile_tools(tmp_path_factory.mktemp("tools"))
+
+
+@pytest.fixture(scope="module")
+def node(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = make_node(tmp_path_factory.mktemp("bench"), SHAPE)
+    load_node(tools, made, SHAPE)
+    return made
+
+
+@pytest.fixture(scope="module")
+def ports(node: Path) -> Iterator[tuple[int, int]]:
+    with serving_node(node, SHAPE, None) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("shape", [Shape(30), Shape(30, SHORT, "10.77")])
+def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
+    words = ["ndjson", "--rows", str(shape.rows), "--values", str(shape.values)]
+    words += ["--prefix", shape.prefix]
+    shown = subprocess.run([str(tools.generator), *words], capture_output=True, check=True).stdout
+    for row, line in enumerate(shown.splitlines()):
+        form = json.loads(line)
+        assert form["handle"].encode() == make_handle(shape, row)
+        read = values_from_json(form["values"])
+        assert encode_values(read) == encode_values(make_row(shape, row))
+    assert row == shape.rows - 1
+
+
+@pytest.mark.parametrize("mode", ["udp", "tcp", "fresh"])
+def test_every_answer_is_right(tools: Tools, ports: tuple[int, int], mode: str) -> None:
+    answers = run_generator(tools, mode, ports[0], SHAPE, seconds=SECONDS)
+    assert answers.counts["right"] > 0
+    assert answers.histogram is not None
+    assert answers.histogram.total == answers.counts["right"]
+
+
+def test_missing_malformed_zipf_and_a_rate(tools: Tools, ports: tuple[int, int]) -> None:
+    options = ("--missing", "0.3", "--malformed", "0.3", "--zipf", "0.9", "--rate", "2000")
+    answers = run_generator(tools, "udp", ports[0], SHAPE, seconds=SECONDS, options=options)
+    assert 0 < answers.counts["missing"] < answers.counts["right"]
+    assert answers.counts["malformed_sent"] > 0
+    assert answers.rate < 4_000
+
+
+def test_http_bodies_are_compared(ports: tuple[int, int]) -> None:
+    check_http(ports[1], SHAPE, samples=20)
+    with pytest.raises(MeasurementError, match="answered with"):
+        check_http(ports[1], Shape(50, SHORT), samples=20)
+
+
+def test_an_altered_value_is_found(tools: Tools, tmp_path: Path) -> None:
+    node = make_node(tmp_path, SHAPE)
+    load_node(tools, node, SHAPE)
+    data = make_row(SHAPE, 17)[2].data.decode()
+    rows = subprocess.run(
+        [str(tools.generator), "ndjson", "--rows", "50"], capture_output=True, check=True
+    ).stdout
+    other = "f" if data[-1] != "f" else "0"
+    altered = rows.replace(data.encode(), (data[:-1] + other).encode())
+    assert altered != rows
+    words = [str(BIAOSHI), "load", "-", "--node", str(node), "--existing", "replace", "--json"]
+    ended = subprocess.run(words, input=altered, capture_output=True, check=True)
+    assert json.loads(ended.stdout)["registered"] == 1
+    with serving_node(node, SHAPE, None) as (port, http_port):
+        for mode in ("udp", "tcp", "fresh"):
+            with pytest.raises(MeasurementError, match="row 17: handle or values"):
+                run_generator(tools, mode, port, SHAPE, seconds=SECONDS)
+        with pytest.raises(MeasurementError, match="P0000000017"):
+            check_http(http_port, SHAPE, samples=1_000)
+
+
+def test_the_echo_is_no_node(tools: Tools, tmp_path: Path) -> None:
+    with serving_echo(tools, tmp_path, None) as port:
+        assert run_generator(tools, "echo", port, SHAPE, seconds=SECONDS).counts["right"] > 0
+        with pytest.raises(MeasurementError, match="wrong answers"):
+            run_generator(tools, "udp", port, SHAPE, seconds=SECONDS)
