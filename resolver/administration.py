@@ -32,6 +32,7 @@ from resolver.listing import Pages
 from resolver.node import must_resolve_for
 from resolver.operations import Known, Operations, Proof
 from resolver.query import question_of
+from resolver.refused_log_ins import RefusedLogIns
 
 ResolveAfar = Callable[[ResolutionRequest, Answer, int], Awaitable[Answer]]
 
@@ -52,6 +53,7 @@ class Administration:
         pages: knows which handles are ours.
         replies: makes the replies.
         resolve_afar: follows a referral for clients too old to do it.
+        refused_log_ins: hears of identities that were claimed and not believed.
         clock_s: a clock that never goes back.
     """
 
@@ -62,6 +64,7 @@ class Administration:
         pages: Pages,
         replies: AskedReplies,
         resolve_afar: ResolveAfar,
+        refused_log_ins: RefusedLogIns,
         clock_s: Callable[[], float],
     ) -> None:
         self._operations = operations
@@ -69,6 +72,7 @@ class Administration:
         self._pages = pages
         self._replies = replies
         self._resolve_afar = resolve_afar
+        self._refused_log_ins = refused_log_ins
         self._clock_s = clock_s
         self._answering: set[tuple[int, int]] = set()
 
@@ -157,9 +161,12 @@ class Administration:
         if proof.user.index:
             refused = await self._refused(asked, operation, proof.user, known)
             if refused is not None:
+                words = b"this identity may not do what was asked for"
+                self._note_refused(asked, proof.user, refused.header.response_code, words)
                 return refused
         identity = await self._operations.prove(proof, known)
         if isinstance(identity, Refusal):
+            self._note_refused(asked, proof.user, identity.response_code, identity.message)
             return self._replies.refusal(asked, identity)
         if asked.session is not None and asked.session.identity == proof.user:
             asked.session.authenticate(identity)
@@ -171,6 +178,9 @@ class Administration:
         if operation.opcode in LIST_OPCODES:
             return self._reply(asked, await self._operations.decide(operation, identity, known))
         return self._reply(asked, await self._operations.carry_out(operation, identity, known))
+
+    def _note_refused(self, asked: Asked, user: Reference, code: int, words: bytes) -> None:
+        self._refused_log_ins.note(user, asked.address, asked.transport, code, words)
 
     async def _refused(
         self, asked: Asked, operation: Operation | None, claimed: Reference, known: Known

@@ -2,9 +2,11 @@
 
 Bounded in entries and octets, per address and in all: no address can fill it for the others, and
 all addresses together cannot fill the memory. When it is full the newcomer is refused, since
-dropping the oldest would let strangers end what others have begun. Time is an argument.
+dropping the oldest would let strangers end what others have begun; whoever knows which entry may go
+finds it with `find_least_used`. Time is an argument.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -77,8 +79,28 @@ class BoundedTable(Generic[Entry]):
         return kept.entry
 
     def touch(self, number: int, deadline_s: float) -> None:
-        """Give an entry a new deadline."""
-        self._kept[number].deadline_s = deadline_s
+        """Give an entry a new deadline; it is the most recently used then."""
+        kept = self._kept.pop(number)
+        kept.deadline_s = deadline_s
+        self._kept[number] = kept
+
+    def has_its_share(self, address: str) -> bool:
+        """Say whether an address has as many entries as it may."""
+        entries, _ = self._held.get(address_group(address), (0, 0))
+        return entries >= self._bounds.entries_per_address_max
+
+    def find_least_used(
+        self, is_meant: Callable[[Entry], bool], address: str | None = None
+    ) -> int | None:
+        """Return the number of the least recently used entry that is meant, of an address or all.
+
+        Looks at no more than all entries, and mostly at the first.
+        """
+        group = None if address is None else address_group(address)
+        for number, kept in self._kept.items():
+            if group in (None, kept.group) and is_meant(kept.entry):
+                return number
+        return None
 
     def take(self, number: int, now_s: float) -> Entry | None:
         """Return an entry whose deadline has not passed, and forget it."""

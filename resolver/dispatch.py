@@ -2,7 +2,7 @@
 
     octets ──> answer_now ──┬─ octets   the answer, made here and now
                             ├─ b""      silence: not a request, or not of this protocol
-                            └─ None     ──> answer ──┬─ certified: made here, signed in a thread
+                            └─ None     ──> answer ──┬─ certified: signed in a thread, errors too
                                                      ├─ recursive role, not in the cache: keeper
                                                      └─ anything else: registrar
 
@@ -33,7 +33,7 @@ from resolver.link import Link, LinkDown, LinkLost
 from resolver.metrics import RequestMetrics
 from resolver.node import Node, must_resolve_for
 from resolver.query import Records, ask_keeper
-from resolver.replies import Replies
+from resolver.replies import Replies, readable_request
 
 READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
 
@@ -87,7 +87,11 @@ class Dispatcher:
         except DecodeError:
             return b""
         if envelope.session_id or envelope.is_encrypted:
-            return None  # sessions and challenges live in the registrar
+            # Sessions and challenges live in the registrar. A response is met with silence there
+            # too: two nodes would refuse each other's refusals for ever.
+            header, _ = _head_of(octets)
+            is_response = header is not None and header.response_code != ResponseCode.REQUEST
+            return b"" if is_response else None
         started = time.perf_counter()
         try:
             request = decode_message(octets)
@@ -104,11 +108,7 @@ class Dispatcher:
     async def answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes, None]:
         """Yield the answer to a request that `answer_now` declined, message by message."""
         started = time.perf_counter()
-        try:
-            request = decode_message(octets)
-        except DecodeError:
-            request = None  # encrypted: only the registrar can read it
-        async with contextlib.aclosing(self._answer(request, octets, peer)) as items:
+        async with contextlib.aclosing(self._answer(octets, peer)) as items:
             async for item in items:
                 header, _ = _head_of(item)
                 if header is not None:
@@ -116,12 +116,14 @@ class Dispatcher:
                 yield item
 
     def _reply_now(self, request: Message, peer: Peer) -> Message | None:
+        if request.header.has(MessageFlag.CERTIFY):
+            return None  # whatever the answer is, it is signed
         opcode = request.header.opcode
         refusal = self._node.refusal(opcode, peer.transport)
         if refusal is not None:
             return self.replies.refuse(request, *refusal)
-        if opcode not in READ_OPCODES or request.header.has(MessageFlag.CERTIFY):
-            # Malformed bodies are refused here: `answer` shall only see what can be read.
+        if opcode not in READ_OPCODES:
+            # Malformed bodies are refused here and do not go to the registrar.
             decode_request_body(opcode, request.body, request.envelope.version)
             return None
         return self._read(request)
@@ -140,43 +142,48 @@ class Dispatcher:
             return None
         return self.replies.reply(request, answer.response_code, answer.body)
 
-    async def _answer(
-        self, request: Message | None, octets: bytes, peer: Peer
-    ) -> AsyncGenerator[bytes, None]:
+    async def _answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes, None]:
         is_answered = False
-        if not self._node.registers and decode_envelope(octets).session_id:
-            yield self._refuse_session(octets, request)
-            return
+        envelope = decode_envelope(octets)
         try:
-            if request is not None and not request.envelope.session_id:
-                reply = await self._answer_here(request)
+            if not envelope.session_id and not envelope.is_encrypted:
+                request = decode_message(octets)
+                reply = await self._answer_here(request, peer)
                 if reply is not None:
-                    yield self.replies.encoded(request, reply)
+                    yield self.replies.encoded(request, await self._signed(reply))
                     return
+            elif not self._node.registers:
+                words = "a recursive node holds no sessions"
+                yield await self._refuse(octets, ResponseCode.SESSION_TIMEOUT, words)
+                return
             payload = {"octets": octets, "address": peer.address, "transport": peer.transport}
             async with contextlib.aclosing(self._link.stream("message", payload)) as items:
                 async for item in items:
                     is_answered = not _has_more(item)
                     yield item
+        except ProtocolError as error:
+            yield await self._refuse(octets, error.response_code, str(error))
         except LinkDown as error:
             # Lost between the answer and the stream's end: a second answer would be taken for
             # that of the next request on the connection.
             if not is_answered:
-                yield self._refuse_for(octets, request, error)
+                yield await self._refuse(octets, link_code(error), str(error))
 
-    async def _answer_here(self, request: Message) -> Message | None:
+    async def _answer_here(self, request: Message, peer: Peer) -> Message | None:
         """Answer what needs no registrar: certified look-ups, and all of the recursive role."""
-        reply = None
-        if request.header.opcode in READ_OPCODES:
+        opcode = request.header.opcode
+        refusal = self._node.refusal(opcode, peer.transport)
+        if refusal is not None:
+            return self.replies.refuse(request, *refusal)
+        if opcode in READ_OPCODES:
             reply = self._read(request)
-            if reply is None and not self._node.registers:
-                reply = await self._ask_keeper(request)
-        elif not self._node.registers:
-            words = "a recursive node holds no sessions"
-            reply = self.replies.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, words)
-        if reply is None:
+            if reply is not None or self._node.registers:
+                return reply
+            return await self._ask_keeper(request)
+        if self._node.registers:
             return None
-        return await self._signed(reply)
+        words = "a recursive node holds no sessions"
+        return self.replies.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, words)
 
     async def _signed(self, reply: Message) -> Message:
         if not reply.header.has(MessageFlag.CERTIFY):
@@ -195,29 +202,23 @@ class Dispatcher:
 
     def _refuse_undecodable(
         self, octets: bytes, envelope: Envelope, error: ProtocolError, peer: Peer
-    ) -> bytes:
+    ) -> bytes | None:
         """Answer a message whose header can be read and whose rest cannot; else stay silent."""
         header, body = _head_of(octets)
         if header is None or header.response_code != ResponseCode.REQUEST:
             return b""
+        if header.has(MessageFlag.CERTIFY):
+            return None
         request = Message(envelope, header, body)
         reply = self.replies.refuse(request, error.response_code, str(error))
         self._metrics.count(reply.header, peer.transport, 0.0)
         return self.replies.encoded(request, reply)
 
-    def _refuse_for(self, octets: bytes, request: Message | None, error: LinkDown) -> bytes:
-        return self._refuse(octets, request, link_code(error), str(error))
-
-    def _refuse_session(self, octets: bytes, request: Message | None) -> bytes:
-        words = "a recursive node holds no sessions"
-        return self._refuse(octets, request, ResponseCode.SESSION_TIMEOUT, words)
-
-    def _refuse(self, octets: bytes, request: Message | None, code: int, words: str) -> bytes:
-        envelope = decode_envelope(octets)
-        if request is None:  # encrypted: its opcode is not known here
-            request = Message(envelope, Header(OpCode.RESERVED, 0, 0, 0), b"")
-        reply = self.replies.refuse(request, code, words, session_id=envelope.session_id)
-        return self.replies.encoded(request, reply)
+    async def _refuse(self, octets: bytes, code: int, words: str) -> bytes:
+        """Refuse a request, of which perhaps little can be read; signed if it asked for that."""
+        request = readable_request(octets)
+        reply = self.replies.refuse(request, code, words, session_id=request.envelope.session_id)
+        return self.replies.encoded(request, await self._signed(reply))
 
 
 def link_code(error: LinkDown) -> int:

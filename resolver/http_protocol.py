@@ -6,6 +6,8 @@ uvicorn parses, queues pipelined requests and runs the ASGI application. This su
     body     at most so many octets (413), in so much time
     answer   read by the client in so much time, else the connection is cut
     tunnel   a POST of application/x-hdl-message is answered here, before ASGI (`tunnel`)
+    hot      so is a GET of a handle that needs nothing else (`hot_route`), when no answer before
+             it is under way; a head that was read already and comes again is not parsed again
 
 Deadlines are plain numbers that `HttpServer.sweep` compares once a second. No header changes who
 the client is: X-Forwarded-For and its like are read by nobody.
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
 from resolver.limits import NEVER
 from resolver.metrics import REFUSED
 from resolver.tunnel import TUNNEL_BODY_OCTETS_MAX, TunnelExchange, is_tunnel_request
@@ -28,6 +31,16 @@ if TYPE_CHECKING:
 # How long a refused client may go on sending before it is cut: closing at once would reset the
 # connection, and many clients then lose the refusal they were about to read.
 LINGER_S = 2
+
+# Hot answers to what one read brought; what comes behind them waits in uvicorn's queue.
+HOT_ANSWERS_MAX = 32
+KNOWN_HEAD_OCTETS_MAX = 1_024  # browsers send some 600
+_HOT_START = b"GET /api/handles/"
+_HOT_PATH = _HOT_START[len(b"GET ") :]
+# With one of these a request is more than its target.
+_TELLING_HEADERS = frozenset(
+    {b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
+)
 
 _IN_HEAD, _IN_BODY, _BETWEEN = range(3)
 
@@ -45,6 +58,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._body_octets_max = 0
         self._is_refused = False
         self._input_ended = False
+        self._is_idle = False  # after a hot answer; uvicorn has a timer of its own for others
+        self._at_start = True  # the parser stands before a request's first octet
+        self._is_plain = True  # no header so far that says more than the target
+        self._requests = 0  # begun in the octets being parsed
+        self._hot_answers = 0  # written for the octets being parsed
+        self._hot_answer: bytes | None = None
+        self._known_head: bytes | None = None  # from behind the target, as parsed before
+        self._known_keep_alive = True
+        self._transport_kind = TRANSPORT_HTTP
         self.is_connected = False
         self.tunnel_task: asyncio.Task[None] | None = None
         self.deadline_s = NEVER
@@ -55,6 +77,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.is_connected = True
         # uvloop's transports are not subclasses of asyncio's.
         super().connection_made(cast("asyncio.Transport", transport))
+        self._transport_kind = TRANSPORT_HTTPS if self.scheme == "https" else TRANSPORT_HTTP
         self.transport.set_write_buffer_limits(high=self.server_.limits.write_buffer_octets)
         self._wait(self.server_.limits.http_head_timeout_s)
 
@@ -70,8 +93,12 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse; whatever is wrong with it ends in one answer and a closed connection."""
         if self._is_refused:
             return  # read on so that the client can read our answer, and forget it
+        if self._known_head is not None and self._answer_known(data, self._known_head):
+            return
         self._unset_keepalive_if_required()
-        phase = self._phase
+        phase, at_start = self._phase, self._at_start
+        self._requests = self._hot_answers = 0
+        self._is_idle = False
         try:
             self.parser.feed_data(data)
             if self._phase == _IN_HEAD == phase:
@@ -84,6 +111,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_input(400, "this is not HTTP as RFC 9112 defines it")
         except _RefusedError:
             pass
+        if self._hot_answers and at_start:
+            self._learn_head(data)
         if self._phase == _BETWEEN and self.deadline_s == NEVER and not self._is_answering:
             # Line ends between requests are allowed and begin no request: time runs all the same.
             self._wait(self.server_.limits.http_head_timeout_s)
@@ -100,6 +129,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        self._at_start = False
+        self._is_plain = True
+        self._requests += 1
         self._phase = _IN_HEAD
         self._head_octets = self._body_octets = 0
         self._wait(self.server_.limits.http_head_timeout_s)
@@ -112,12 +144,17 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in one header."""
         super().on_header(name, value)
+        if self.headers[-1][0] in _TELLING_HEADERS:
+            self._is_plain = False
         self._head_octets += len(name) + len(value)
         self._check_head()
 
     def on_headers_complete(self) -> None:
         """Begin to answer, or refuse for the head's sake."""
         self._check_head()
+        self._hot_answer = self._find_hot_answer()
+        if self._hot_answer is not None:
+            return
         is_tunnel = is_tunnel_request(self.parser.get_method(), self.headers)
         limits = self.server_.limits
         self._body_octets_max = TUNNEL_BODY_OCTETS_MAX if is_tunnel else limits.http_body_octets_max
@@ -143,6 +180,11 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End a request; the tunnel can now be answered."""
         self._phase = _BETWEEN
+        self._at_start = True
+        if self._hot_answer is not None:
+            self._write_hot(self._hot_answer, self._known_keep_alive)
+            self._hot_answer = None
+            return
         self.deadline_s = NEVER
         super().on_message_complete()
         if isinstance(self.cycle, TunnelExchange):
@@ -177,12 +219,82 @@ class HttpProtocol(HttpToolsProtocol):
         """End a connection whose deadline has passed."""
         if self._phase != _BETWEEN and self._head_octets and not self._is_refused:
             self._refuse_input(408, "the request took too long to arrive")
+        elif self._is_idle and not self.transport.is_closing():
+            self.transport.close()
         else:
             self.transport.abort()
 
     @property
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _may_answer_hot(self) -> bool:
+        """Whether an answer written now stands behind all answers before it, and can be read."""
+        return not (
+            self._is_answering
+            or self.pipeline
+            or self.flow.write_paused
+            or self._is_refused
+            or self.transport.is_closing()
+        )
+
+    def _answer_known(self, data: bytes, known_head: bytes) -> bool:
+        """Answer one whole request that differs in nothing but its target from one before."""
+        if not (data.startswith(_HOT_START) and data.endswith(known_head) and self._at_start):
+            return False
+        hot_route = self.server_.hot_route
+        if hot_route is None or not self._may_answer_hot:
+            return False
+        if len(data) > self.server_.limits.http_head_octets_max:
+            return False
+        target = data[len(_HOT_START) : -len(known_head)]
+        keep_alive = self._known_keep_alive
+        answer = hot_route.answer(target, self._transport_kind, keep_alive=keep_alive)
+        if answer is None:
+            return False
+        self._unset_keepalive_if_required()
+        self._write_hot(answer, keep_alive)
+        return True
+
+    def _find_hot_answer(self) -> bytes | None:
+        """Return the answer to the request whose head has just been parsed, if it is a hot one."""
+        hot_route = self.server_.hot_route
+        if hot_route is None:
+            return None
+        version = self.parser.get_http_version()
+        is_hot = (
+            self._is_plain
+            and self.url.startswith(_HOT_PATH)
+            and self.parser.get_method() == b"GET"
+            and version in ("1.1", "1.0")
+            and self._hot_answers < HOT_ANSWERS_MAX
+            and self._may_answer_hot
+        )
+        if not is_hot:
+            hot_route.flush()  # whatever asks next sees what was counted
+            return None
+        self._known_head = None
+        self._known_keep_alive = version == "1.1" and self.parser.should_keep_alive()
+        target = self.url[len(_HOT_PATH) :]
+        return hot_route.answer(target, self._transport_kind, keep_alive=self._known_keep_alive)
+
+    def _write_hot(self, answer: bytes, keep_alive: bool) -> None:
+        self._hot_answers += 1
+        self.transport.write(answer)
+        if keep_alive:
+            self._is_idle = True
+            self._wait(self.server_.limits.idle_timeout_s)
+        else:
+            self.transport.close()
+
+    def _learn_head(self, data: bytes) -> None:
+        """Keep the head of the one request that `data` were, to know it when it comes again."""
+        end = data.find(b" ", len(_HOT_START))
+        head = data[end:]
+        is_one = self._requests == 1 and self._at_start and data[len(b"GET ") : end] == self.url
+        if is_one and len(head) <= KNOWN_HEAD_OCTETS_MAX and head.endswith(b"\r\n\r\n"):
+            self._known_head = head
 
     def _begin_tunnel(self) -> None:
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()

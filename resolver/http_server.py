@@ -9,8 +9,6 @@ is made for a client before it has sent something but a socket and an entry here
 
 import asyncio
 import contextlib
-import errno
-import logging
 import socket
 import ssl
 from typing import Any
@@ -18,7 +16,9 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
+from resolver.acceptor import Acceptor
 from resolver.config import LimitsConfig
+from resolver.hot_route import HotRoute, PublicRows
 from resolver.http_protocol import HttpProtocol
 from resolver.limits import ConnectionLimiter
 from resolver.metrics import CONNECTIONS, REFUSED
@@ -26,15 +26,9 @@ from resolver.tls import Certificate
 from resolver.transport import Answerer, TaskSet
 
 SWEEP_S = 1.0  # the fineness of time limits
-ACCEPT_BATCH = 32  # accepted in one go before others get their turn
-# While no file can be opened, accepting would spin: the connection stays in the backlog.
-ACCEPT_PAUSE_S = 0.1
 TLS_FIRST_OCTET = b"\x16"  # content type "handshake", RFC 8446 §5.1
 TLS_CLOSE_S = 2  # for the client's closing alert; few send one
 GRACE_S = 2  # for answers under way when the server stops
-
-_NO_FILES_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_log = logging.getLogger(__name__)
 
 
 class HttpServer:
@@ -48,6 +42,7 @@ class HttpServer:
         certificate: for TLS; watched for changes by whoever owns it.
         loop: the loop that serves.
         limiter: counts connections; share one among the sockets of a worker.
+        rows: of what is answered before `app` when it can be; None: nothing.
     """
 
     def __init__(
@@ -59,12 +54,14 @@ class HttpServer:
         certificate: Certificate,
         loop: asyncio.AbstractEventLoop,
         limiter: ConnectionLimiter | None = None,
+        rows: PublicRows | None = None,
     ) -> None:
         self._sock = sock
         self._certificate = certificate
         self._limiter = limiter or ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max
         )
+        self._acceptor = Acceptor(sock, loop, self._accept)
         self._silent: dict[socket.socket, tuple[str, float]] = {}
         self._gauge = CONNECTIONS.labels("http")
         self._refused = REFUSED.labels("http_connections")
@@ -75,16 +72,17 @@ class HttpServer:
         self.tasks = TaskSet(loop)
         self.state = ServerState()
         self.state.default_headers = [(b"server", b"biaoshi")]
+        self.hot_route = None if rows is None else HotRoute(rows, self.state.default_headers, loop)
         self.uvicorn_config = _uvicorn_config(app, limits)
 
     async def start(self) -> None:
         """Begin to accept."""
-        self._listen()
+        self._acceptor.start()
         self._sweep_again()
 
     async def stop(self) -> None:
         """Stop accepting, let answers under way end for a moment, cut the rest."""
-        self.loop.remove_reader(self._sock.fileno())
+        self._acceptor.stop()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for sock in list(self._silent):
@@ -97,6 +95,8 @@ class HttpServer:
         for connection in list(self.state.connections):
             connection.transport.abort()
         await self.tasks.cancel()
+        if self.hot_route is not None:
+            self.hot_route.flush()
         self._sock.close()
 
     def forget(self, address: str) -> None:
@@ -115,38 +115,13 @@ class HttpServer:
             elif connection.deadline_s <= now_s:
                 connection.time_out()
 
-    def _listen(self) -> None:
-        self.loop.add_reader(self._sock.fileno(), self._on_acceptable)
-
-    def _on_acceptable(self) -> None:
-        for _ in range(ACCEPT_BATCH):
-            try:
-                sock, address = self._sock.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno in _NO_FILES_LEFT:
-                    self._pause_accepting(error)
-                    return
-                continue  # the client has gone already
-            self._accept(sock, address[0])
-
-    def _pause_accepting(self, error: OSError) -> None:
-        _log.error("connections wait: %s; raise the limit of open files", error.strerror)
-        self.loop.remove_reader(self._sock.fileno())
-        self.loop.call_later(ACCEPT_PAUSE_S, self._listen_if_open)
-
-    def _listen_if_open(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._listen()
-
-    def _accept(self, sock: socket.socket, address: str) -> None:
+    def _accept(self, sock: socket.socket, peer: tuple[str, int]) -> None:
+        address = peer[0]
         if not self._limiter.admit(address):
             self._refused.inc()
             sock.close()
             return
         self._gauge.inc()
-        sock.setblocking(False)
         self._silent[sock] = (address, self.loop.time() + self.limits.http_head_timeout_s)
         if not self._peek(sock):
             self.loop.add_reader(sock.fileno(), self._peek, sock)

@@ -21,7 +21,6 @@ from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.credential import sign_message
 from protocol.envelope import Envelope, decode_envelope
 from protocol.errors import DecodeError, ProtocolError
-from protocol.header import Header
 from protocol.message import Message, decode_message
 from registry.errors import RecordError
 from registry.operations import Listing
@@ -31,7 +30,8 @@ from resolver.listing import Pages
 from resolver.node import Node
 from resolver.operations import Operations
 from resolver.query import damaged_record
-from resolver.replies import Replies
+from resolver.refused_log_ins import RefusedLogIns
+from resolver.replies import Replies, readable_request
 from resolver.session_setup import SessionSetup
 from resolver.sessions import Session, SessionError
 
@@ -49,6 +49,7 @@ class Messages:
         pages: reads lists.
         resolve_afar: follows a referral for clients too old to do it.
         threads: where signatures are made.
+        refused_log_ins: hears of identities that were claimed and not believed.
         clock_s: a clock that never goes back.
         now_s: the time since 1970.
     """
@@ -61,6 +62,7 @@ class Messages:
         pages: Pages,
         resolve_afar: ResolveAfar,
         threads: Executor,
+        refused_log_ins: RefusedLogIns,
         *,
         clock_s: Callable[[], float],
         now_s: Callable[[], float],
@@ -72,7 +74,13 @@ class Messages:
         self._clock_s = clock_s
         self._replies = AskedReplies(Replies(node.site.serial, node.site.is_primary, now_s))
         administration = Administration(
-            operations, conversations, pages, self._replies, resolve_afar, clock_s
+            operations,
+            conversations,
+            pages,
+            self._replies,
+            resolve_afar,
+            refused_log_ins,
+            clock_s,
         )
         setup = SessionSetup(operations, conversations, self._replies, clock_s)
         self._administer = administration.administer
@@ -93,7 +101,9 @@ class Messages:
         try:
             asked = self._receive(envelope, octets, address, payload["transport"])
         except (SessionError, ProtocolError) as error:
-            yield self._refuse_unread(envelope, octets, error.response_code, str(error))
+            refusal = await self._refuse_unread(octets, error.response_code, str(error))
+            if refusal is not None:
+                yield refusal
             return
         if asked.request.header.response_code != ResponseCode.REQUEST:
             return
@@ -137,25 +147,32 @@ class Messages:
             asked, ResponseCode.SUCCESS, SiteInfoAnswer(self._node.site_octets)
         )
 
-    def _refuse_unread(self, envelope: Envelope, octets: bytes, code: int, words: str) -> bytes:
-        """Refuse a message that could not be read in its session, in clear and without a MAC."""
-        try:
-            request = decode_message(octets)
-        except ProtocolError:
-            request = Message(envelope, Header(OpCode.RESERVED, 0, 0, 0), b"")
-        reply = self._replies.replies.refuse(request, code, words, session_id=envelope.session_id)
-        return self._replies.replies.encoded(request, reply)
+    async def _refuse_unread(self, octets: bytes, code: int, words: str) -> bytes | None:
+        """Refuse what could not be read in its session, in clear; None: it was no request.
+
+        There is no session to MAC it with, or not the client's: it gets the server's signature,
+        since the stock client asks for one on every message in a session.
+        """
+        request = readable_request(octets)
+        if request.header.response_code != ResponseCode.REQUEST:
+            return None
+        replies = self._replies.replies
+        reply = replies.refuse(request, code, words, session_id=request.envelope.session_id)
+        return replies.encoded(request, await self._signed(reply))
 
     async def _seal(self, asked: Asked, reply: Message) -> bytes:
         session = asked.session
         if session is not None and reply.header.opcode not in _SIGNED_OPCODES:
             return self._seal_in(session, asked, reply)
-        if reply.header.has(MessageFlag.CERTIFY):
-            loop = asyncio.get_running_loop()
-            reply = await loop.run_in_executor(
-                self._threads, sign_message, reply, self._node.private_key
-            )
-        return self._replies.replies.encoded(asked.request, reply)
+        return self._replies.replies.encoded(asked.request, await self._signed(reply))
+
+    async def _signed(self, reply: Message) -> Message:
+        if not reply.header.has(MessageFlag.CERTIFY):
+            return reply
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads, sign_message, reply, self._node.private_key
+        )
 
     def _seal_in(self, session: Session, asked: Asked, reply: Message) -> bytes:
         try:

@@ -137,12 +137,13 @@ class RequestMetrics:
         key = (opcode, header.response_code, transport)
         counter = self._counters.get(key)
         if counter is None:
-            counter = self._counters[key] = _counter(*key)
+            counter = self._counters[key] = answer_counter(*key)
         counter.inc()
         self._seconds[transport].observe(seconds)
 
 
-def _counter(opcode: int, code: int, transport: int) -> Counter:
+def answer_counter(opcode: int, code: int, transport: int) -> Counter:
+    """Return what counts the answers with this opcode, response code and transport."""
     opcode_name = OpCode(opcode).name.lower() if opcode in _OPCODES else "unknown"
     code_name = ResponseCode(code).name.lower() if code in _CODES else "unknown"
     return REQUESTS.labels(opcode_name, code_name, TRANSPORT_NAMES[transport])

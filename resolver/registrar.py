@@ -47,6 +47,7 @@ from resolver.node import Node, load_node
 from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
 from resolver.recursion import Ask, Reply, Walk, sites_in
+from resolver.refused_log_ins import RefusedLogIns, make_refused_log_ins
 from resolver.rest_requests import RestRequests
 from resolver.rest_sessions import RestSessions
 from resolver.sessions import Sessions
@@ -124,7 +125,10 @@ class Registrar:
             now_s=now_s,
         )
         self._conversations = make_conversations(config.limits)
-        self._rest_sessions = make_rest_sessions(config.limits, operations, clock_s)
+        self._refused_log_ins = make_refused_log_ins(config.log.repeat_after_s)
+        self._rest_sessions = make_rest_sessions(
+            config.limits, operations, self._refused_log_ins, clock_s
+        )
         self._server = self._make_server(node, operations, now_s)
         self._ticker: asyncio.Task[None] | None = None
 
@@ -151,10 +155,11 @@ class Registrar:
             pages,
             self._resolve_afar,
             self._threads,
+            self._refused_log_ins,
             clock_s=self._clock_s,
             now_s=now_s,
         )
-        requests = RestRequests(operations, self._rest_sessions, pages)
+        requests = RestRequests(operations, self._rest_sessions, pages, self._refused_log_ins)
         return LinkServer(
             self._config.link_path,
             {
@@ -273,12 +278,16 @@ def make_conversations(limits: LimitsConfig) -> Conversations:
 
 
 def make_rest_sessions(
-    limits: LimitsConfig, operations: Operations, clock_s: Callable[[], float]
+    limits: LimitsConfig,
+    operations: Operations,
+    refused_log_ins: RefusedLogIns,
+    clock_s: Callable[[], float],
 ) -> RestSessions:
     """Return an empty table of REST sessions."""
     return RestSessions(
         BoundedTable(_session_bounds(limits)),
         operations.prove,
+        refused_log_ins,
         challenge_timeout_s=limits.challenge_timeout_s,
         session_timeout_s=limits.session_timeout_s,
         now_s=clock_s,

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from protocol.bodies import Body, ChallengeAnswer, ErrorAnswer, UnknownBody
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.digests import OLD_FORM, RequestDigest, digest_request
-from protocol.envelope import Envelope
+from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
 from protocol.errors import DecodeError
-from protocol.header import EXPIRY_DEFAULT_S, Header
+from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS, Header, decode_header
 from protocol.message import Message
 from protocol.versions import BEST, V2_1, V2_5, Version, answer_version
 
@@ -47,6 +47,23 @@ def code_for(version: Version, code: int) -> int:
     if version.at_least(V2_5):
         return code
     return _CODES_BELOW_2_5.get(code, code)
+
+
+def readable_request(octets: bytes) -> Message:
+    """Return what can be read of a request that is malformed or encrypted, to refuse it by.
+
+    Nothing can be read of an encrypted one: it counts as certified, as clients ask in sessions, so
+    that they believe the refusal and begin a new session.
+    """
+    envelope = decode_envelope(octets)
+    if envelope.is_encrypted:
+        return Message(envelope, Header(OpCode.RESERVED, 0, MessageFlag.CERTIFY, 0), b"")
+    try:
+        header, body_octets = decode_header(octets[ENVELOPE_OCTETS:])
+    except DecodeError:
+        return Message(envelope, Header(OpCode.RESERVED, 0, 0, 0), b"")
+    start = ENVELOPE_OCTETS + HEADER_OCTETS
+    return Message(envelope, header, octets[start : start + body_octets])
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,8 @@ class RestOperations:
 
         Args:
             action: "new" {address}; "answer" {session_id, handle, index, type, algorithm,
-                signature, client_nonce, salt, rounds, key_bits}; "get" and "delete" {session_id}.
+                signature, client_nonce, salt, rounds, key_bits, address, transport}; "get" and
+                "delete" {session_id}.
             payload: text for session_id and algorithm, octets elsewhere.
 
         Raises:

@@ -33,6 +33,7 @@ from registry.outcomes import NeedAuthentication, Refusal, refuse
 from resolver.listing import Pages
 from resolver.operations import Known, Operations
 from resolver.query import Result, damaged_record, question_of, result_of
+from resolver.refused_log_ins import RefusedLogIns
 from resolver.rest_sessions import RestSessions
 
 PAGE_HANDLES_MAX = 10_000  # in one page of a list
@@ -51,10 +52,17 @@ class Claim:
 class RestRequests:
     """Carries out what the REST interface asks for."""
 
-    def __init__(self, operations: Operations, sessions: RestSessions, pages: Pages) -> None:
+    def __init__(
+        self,
+        operations: Operations,
+        sessions: RestSessions,
+        pages: Pages,
+        refused_log_ins: RefusedLogIns,
+    ) -> None:
         self._operations = operations
         self._sessions = sessions
         self._pages = pages
+        self._refused_log_ins = refused_log_ins
 
     async def perform(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Carry out one operation: {opcode, body, flags, authorization, address, transport}."""
@@ -64,6 +72,8 @@ class RestRequests:
             result = Result(error.response_code, ErrorAnswer(str(error).encode()))
         except RecordError as error:
             result = damaged_record(error)
+        if isinstance(result.body, ErrorAnswer):
+            self._note_refused(payload, result.response_code, result.body.message or b"")
         return {
             "code": int(result.response_code),
             "body": result.body.encode(),
@@ -76,8 +86,9 @@ class RestRequests:
         operation = Operation(OpCode.LIST_HANDLES, body)
         outcome = await self._decide_as(self._claim(payload["authorization"]), operation)
         if not isinstance(outcome, Listing):
-            refusal = _words(outcome)
-            return {"code": refusal[0], "handles": [], "total": 0, "message": refusal[1]}
+            code, words = _words(outcome)
+            self._note_refused(payload, code, words)
+            return {"code": code, "handles": [], "total": 0, "message": words}
         size = min(max(payload["page_size"], 1), PAGE_HANDLES_MAX)
         handles, total = await self._operations.in_thread(
             self._pages.page, outcome, max(payload["page"], 0), size
@@ -92,6 +103,7 @@ class RestRequests:
         outcome = await self._decide_as(self._claim(payload["authorization"]), operation)
         if not isinstance(outcome, Listing):
             code, words = _words(outcome)
+            self._note_refused(payload, code, words)
             yield msgpack.packb({"code": code, "message": words})
             return
         for page in self._pages.pages(outcome, STREAM_PAGE_HANDLES):
@@ -110,6 +122,16 @@ class RestRequests:
             mint=bool(flags & MessageFlag.MINT_SUFFIX),
         )
         return _result(opcode, await self._carry_out_as(claim, operation))
+
+    def _note_refused(self, payload: dict[str, Any], code: int, words: bytes) -> None:
+        """Log the refusal of who came with a password; a session's identity has been proven."""
+        authorization = payload["authorization"]
+        if authorization is None or "basic" not in authorization:
+            return
+        handle, index, _ = authorization["basic"]
+        self._refused_log_ins.note(
+            Reference(handle, index), payload["address"], payload["transport"], code, words
+        )
 
     def _claim(self, authorization: dict[str, Any] | None) -> Claim:
         if authorization is None:

@@ -26,6 +26,7 @@ from registry.outcomes import Refusal
 from resolver.bounded_table import BoundedTable
 from resolver.challenges import new_nonce
 from resolver.operations import Known, Proof
+from resolver.refused_log_ins import RefusedLogIns
 
 SESSION_ID_OCTETS = 16
 # A session that nobody is authenticated in holds a place only as long as a challenge would.
@@ -49,6 +50,7 @@ class RestSessions:
     Args:
         table: holds them within its bounds.
         prove: checks a proof and returns who is proven.
+        refused_log_ins: hears of identities that were claimed and not believed.
         challenge_timeout_s: how long an answer is waited for.
         session_timeout_s: how long an authenticated session lives after its last use.
         now_s: a clock that never goes back.
@@ -58,6 +60,7 @@ class RestSessions:
         self,
         table: BoundedTable[RestSession],
         prove: Prove,
+        refused_log_ins: RefusedLogIns,
         *,
         challenge_timeout_s: float,
         session_timeout_s: float,
@@ -65,6 +68,7 @@ class RestSessions:
     ) -> None:
         self._table = table
         self._prove = prove
+        self._refused_log_ins = refused_log_ins
         self._challenge_timeout_s = challenge_timeout_s
         self._session_timeout_s = session_timeout_s
         self._now_s = now_s
@@ -131,6 +135,13 @@ class RestSessions:
             proven = Refusal(error.response_code, str(error).encode())
         if isinstance(proven, Refusal):
             session.identity = None
+            self._refused_log_ins.note(
+                user,
+                fields["address"],
+                fields["transport"],
+                proven.response_code,
+                proven.message,
+            )
             return {
                 "code": int(proven.response_code),
                 "message": proven.message,

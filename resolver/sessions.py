@@ -8,7 +8,10 @@ a challenge; once that is answered by the identity named at set-up, the session 
 and a valid MAC is enough. Every counter is taken once, within a window of the last 200.
 
 The table is bounded per address and in all, and a session not used for its time-out is dropped.
-Time is an argument. Clients take any answer with a code of 500 or more as the end of the session.
+Stock tools begin a session on every run, ask for a day and end none. So an address that has as many
+as it may makes room among its own, and a full table among those nobody has logged in to, always the
+least recently used first. Clients take any answer with a code of 500 or more as the end of the
+session. Time is an argument.
 """
 
 from dataclasses import dataclass, field
@@ -154,6 +157,10 @@ def _wrap_new_key(key_data: bytes, version: Version) -> tuple[bytes, SessionKey]
     return wrap_session_key(key, public_key, version), key
 
 
+def _is_nobodys(session: Session) -> bool:
+    return session.proven is None
+
+
 class Sessions:
     """The sessions of a node.
 
@@ -180,13 +187,31 @@ class Sessions:
         address: str,
         now_s: float,
     ) -> Session | None:
-        """Begin a session; None when the address, or everybody together, has too many."""
+        """Begin a session, perhaps in another's place; None when there is no room for it."""
         timeout_s = self._timeout_s_max
         if 0 < setup.timeout_s < timeout_s:
             timeout_s = setup.timeout_s
         identity = Reference(setup.identity_handle, setup.identity_index)
         session = Session(number, key, identity, timeout_s)
-        return session if self._table.add(number, session, address, now_s + timeout_s) else None
+        deadline_s = now_s + timeout_s
+        if self._table.add(number, session, address, deadline_s):
+            return session
+        self._make_room(address)
+        return session if self._table.add(number, session, address, deadline_s) else None
+
+    def _make_room(self, address: str) -> None:
+        """End one session for a newcomer, if there is one that may be ended.
+
+        The address's own go first: its client begins anew. A stranger's goes only if nobody has
+        logged in to it, so that nobody can push administrators out.
+        """
+        number = self._table.find_least_used(_is_nobodys, address)
+        if number is None and self._table.has_its_share(address):
+            number = self._table.find_least_used(lambda session: True, address)
+        elif number is None:
+            number = self._table.find_least_used(_is_nobodys)
+        if number is not None:
+            self._table.drop(number)
 
     def find(self, number: int, now_s: float) -> Session | None:
         """Return a session that lives."""

@@ -2,12 +2,16 @@
 
 Connections are kept open and may be pipelined; answers leave in the order of the requests.
 
-    data_received ─> StreamDecoder ─> next message ─> answer_now ─┬─> gathered, one write
-                                           ^                      └─> a task: answer, message by
-                                           └── when it is answered ── message; the rest waits
+    data_received ─> StreamDecoder ─> a turn's messages ─┬─> quick ───────┬─> gathered, one write
+                                           ^             └─> answer_now ──┤
+                                           │                              └─> a task: answer,
+                                           └── when it is answered ── message by message; the
+                                                                      rest of the turn waits
 
-A message is taken out of the decoder only when the one before is answered and the client reads its
-answers, so a connection holds one chunk of input and one answer beyond the write buffer's mark.
+A turn's messages are looked up together (`QuickAnswers`); what came behind a message that has to
+be awaited is looked up anew afterwards, because that message may have changed it. Messages are
+taken out of the decoder only when those before are answered and the client reads its answers, so a
+connection holds one chunk of input and one answer beyond the write buffer's mark.
 Deadlines (idle, a message begun, answers not read) are plain numbers that `TcpServer.sweep` looks
 at once a second: no timer is set for a request. Handle.Net closes after one answer; clients that
 want that close themselves.
@@ -15,19 +19,35 @@ want that close themselves.
 
 import asyncio
 import socket
-from typing import cast
+from collections.abc import Iterator
+from typing import Protocol, cast
 
 from protocol.errors import ProtocolError
 from protocol.framing import StreamDecoder
 from protocol.types.hs_site import TRANSPORT_TCP
+from resolver.acceptor import Acceptor
 from resolver.config import LimitsConfig
 from resolver.dispatch import Peer
 from resolver.limits import NEVER, ConnectionLimiter
 from resolver.metrics import CONNECTIONS, REFUSED
-from resolver.sockets import BACKLOG
+from resolver.stream_socket import StreamSocket
 from resolver.transport import Answerer, TaskSet
 
 SWEEP_S = 1.0  # the fineness of time limits
+# Looked up together. More would not be cheaper, and is lost when a message has to be awaited.
+QUICK_MESSAGES_MAX = 64
+
+
+class QuickAnswers(Protocol):
+    """Answers many plain look-ups at once, exactly as the dispatcher would."""
+
+    def answer_many(self, messages: list[bytes]) -> list[bytes | None]:
+        """Return an answer for each message; None where the dispatcher has to be asked."""
+        ...
+
+    def flush(self) -> None:
+        """Pass on what was counted."""
+        ...
 
 
 class TcpConnection(asyncio.Protocol):
@@ -36,6 +56,7 @@ class TcpConnection(asyncio.Protocol):
     def __init__(self, server: "TcpServer") -> None:
         self._server = server
         self._decoder = StreamDecoder()
+        self._waiting: list[bytes] = []  # taken out of the decoder and not answered
         self._transport: asyncio.Transport | None = None
         self._peer = Peer("", 0, TRANSPORT_TCP)
         self._task: asyncio.Task[None] | None = None
@@ -130,33 +151,53 @@ class TcpConnection(asyncio.Protocol):
 
     def _answer_messages(self, answers: list[bytes]) -> bool:
         """Append answers; True when the turn is over before the messages are."""
-        octets_gathered = 0
-        for _ in range(self._server.limits.pipelined_max):
-            octets = self._next_message()
-            if octets is None:
+        limits = self._server.limits
+        answered = octets_gathered = 0
+        while answered < limits.pipelined_max:
+            messages = self._take_messages(limits.pipelined_max - answered)
+            if not messages:
                 return False
-            answer = self._server.dispatcher.answer_now(octets, self._peer)
-            if answer is None:
-                self._hand_on(octets)
-                return False
-            answers.append(answer)
-            octets_gathered += len(answer)
-            if octets_gathered >= self._server.limits.write_buffer_octets:
-                break
+            answered += len(messages)
+            for position, answer in enumerate(self._answers_now(messages), 1):
+                if answer is None:
+                    self._waiting = messages[position:]
+                    self._hand_on(messages[position - 1])
+                    return False
+                answers.append(answer)
+                octets_gathered += len(answer)
+                if octets_gathered >= limits.write_buffer_octets:
+                    self._waiting = messages[position:]
+                    return True
         return True
 
-    def _next_message(self) -> bytes | None:
+    def _answers_now(self, messages: list[bytes]) -> Iterator[bytes | None]:
+        """Iterate over the answers that take no waiting; None for one that does."""
+        dispatcher, quick = self._server.dispatcher, self._server.quick
+        if quick is None:
+            for octets in messages:
+                yield dispatcher.answer_now(octets, self._peer)
+            return
+        for start in range(0, len(messages), QUICK_MESSAGES_MAX):
+            batch = messages[start : start + QUICK_MESSAGES_MAX]
+            answers = quick.answer_many(batch)
+            for octets, answer in zip(batch, answers, strict=True):
+                yield dispatcher.answer_now(octets, self._peer) if answer is None else answer
+
+    def _take_messages(self, messages_max: int) -> list[bytes]:
+        messages, self._waiting = self._waiting, []
+        if messages:
+            return messages
         try:
-            octets = next(self._decoder, None)
+            messages = self._decoder.take(messages_max)
         except ProtocolError:
             # Where the next message begins is not known any more: answer what came before, close.
             REFUSED.labels("tcp_not_a_message").inc()
             self._decoder = StreamDecoder()
             self._input_ended = True
-            return None
-        if octets is not None:
+            return []
+        if messages:
             self._message_begun_s = None
-        return octets
+        return messages
 
     def _hand_on(self, octets: bytes) -> None:
         self.deadline_s = NEVER
@@ -180,11 +221,12 @@ class TcpConnection(asyncio.Protocol):
         """When nothing is under way: close if the client is done, else set the time to wait."""
         if self._transport is None or self._is_busy:
             return
+        now_s = self._server.loop.time()
         if self._input_ended:
+            self.deadline_s = now_s + self._server.limits.write_timeout_s
             self._transport.close()
             return
-        now_s = self._server.loop.time()
-        if not self._decoder.buffered_octets:
+        if not self._decoder.buffered_octets:  # nothing is waiting either: a turn would be due
             self.deadline_s = now_s + self._server.limits.idle_timeout_s
             return
         # Counted from its first octet: one octet now and then does not keep a message open.
@@ -196,7 +238,7 @@ class TcpConnection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if self._is_busy and not self._reading_paused:
-            if self._decoder.buffered_octets:
+            if self._decoder.buffered_octets or self._waiting:
                 self._reading_paused = True
                 self._transport.pause_reading()
         elif self._reading_paused and not self._is_busy:
@@ -213,6 +255,7 @@ class TcpServer:
         limits: of connections, time and octets.
         loop: the loop that serves.
         limiter: counts connections; share one among the sockets of a worker.
+        quick: answers what it can before the dispatcher; None: nothing.
     """
 
     def __init__(
@@ -222,11 +265,13 @@ class TcpServer:
         limits: LimitsConfig,
         loop: asyncio.AbstractEventLoop,
         limiter: ConnectionLimiter | None = None,
+        quick: QuickAnswers | None = None,
     ) -> None:
         self._sock = sock
         self.dispatcher = dispatcher
         self.limits = limits
         self.loop = loop
+        self.quick = quick
         self.tasks = TaskSet(loop)
         self._limiter = limiter or ConnectionLimiter(
             limits.connections_max, limits.connections_per_address_max
@@ -234,26 +279,27 @@ class TcpServer:
         self._connections: set[TcpConnection] = set()
         self._gauge = CONNECTIONS.labels("tcp")
         self._refused = REFUSED.labels("tcp_connections")
-        self._server: asyncio.Server | None = None
+        self._shown = 0  # connections that the metrics know of
+        self._acceptor = Acceptor(sock, loop, self._accept)
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Begin to accept."""
-        # The loop listens anew, and with its own default a burst of 100 makes others wait 1 s.
-        self._server = await self.loop.create_server(
-            lambda: TcpConnection(self), sock=self._sock, backlog=BACKLOG
-        )
+        # Connections inherit it: answers are written whole, nothing is gained by waiting for more.
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._acceptor.start()
         self._sweep_again()
 
     async def stop(self) -> None:
         """Stop accepting, cut the connections."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._server is not None:
-            self._server.close()
+        self._acceptor.stop()
         for connection in list(self._connections):
             connection.abort()
         await self.tasks.cancel()
+        await asyncio.sleep(0)  # connections end a moment after they are cut
+        self._show_metrics()
         self._sock.close()
 
     def admit(self, connection: TcpConnection, address: str) -> bool:
@@ -262,20 +308,29 @@ class TcpServer:
             self._refused.inc()
             return False
         self._connections.add(connection)
-        self._gauge.inc()
         return True
 
     def forget(self, connection: TcpConnection, address: str) -> None:
         """Count a connection that has ended."""
         self._connections.discard(connection)
         self._limiter.release(address)
-        self._gauge.dec()
 
     def sweep(self, now_s: float) -> None:
         """Cut the connections whose time is over."""
         for connection in [each for each in self._connections if each.deadline_s <= now_s]:
             connection.abort()
 
+    def _accept(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        StreamSocket(sock, address, TcpConnection(self), self.loop).start()
+
+    def _show_metrics(self) -> None:
+        """Tell the metrics; for each connection that would take as long as a look-up."""
+        self._gauge.inc(len(self._connections) - self._shown)
+        self._shown = len(self._connections)
+        if self.quick is not None:
+            self.quick.flush()
+
     def _sweep_again(self) -> None:
         self.sweep(self.loop.time())
+        self._show_metrics()
         self._sweeper = self.loop.call_later(SWEEP_S, self._sweep_again)

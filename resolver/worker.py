@@ -12,6 +12,7 @@ the link; one that starts while the registrar is down answers look-ups all the s
 import asyncio
 import logging
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +24,8 @@ from registry.store import CacheStore, Store
 from resolver.api.app import make_app
 from resolver.config import Config
 from resolver.dispatch import Dispatcher
+from resolver.fastpath import FastPath, FastPathError, open_fast_path
+from resolver.hot_route import CachedRows, OwnRows, PublicRows
 from resolver.http_server import HttpServer
 from resolver.limits import ConnectionLimiter
 from resolver.link import Link
@@ -30,6 +33,7 @@ from resolver.metrics import RequestMetrics
 from resolver.node import load_node
 from resolver.node_files import NodeFilesError
 from resolver.query import CachedRecords, OwnRecords, Records
+from resolver.quick_answers import open_quick_answers
 from resolver.rest_operations import RestOperations
 from resolver.sockets import SocketError, open_tcp, open_udp, raise_file_limit
 from resolver.supervisor import EXIT_HOPELESS, Ready, stop_signal
@@ -48,7 +52,7 @@ def run(config: Config, ready: Ready) -> None:
     """Run a worker until SIGTERM; called in a forked child."""
     try:
         uvloop.run(_main(config, ready))
-    except (StoreError, NodeFilesError, SocketError, TlsError) as error:
+    except (StoreError, NodeFilesError, SocketError, TlsError, FastPathError) as error:
         _log.error("%s", error)
         raise SystemExit(EXIT_HOPELESS) from None
 
@@ -56,9 +60,17 @@ def run(config: Config, ready: Ready) -> None:
 async def _main(config: Config, ready: Ready) -> None:
     stopped = stop_signal()
     worker = Worker(config)
-    await worker.start()
-    ready()
-    await stopped.wait()
+    stopping = asyncio.create_task(stopped.wait())
+    starting = asyncio.create_task(worker.start())
+    # A start waits for the writer, which may never come: SIGTERM ends that wait too.
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        ready()
+        await stopping
+    else:
+        starting.cancel()
+        await asyncio.wait((starting,))
     await worker.stop()
 
 
@@ -92,7 +104,10 @@ class Worker:
         dispatcher = Dispatcher(self._node, records, self._link, self._threads, metrics)
         operations = RestOperations(self._node, records, self._link, metrics)
         app = make_app(operations, self._config)
-        self._servers = make_servers(self._config, dispatcher, app, self._certificate)
+        rows = public_rows(self._store)
+        self._servers = make_servers(
+            self._config, dispatcher, app, self._certificate, rows, self._store
+        )
         for server in self._servers:
             await server.start()
         loop = asyncio.get_running_loop()
@@ -138,20 +153,41 @@ class Worker:
             self._certificate.reload_if_changed()
 
 
+def public_rows(store: Store | CacheStore | None) -> PublicRows:
+    """Return where the hot route of HTTP looks handles up."""
+    assert store is not None, "the store is opened before the sockets"
+    return CachedRows(store) if isinstance(store, CacheStore) else OwnRows(store)
+
+
+def fast_path(
+    sock: socket.socket, dispatcher: Dispatcher, store: Store | CacheStore | None
+) -> FastPath | None:
+    """Return the fast path of a UDP socket, None when there is none. Raises: FastPathError."""
+    if store is None:
+        return None
+    return open_fast_path(sock.fileno(), store, dispatcher.replies)
+
+
 def make_servers(
-    config: Config, dispatcher: Dispatcher, app: Starlette, certificate: Certificate
+    config: Config,
+    dispatcher: Dispatcher,
+    app: Starlette,
+    certificate: Certificate,
+    rows: PublicRows | None = None,
+    store: Store | CacheStore | None = None,
 ) -> list[TransportServer]:
-    """Open the sockets of all addresses. Raises: SocketError."""
+    """Open the sockets of all addresses. Raises: SocketError, FastPathError."""
     loop = asyncio.get_running_loop()
     limits, listen = config.limits, config.listen
     limiter = ConnectionLimiter(limits.connections_max, limits.connections_per_address_max)
+    quick = None if store is None else open_quick_answers(store, dispatcher.replies)
     servers: list[TransportServer] = []
     for address in listen.addresses:
         udp, tcp = open_udp(address, listen.handle_port), open_tcp(address, listen.handle_port)
         http = open_tcp(address, listen.http_port)
         servers += [
-            UdpServer(udp, dispatcher, limits, loop),
-            TcpServer(tcp, dispatcher, limits, loop, limiter),
-            HttpServer(http, app, dispatcher, limits, certificate, loop, limiter),
+            UdpServer(udp, dispatcher, limits, loop, fast_path(udp, dispatcher, store)),
+            TcpServer(tcp, dispatcher, limits, loop, limiter, quick),
+            HttpServer(http, app, dispatcher, limits, certificate, loop, limiter, rows),
         ]
     return servers

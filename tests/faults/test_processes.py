@@ -219,7 +219,7 @@ def test_node_ends_cleanly_when_told_to(node: Node, number: signal.Signals) -> N
 def test_second_start_in_the_same_folder_is_refused(node: Node) -> None:
     ended = run_biaoshi("serve", str(node.folder))
     assert ended.returncode not in (0, None)
-    assert str(node.handle_port) in ended.stderr or str(node.folder) in ended.stderr
+    assert f"running already in {node.folder}" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert look_up(node.address, HANDLE).code == ResponseCode.SUCCESS
     assert node.stop() == 0
@@ -253,3 +253,20 @@ def test_two_nodes_cannot_share_a_port_unseen(node: Node, tmp_path: Path) -> Non
     ended = run_biaoshi("serve", str(other.folder))
     assert ended.returncode == 1
     assert f"port {node.handle_port} of {ADDRESS} is in use" in ended.stderr
+
+
+def test_node_without_hope_ends_at_once_not_after_the_time_to_stop(tmp_path: Path) -> None:
+    node = make_node(tmp_path / "node")
+    configure(node.folder, {"process": {"stop_timeout_s": 600}})
+    for file in (node.folder / "store").iterdir():
+        file.write_bytes(b"not a store" * 1_000)
+    ended = run_biaoshi("serve", str(node.folder))
+    assert ended.returncode == 1
+    assert "registrar cannot start, see above" in ended.stderr
+
+
+def test_start_and_stop_are_in_the_log(node: Node) -> None:
+    assert node.stop() == 0
+    words = node.log
+    assert "supervisor" in words
+    assert words.index(" ready role=") < words.index("SIGTERM: stopping") < words.index("stopped")

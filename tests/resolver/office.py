@@ -40,6 +40,7 @@ from resolver.messages import Messages
 from resolver.node import Node
 from resolver.node_files import make_site
 from resolver.operations import Operations
+from resolver.refused_log_ins import make_refused_log_ins
 from resolver.rest_requests import RestRequests
 from resolver.rest_sessions import RestSessions
 from resolver.sessions import Sessions
@@ -182,16 +183,18 @@ class Office:
         self.conversations = Conversations(
             Challenges(BoundedTable(LIMITS), 60.0), Sessions(BoundedTable(LIMITS), 3_600.0)
         )
+        self.refused_log_ins = make_refused_log_ins(repeat_after_s=60)
         self.messages = self._make_messages()
         self.rest_sessions = RestSessions(
             BoundedTable(LIMITS),
             self.operations.prove,
+            self.refused_log_ins,
             challenge_timeout_s=60.0,
             session_timeout_s=3_600.0,
             now_s=lambda: self.clock_s,
         )
         pages = Pages(self.store)
-        self.rest = RestRequests(self.operations, self.rest_sessions, pages)
+        self.rest = RestRequests(self.operations, self.rest_sessions, pages, self.refused_log_ins)
 
     def _make_messages(self) -> Messages:
         return Messages(
@@ -201,6 +204,7 @@ class Office:
             Pages(self.store),
             self._resolve_afar,
             self.threads,
+            self.refused_log_ins,
             clock_s=lambda: self.clock_s,
             now_s=lambda: NOW_S,
         )

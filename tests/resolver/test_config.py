@@ -67,8 +67,10 @@ def test_all_mistakes_are_told_at_once() -> None:
         "listen.http_port is 0: expected int >= 1",
         "listen.handle_prt is not a known key: did you mean handle_port?",
         "commit is 3: write it as a table, [commit]",
-        "log.level is 'loud': invalid enum value 'loud'",
+        "log.level is 'loud': set it to one of debug, info, warning, error",
         "role is missing: set it to one of top, secondary, enterprise, recursive",
+        "listen.addresses has 'localhost': write an IPv4 or IPv6 address",
+        'roles.peers: an identity is written as "300:0.NA/88.118", not "0.NA/88"',
     ]
 
 
@@ -96,6 +98,25 @@ def test_contradictions_are_told_at_once() -> None:
         assert any(part in problem for problem in problems), part
 
 
+@pytest.mark.parametrize("role", [{}, {"role": "queen"}, {"role": 7}])
+def test_a_mistaken_role_hides_no_contradiction(role: dict[str, Any]) -> None:
+    table = role | {"tls": {"key": "key.pem"}, "limits": {"connections_max": 5}}
+    first, *others = problems_of(table)
+    assert first.startswith("role is ")
+    assert len(others) == 2
+    assert others[0].startswith("tls.certificate and tls.key go together")
+
+
+@pytest.mark.parametrize(
+    ("network", "advice"),
+    [("127.0.0.1/8", "write 127.0.0.0/8"), ("x", "write an IPv4 or IPv6 network, such as")],
+)
+def test_a_network_that_is_none_is_said_once(network: str, advice: str) -> None:
+    (problem,) = problems_of({"role": "top", "metrics": {"allow": [network]}})
+    assert advice in problem
+    assert problem.count(repr(network)) == 1
+
+
 def test_no_address_is_a_mistake() -> None:
     (problem,) = problems_of({"role": "top", "listen": {"addresses": []}})
     assert problem.startswith("listen.addresses is empty")
@@ -118,3 +139,17 @@ def test_a_file_that_is_not_toml_is_told(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_config(tmp_path / "biaoshi.toml")
+
+
+def test_a_mistake_does_not_hide_a_contradiction() -> None:
+    table = {
+        "role": "top",
+        "log": {"format": "xml"},
+        "tls": {"certificate": "a.pem"},
+        "roles": {"administrators": ["nobody"]},
+    }
+    problems = problems_of(table)
+    assert problems[0] == "log.format is 'xml': set it to one of text, json"
+    assert len(problems) == 3
+    assert any(each.startswith("tls.certificate and tls.key") for each in problems)
+    assert any(each.startswith("roles.administrators") for each in problems)

@@ -193,6 +193,13 @@ def test_responses_are_met_with_silence() -> None:
     assert dispatcher.answer_now(answer[:-1], UDP) == b""
 
 
+def test_responses_with_a_session_are_met_with_silence() -> None:
+    # Two nodes would answer each other's 500 with a 500 for ever.
+    message = request(OpCode.RESOLUTION, ASK, session_id=5)
+    refusal = make_dispatcher().replies.refuse(message, 500, "not known", session_id=5)
+    assert make_dispatcher().answer_now(refusal.encode(), UDP) == b""
+
+
 def test_an_answer_too_long_is_told() -> None:
     answer = answered_now(request(OpCode.RESOLUTION, ResolutionRequest(b"88/LONG")))
     assert answer.header.response_code == ResponseCode.ERROR
@@ -225,6 +232,34 @@ def test_certified_look_ups_are_signed_here() -> None:
     (answer,) = answers(make_dispatcher(link), octets)
     verify_message(decode_message(answer), SERVER_KEY.public_key())
     assert link.asked == []
+
+
+@pytest.mark.parametrize("role", [NodeRole.ENTERPRISE, NodeRole.RECURSIVE])
+@pytest.mark.parametrize(
+    ("octets", "peer", "code"),
+    [
+        (request(0, UnknownBody(b""), MessageFlag.CERTIFY).encode(), TCP, 4),
+        (request(7, UnknownBody(b""), MessageFlag.CERTIFY).encode(), TCP, 2),
+        (request(101, HandleRequest(FOUND), MessageFlag.CERTIFY).encode(), UDP, 4),
+        (request(1, UnknownBody(b"\0"), MessageFlag.CERTIFY).encode(), UDP, 4),
+        (request(1, ASK, MessageFlag.CERTIFY).encode() + b"more", TCP, 4),
+    ],
+)
+def test_refusals_are_signed_when_that_was_asked_for(
+    octets: bytes, peer: Peer, code: int, role: NodeRole
+) -> None:
+    dispatcher = make_dispatcher(role=role)
+    assert dispatcher.answer_now(octets, peer) is None
+    (answer,) = answers(dispatcher, octets, peer)
+    message = decode_message(answer)
+    assert message.header.response_code == code
+    verify_message(message, SERVER_KEY.public_key())
+
+
+def test_a_lost_link_is_told_with_a_signature() -> None:
+    octets = request(OpCode.DELETE_HANDLE, HandleRequest(FOUND), MessageFlag.CERTIFY).encode()
+    (answer,) = answers(make_dispatcher(FakeLink(error=LinkDown("down"))), octets)
+    verify_message(decode_message(answer), SERVER_KEY.public_key())
 
 
 def test_the_rest_goes_to_the_registrar_as_it_came() -> None:

@@ -142,7 +142,8 @@ def test_silent_connections_are_cut_after_their_time() -> None:
     async def scenario() -> None:
         server = make_server()
         ours, theirs = socket.socketpair()
-        server._accept(ours, "192.0.2.1")
+        ours.setblocking(False)
+        server._accept(ours, ("192.0.2.1", 1_234))
         now_s = asyncio.get_running_loop().time()
         server.sweep(now_s + LIMITS.http_head_timeout_s - 1)
         assert server._limiter.connections == 1

@@ -234,9 +234,8 @@ def test_lists_are_for_administrators(
         payload = payload_of(OpCode.LIST_HANDLES, HandleRequest(PREFIX), authorization)
         (item,) = [msgpack.unpackb(item) async for item in office.rest.list_all(payload)]
         assert item["code"] == code
-        reply = await office.rest.list_page(
-            {"prefix": PREFIX, "page": 0, "page_size": 9, "authorization": authorization}
-        )
+        page = {"prefix": PREFIX, "page": 0, "page_size": 9}
+        reply = await office.rest.list_page(payload | page)
         assert (reply["code"], reply["handles"]) == (code, [])
 
     play(tmp_path, scene)

@@ -9,6 +9,7 @@ import pytest
 from protocol.challenge import answer_public_key
 from protocol.codes import ResponseCode
 from protocol.digests import RequestDigest
+from protocol.types.hs_site import TRANSPORT_HTTPS
 from protocol.versions import V2_10
 from protocol.wire import Reader
 from tests.resolver.office import (
@@ -34,7 +35,9 @@ def play(folder: Path, scene: Scene) -> None:
 
 
 async def act(office: Office, action: str, **payload: Any) -> dict[str, Any]:
-    return await office.rest_sessions.handle({"action": action, **payload})
+    return await office.rest_sessions.handle(
+        {"action": action, "address": ADDRESS, "transport": TRANSPORT_HTTPS, **payload}
+    )
 
 
 async def begin(office: Office, address: str = ADDRESS) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from protocol.session import (
 from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import HandleValue, Reference
 from protocol.versions import V2_4, V2_5, V2_6, V2_7, V2_8, V2_10, Version
+from resolver.bounded_table import BoundedTable, Bounds
+from resolver.sessions import Session, Sessions
 from tests.registry.builders import PREFIX, hidden, put, url
 from tests.resolver.office import (
     ADMIN,
@@ -253,16 +255,70 @@ def test_a_session_is_ended_by_its_owner_alone(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-def test_too_many_sessions_of_one_address_are_refused(tmp_path: Path) -> None:
+def test_an_address_makes_room_among_its_own_sessions(tmp_path: Path) -> None:
+    # Stock tools begin a session a run, for a day, and end none: they must not lock themselves out.
     async def scene(office: Office) -> None:
-        for _ in range(4):
-            await open_session(office)
-        exchange = start_key_exchange()
-        body = SessionSetupRequest(4, 0, b"", -1, exchange.public_data)
-        asked = request(OpCode.SESSION_SETUP, body, SETUP_FLAGS)
-        assert (await office.ask(asked)).header.response_code == ResponseCode.SERVER_TOO_BUSY
-        answer = await office.ask(asked, "198.51.100.1")
-        assert answer.header.response_code == 1
+        clients = [await open_session(office) for _ in range(4)]
+        assert (await log_in(clients[0])).header.response_code == 1
+        newcomers = [await open_session(office) for _ in range(2)]
+        assert len(office.conversations.sessions) == 4
+        codes = [await code_in(client) for client in (*clients, *newcomers)]
+        gone = ResponseCode.SESSION_TIMEOUT
+        assert codes == [1, gone, gone, 1, 1, 1], "least recently used first, not the logged-in"
+
+    play(tmp_path, scene)
+
+
+async def code_in(client: Client) -> int:
+    return await client.ask_code(client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/")))
+
+
+def add_session(sessions: Sessions, number: int, address: str) -> Session | None:
+    setup = SessionSetupRequest(4, 0, b"", -1)
+    return sessions.add(number, SessionKey(bytes(32)), setup, address, 0.0)
+
+
+def test_nobody_pushes_those_who_logged_in_out() -> None:
+    sessions = Sessions(BoundedTable(Bounds(4, 2, 0, 0)), 60.0)
+    for number in range(1, 5):
+        session = add_session(sessions, number, f"192.0.2.{(number + 1) // 2}")
+        assert session is not None
+        if number != 2:
+            session.authenticate(ADMIN)
+    assert add_session(sessions, 5, "192.0.2.9") is not None
+    assert [number for number in range(1, 6) if number in sessions] == [1, 3, 4, 5]
+    assert add_session(sessions, 6, "192.0.2.8") is not None, "in the place of 5, nobody's"
+    assert [number for number in range(1, 7) if number in sessions] == [1, 3, 4, 6]
+    sixth = sessions.find(6, 0.0)
+    assert sixth is not None
+    sixth.authenticate(ADMIN)
+    assert add_session(sessions, 7, "192.0.2.9") is None, "everybody has logged in"
+    assert add_session(sessions, 8, "192.0.2.2") is not None, "in the place of 3, its own"
+    assert [number for number in range(1, 9) if number in sessions] == [1, 4, 6, 8]
+
+
+def test_refusals_outside_a_session_s_key_are_signed(tmp_path: Path) -> None:
+    # The stock client asks for a signature in sessions too, and believes no refusal without.
+    async def scene(office: Office) -> None:
+        client = await open_session(office, encrypts=True)
+        lost = dataclasses.replace(client.make(2, HandleRequest(b"/")).envelope, session_id=77)
+        message = client.seal(
+            dataclasses.replace(client.make(2, HandleRequest(b"/")), envelope=lost)
+        )
+        wrong = SessionKey(bytes(32))
+        for octets in (message.encode(), encrypt_message(message, wrong)):
+            (answer,) = await office.hand_in(octets)
+            refusal = decode_message(answer)
+            assert refusal.header.response_code == ResponseCode.SESSION_TIMEOUT
+            verify_message(refusal, SERVER_KEY.public_key())
+
+    play(tmp_path, scene)
+
+
+def test_a_response_in_a_session_is_met_with_silence(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        (refusal,) = await office.hand_in(request(2, HandleRequest(b"/"), session_id=77).encode())
+        assert await office.hand_in(refusal) == []
 
     play(tmp_path, scene)
 

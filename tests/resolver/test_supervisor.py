@@ -1,4 +1,6 @@
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -28,11 +30,13 @@ STAGE = """
 import os, signal, sys, time
 from pathlib import Path
 from resolver import supervisor
-from resolver.config import Config, NodeRole
+from resolver.config import Config, LogConfig, NodeRole
+from resolver.logs import configure_logs, log_strays
 from resolver.metric_files import process_name, share_metrics
 
-folder, scene = Path(sys.argv[1]), sys.argv[2]
-config = Config(role=NodeRole.TOP, data_dir=str(folder))
+folder, scene, form = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+log = LogConfig(format=form)
+config = Config(role=NodeRole.TOP, data_dir=str(folder), log=log)
 
 def say(*words):
     os.write(1, (" ".join(map(str, words)) + "\\n").encode())
@@ -46,14 +50,26 @@ def live(config, ready):
         say("hup", process_name())
     say("end", process_name())
 
+def quiet(config, ready):
+    ready()
+    signal.sigwait({signal.SIGTERM})
+
+def fail(config, ready):
+    raise ValueError("odd")
+
 def despair(config, ready):
     raise SystemExit(supervisor.EXIT_HOPELESS)
 
-mains = {"live": live, "despair": despair}
+mains = {"live": live, "despair": despair, "quiet": quiet, "fail": fail}
+if form == "json" or len(sys.argv) > 4:
+    configure_logs(log, "supervisor")
+if form == "json":
+    log_strays()
 pid_file = supervisor.take_pid_file(folder / "pid")
 share_metrics(folder / "metrics")
 import resolver.metrics
-children = [supervisor.Child("registrar", live), supervisor.Child("worker1", mains[scene])]
+writer = quiet if form == "json" else live
+children = [supervisor.Child("registrar", writer), supervisor.Child("worker1", mains[scene])]
 signal.pthread_sigmask(signal.SIG_BLOCK, supervisor._SIGNALS)
 sys.exit(supervisor.Supervisor(config, children, pid_file, time.monotonic()).run())
 """
@@ -72,6 +88,14 @@ class Stage:
                 return line.strip()
         raise AssertionError(f"{begins!r} never came, only {self.seen}")
 
+    def until_with(self, part: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.seen.append(line.strip())
+            if part in line:
+                return line.strip()
+        raise AssertionError(f"{part!r} never came, only {self.seen}")
+
     def children(self, count: int) -> dict[str, int]:
         found: dict[str, int] = {}
         for line in self.seen:
@@ -84,9 +108,9 @@ class Stage:
 
 
 @contextmanager
-def staged(folder: Path, scene: str = "live") -> Iterator[Stage]:
+def staged(folder: Path, scene: str = "live", *more: str) -> Iterator[Stage]:
     process = subprocess.Popen(
-        [sys.executable, "-c", STAGE, str(folder), scene],
+        [sys.executable, "-c", STAGE, str(folder), scene, *(more or ("text",))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -151,6 +175,7 @@ def test_a_port_in_use_is_told(
     path.write_text('role = "top"\n')
     assert serve(path) == EXIT_FAILED
     assert words[0] in capsys.readouterr().err
+    assert (tmp_path / "run" / "pid").read_text() == ""
 
 
 def test_children_are_started_named_and_ended(tmp_path: Path) -> None:
@@ -187,6 +212,33 @@ def test_a_dead_child_is_replaced(tmp_path: Path) -> None:
         assert int(pid) != first
         stage.process.send_signal(signal.SIGTERM)
         assert stage.process.wait() == 0
+
+
+def test_the_log_says_when_a_child_is_back(tmp_path: Path) -> None:
+    with staged(tmp_path, "live", "text", "logs") as stage:
+        stage.until("ready")
+        os.kill(stage.children(2)["worker1"], signal.SIGKILL)
+        words = stage.until_with("answers again after")
+        assert re.search(r" info supervisor \d+ worker1 answers again after \d\.\d s$", words)
+        assert any("worker1 died and is replaced in 100 ms" in line for line in stage.seen)
+
+
+@pytest.mark.parametrize(("scene", "exit_code"), [("quiet", 0), ("despair", EXIT_FAILED)])
+def test_with_json_logs_all_output_is_json(tmp_path: Path, scene: str, exit_code: int) -> None:
+    with staged(tmp_path, scene, "json") as stage:
+        awaited = "ready: top node" if scene == "quiet" else "worker1 cannot start, see above"
+        stage.until_with(awaited)
+        stage.process.send_signal(signal.SIGTERM)
+        stage.until_with('"stopped"')
+        assert stage.process.wait() == exit_code
+        events = [json.loads(line) for line in stage.seen]
+        assert all(event["process"] == "supervisor" for event in events)
+
+
+def test_an_error_of_a_child_is_json_too(tmp_path: Path) -> None:
+    with staged(tmp_path, "fail", "json") as stage:
+        event = json.loads(stage.until_with("ValueError: odd"))
+        assert (event["process"], event["message"]) == ("worker1", "worker1 ended by an error")
 
 
 def test_children_do_not_outlive_their_supervisor(tmp_path: Path) -> None:

@@ -358,3 +358,66 @@ def test_a_long_list_goes_through_a_real_connection() -> None:
         await server.stop()
 
     run(scenario)
+
+
+class QuickOdd:
+    """Answers look-ups with odd request ids, and says what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+        self.flushed = 0
+
+    def answer_many(self, messages: list[bytes]) -> list[bytes | None]:
+        ids = [request_ids(message)[0] for message in messages]
+        self.asked.append(ids)
+        return [
+            response(number, b"quick") if number % 2 and message[20:24] == b"\0\0\0\1" else None
+            for number, message in zip(ids, messages, strict=True)
+        ]
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_quick_answers_stand_in_order_among_slow_ones(step: int) -> None:
+    async def scenario() -> None:
+        quick = QuickOdd()
+        server = make_server(ListingAnswerer())
+        server.quick = quick
+        connection, transport = connect(server)
+        octets = b"".join(
+            request(number, OpCode.LIST_HANDLES if number in (4, 7) else OpCode.RESOLUTION)
+            for number in range(1, 10)
+        )
+        for start in range(0, len(octets), step):
+            connection.data_received(octets[start : start + step])
+        await turns(60)
+        assert request_ids(transport.written) == [1, 2, 3, 4, 4, 4, 5, 6, 7, 7, 7, 8, 9]
+        assert transport.written.count(b"quick") == 4  # 1, 3, 5 and 9
+        await server.stop()
+        assert quick.flushed
+
+    run(scenario)
+
+
+def test_what_stands_behind_a_slow_message_is_looked_up_after_it() -> None:
+    async def scenario() -> None:
+        quick = QuickOdd()
+        answerer = ListingAnswerer()
+        answerer.may_go_on.clear()
+        server = make_server(answerer)
+        server.quick = quick
+        connection, transport = connect(server)
+        connection.data_received(request(1) + request(2, OpCode.LIST_HANDLES) + request(3))
+        await turns()
+        assert request_ids(transport.written) == [1]
+        assert not transport.reading
+        assert quick.asked == [[1, 2, 3]]
+        answerer.may_go_on.set()
+        await turns()
+        assert quick.asked == [[1, 2, 3], [3]]
+        assert request_ids(transport.written) == [1, 2, 2, 2, 3]
+        await server.stop()
+
+    run(scenario)

@@ -211,3 +211,13 @@ def test_the_expiry_is_that_of_the_first_to_expire(
     path.write_bytes(path.read_bytes() + early)
     expected = datetime.datetime.fromtimestamp(NOW_S, datetime.UTC) + datetime.timedelta(days=725)
     assert Certificate(path, key_path).expires_s == expected.timestamp()
+
+
+def test_an_expired_certificate_that_takes_over_is_warned_of(
+    tmp_path: Path, handle_key: rsa.RSAPrivateKey, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificate = Certificate(*write_pair(tmp_path, handle_key))
+    write_pair(tmp_path, handle_key, NOW_S - 10_000 * DAY_S)
+    with caplog.at_level(logging.WARNING):
+        assert certificate.reload_if_changed()
+    assert "expired on" in caplog.text

@@ -11,9 +11,13 @@ import uvloop
 from protocol.codes import OpCode
 from protocol.framing import Reassembler, split_datagrams
 from resolver.config import LimitsConfig
+from resolver.fastpath import Batch, Choice, Datagram, FastPath, make_batch
+from resolver.replies import Replies
 from resolver.sockets import open_udp
 from resolver.udp import BATCH_DATAGRAMS, UNSENT_DATAGRAMS_MAX, UdpServer, reassembly_limits
+from tests.registry.builders import NOW_S
 from tests.resolver.peers import ListingAnswerer, request, request_ids, response, turns
+from tests.resolver.two_paths import CHOICES, Given
 
 CLIENT = ("192.0.2.1", 5000)
 LIMITS = LimitsConfig()
@@ -77,6 +81,9 @@ class FakeLoop:
     def time(self) -> float:
         return self.now_s
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(delay_s, callback)
+
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(coroutine)
 
@@ -85,10 +92,61 @@ class FakeLoop:
             callback()
 
 
+class FakeSocketBatch:
+    """A batch that moves datagrams through a FakeSocket instead of the kernel."""
+
+    def __init__(self, batch: Batch, sock: FakeSocket) -> None:
+        self._batch, self._sock = batch, sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def receive(self) -> int:
+        arrived: list[Datagram] = []
+        while len(arrived) < BATCH_DATAGRAMS:
+            try:
+                arrived.append(self._sock.recvfrom(65_535))
+            except BlockingIOError:
+                break
+            except OSError:
+                continue
+        return self._batch.load(arrived)
+
+    def send(self) -> list[Datagram]:
+        answers = self._batch.take()
+        for at, (datagram, address) in enumerate(answers):
+            try:
+                self._sock.sendto(datagram, address[:2])
+            except BlockingIOError:
+                return answers[at:]
+            except OSError:
+                pass
+        return []
+
+
+REPLIES = Replies(1, is_primary=True, now_s=lambda: NOW_S)
+
+
+def fast_path(choice: Choice, sock: FakeSocket, given: Given) -> FastPath | None:
+    if choice is Choice.OFF:
+        return None
+    batch = make_batch(choice, -1, REPLIES, case_sensitive=False, cached=False)
+    return FastPath(FakeSocketBatch(batch, sock), given, REPLIES.now_s, cached=False)
+
+
 class Bench:
+    choice = Choice.OFF
+
     def __init__(self, answerer: ListingAnswerer, limits: LimitsConfig = LIMITS) -> None:
         self.sock, self.loop, self.answerer = FakeSocket(), FakeLoop(), answerer
-        self.server = UdpServer(self.sock, answerer, limits, self.loop)  # type: ignore[arg-type]
+        self.given = Given({})
+        self.server = UdpServer(
+            self.sock,  # type: ignore[arg-type]
+            answerer,
+            limits,
+            self.loop,  # type: ignore[arg-type]
+            fast_path(self.choice, self.sock, self.given),
+        )
 
     def arrive(self, *datagrams: bytes, client: tuple[str, int] = CLIENT) -> None:
         self.sock.arrived.extend((each, client) for each in datagrams)
@@ -106,6 +164,13 @@ class Bench:
             if whole is not None:
                 found += request_ids(whole)
         return found
+
+
+@pytest.fixture(params=CHOICES, autouse=True)
+def choice(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Choice:
+    """Run every test with each fast path, and without."""
+    monkeypatch.setattr(Bench, "choice", request.param)
+    return Choice(request.param)
 
 
 def run(
@@ -295,7 +360,7 @@ def test_the_configured_limits_reach_the_reassembler() -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_real_socket_answers(address: str) -> None:
+def test_a_real_socket_answers(address: str, choice: Choice) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -304,7 +369,11 @@ def test_a_real_socket_answers(address: str) -> None:
             if address == "::1":
                 pytest.skip("this machine has no IPv6")
             raise
-        server = UdpServer(sock, ListingAnswerer(answer_octets=5_000), LIMITS, loop)
+        fast = None
+        if choice is not Choice.OFF:
+            batch = make_batch(choice, sock.fileno(), REPLIES, case_sensitive=False, cached=False)
+            fast = FastPath(batch, Given({}), REPLIES.now_s, cached=False)
+        server = UdpServer(sock, ListingAnswerer(answer_octets=5_000), LIMITS, loop, fast)
         await server.start()
         with socket.socket(sock.family, socket.SOCK_DGRAM) as client:
             client.setblocking(False)

@@ -1,0 +1,25 @@
+from resolver.batch_python import Datagram
+
+DATAGRAMS_MAX: int
+
+class Batch:
+    keys: list[bytes]
+    prefixes: list[bytes]
+    answered: int
+
+    def __init__(
+        self,
+        fileno: int,
+        *,
+        case_sensitive: bool,
+        cached: bool,
+        authoritative: bool,
+        site_serial: int,
+    ) -> None: ...
+    def receive(self) -> int: ...
+    def load(self, datagrams: list[Datagram]) -> int: ...
+    def assemble(
+        self, rows: list[bytes | None], homed: list[bool], now_s: int
+    ) -> list[Datagram]: ...
+    def send(self) -> list[Datagram]: ...
+    def take(self) -> list[Datagram]: ...

@@ -1,0 +1,290 @@
+"""The twin of `_batch` without a compiler: the same batch, in Python around two system calls.
+
+    receive    recvmmsg ─> read each datagram: a plain look-up gives a key, anything else is left
+    (Python)   one read transaction: rows of the keys, which prefixes are homed
+    assemble   check each row, write head + handle + copy of its public list, cut at 512 octets
+    send       sendmmsg
+
+`resolver.fastpath` says what a plain look-up is and what rows may look like.
+"""
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.envelope import ENVELOPE_OCTETS
+from protocol.framing import DATAGRAM_OCTETS_MAX, PIECE_OCTETS, split_datagrams
+from protocol.handle import PREFIX_HANDLE_START, fold_case
+from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS
+from protocol.versions import BEST
+from registry.schema import KEY_OCTETS_MAX
+from resolver.message_tables import (
+    ADDRESS_OCTETS,
+    CALLS,
+    MESSAGE_WORDS,
+    NAME_OCTETS_AT,
+    OCTETS_AT,
+    MessageTable,
+)
+from resolver.plain_rows import find_cached, find_public
+from resolver.replies import COPIED_FLAGS
+
+DATAGRAMS_MAX = 64
+PIECES_MAX = 64  # of one answer; longer ones are the readable path's
+SLOTS = 512  # datagrams sent for one batch
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+Datagram = tuple[bytes, Address]
+
+_ARRIVED_OCTETS = 65_536
+_HANDLE_AT = 48  # envelope, header, length of the handle
+_REQUEST_OCTETS_MIN = 57  # a handle of one octet and two empty filters
+
+# Envelope, header, length of the handle.
+_HEAD = struct.Struct(">BBBBiiii iiIHBBii i")
+_ANSWER_HEAD = struct.Struct(">BBBBiIii iiIHBBii i")
+_I32 = struct.Struct(">i")
+
+_REFUSED_FLAGS = MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
+_RESOLUTION = int(OpCode.RESOLUTION)
+_SUCCESS = int(ResponseCode.SUCCESS)
+_NO_FILTERS = bytes(8)
+_EMPTY_CREDENTIAL = bytes(4)
+
+
+class Batch:
+    """One socket's buffers, and the batch that is in them; see `fastpath.Batch`."""
+
+    def __init__(
+        self,
+        fileno: int,
+        *,
+        case_sensitive: bool,
+        cached: bool,
+        authoritative: bool,
+        site_serial: int,
+    ) -> None:
+        assert CALLS is not None
+        self._receive, self._send = CALLS
+        self._fileno = fileno
+        self._cached = cached
+        self._keeps_case = case_sensitive or cached
+        self._refused = _REFUSED_FLAGS | (MessageFlag.AUTHORITATIVE if cached else 0)
+        self._flags = MessageFlag.RECURSIVE | (MessageFlag.AUTHORITATIVE if authoritative else 0)
+        self._site_serial = site_serial
+        self._arrived = MessageTable(DATAGRAMS_MAX, _ARRIVED_OCTETS)
+        self._sending = MessageTable(SLOTS, DATAGRAM_OCTETS_MAX)
+        self._addresses = ctypes.create_string_buffer(DATAGRAMS_MAX * ADDRESS_OCTETS)
+        self._names = memoryview(self._addresses).cast("B")
+        for number in range(DATAGRAMS_MAX):
+            self._arrived.words[MESSAGE_WORDS * number] = self._address_at(number)
+        self._datagrams: list[bytes] = []
+        self._loaded: list[Datagram] | None = None
+        self._questions: list[tuple[int, int, bytes] | None] = []
+        self._owners: list[int] = []
+        self.keys: list[bytes] = []
+        self.prefixes: list[bytes] = []
+        self.answered = 0
+
+    def receive(self) -> int:
+        """Take what has arrived and read it; return how many datagrams that are."""
+        table, octets = self._arrived, self._arrived.octets
+        for number in range(DATAGRAMS_MAX):
+            table.halves[2 * MESSAGE_WORDS * number + NAME_OCTETS_AT] = ADDRESS_OCTETS
+        count = self._receive(
+            self._fileno, table.headers_at, DATAGRAMS_MAX, socket.MSG_DONTWAIT, None
+        )
+        # An error is that of an earlier answer, or nothing is there.
+        self._loaded = None
+        self._datagrams = [
+            bytes(table.memory[at : at + table.halves[2 * MESSAGE_WORDS * number + OCTETS_AT]])
+            for number, at in enumerate(range(0, max(count, 0) * octets, octets))
+        ]
+        return self._read()
+
+    def load(self, datagrams: list[Datagram]) -> int:
+        """Take these (octets, address) instead of what has arrived."""
+        if len(datagrams) > DATAGRAMS_MAX:
+            raise ValueError(f"{len(datagrams)} datagrams, {DATAGRAMS_MAX} are a batch")
+        self._loaded = list(datagrams)
+        self._datagrams = [octets for octets, _ in datagrams]
+        return self._read()
+
+    def _read(self) -> int:
+        """Read all datagrams; afterwards `keys` and `prefixes` are to be looked up."""
+        self.keys, self.answered = [], 0
+        self._owners = []
+        prefixes: dict[bytes, int] = {}
+        self._questions = [self._question(datagram, prefixes) for datagram in self._datagrams]
+        self.prefixes = [PREFIX_HANDLE_START + prefix for prefix in prefixes]
+        return len(self._datagrams)
+
+    def _question(
+        self, datagram: bytes, prefixes: dict[bytes, int]
+    ) -> tuple[int, int, bytes] | None:
+        """Return the positions of key and prefix, and the handle; None: not a plain look-up."""
+        if len(datagram) < _REQUEST_OCTETS_MIN:
+            return None
+        head = _HEAD.unpack_from(datagram)
+        if not _is_plain(head, datagram, self._refused):
+            return None
+        handle = datagram[_HANDLE_AT : _HANDLE_AT + head[16]]
+        prefix, slash, suffix = handle.partition(b"/")
+        prefix_octets_max = KEY_OCTETS_MAX - len(PREFIX_HANDLE_START)
+        if not slash or not 0 < len(prefix) <= prefix_octets_max or len(handle) > KEY_OCTETS_MAX:
+            return None
+        prefix = fold_case(prefix)
+        if not self._keeps_case or prefix.startswith(b"0."):
+            suffix = fold_case(suffix)
+        self.keys.append(prefix + b"/" + suffix)
+        number = -1 if self._cached else prefixes.setdefault(prefix, len(prefixes))
+        return len(self.keys) - 1, number, handle
+
+    def assemble(
+        self, rows: Sequence[bytes | None], homed: Sequence[bool], now_s: int
+    ) -> list[Datagram]:
+        """Write the answers; return the datagrams that are left to the readable path."""
+        declined = []
+        for number, question in enumerate(self._questions):
+            row = None
+            if question is not None and (self._cached or homed[question[1]]):
+                row = rows[question[0]]
+            if row is None or not self._answer(number, row, now_s):
+                declined.append((self._datagrams[number], self._address(number)))
+            else:
+                self.answered += 1
+        return declined
+
+    def _answer(self, number: int, row: bytes, now_s: int) -> bool:
+        """Write the answer to one question; False when its row is not plain, or it is too long."""
+        question = self._questions[number]
+        assert question is not None
+        handle, asked = question[2], _HEAD.unpack_from(self._datagrams[number])
+        if self._cached:
+            listed = find_cached(row, now_s)
+        else:
+            listed = find_public(row, public_only=bool(asked[10] & MessageFlag.PUBLIC_ONLY))
+        if listed is None:
+            return False
+        body_octets = 4 + len(handle) + len(listed)
+        payload_octets = HEADER_OCTETS + body_octets + len(_EMPTY_CREDENTIAL)
+        pieces = 1
+        if payload_octets + ENVELOPE_OCTETS > DATAGRAM_OCTETS_MAX:
+            pieces = -(-payload_octets // PIECE_OCTETS)
+        if pieces > PIECES_MAX or len(self._owners) + pieces > SLOTS:
+            return False
+        head = self._head(asked, body_octets, payload_octets, now_s)
+        octets = b"".join((head, handle, listed, _EMPTY_CREDENTIAL))
+        for datagram in split_datagrams(octets):
+            self._keep(datagram, number)
+        return True
+
+    def _head(
+        self, asked: tuple[Any, ...], body_octets: int, payload_octets: int, now_s: int
+    ) -> bytes:
+        """Return envelope, header and the handle's length, as `resolver.replies` does."""
+        minor = asked[3] if asked[2] else asked[1]
+        return _ANSWER_HEAD.pack(
+            BEST.major,
+            min(minor, BEST.minor),
+            BEST.major,
+            BEST.minor,
+            0,
+            asked[5] & 0xFFFFFFFF,
+            0,
+            payload_octets,
+            _RESOLUTION,
+            _SUCCESS,
+            self._flags | (asked[10] & COPIED_FLAGS),
+            self._site_serial,
+            asked[12],  # recursion count
+            0,
+            now_s + EXPIRY_DEFAULT_S,
+            body_octets,
+            asked[16],
+        )
+
+    def _keep(self, datagram: bytes, number: int) -> None:
+        """Make a datagram ready to be sent to where another came from."""
+        table, slot = self._sending, len(self._owners)
+        start = slot * DATAGRAM_OCTETS_MAX
+        table.memory[start : start + len(datagram)] = datagram
+        table.iovecs[2 * slot + 1] = len(datagram)
+        at = MESSAGE_WORDS * slot
+        table.words[at] = self._address_at(number)
+        table.words[at + 1] = self._arrived.halves[2 * MESSAGE_WORDS * number + NAME_OCTETS_AT]
+        self._owners.append(number)
+
+    def send(self) -> list[Datagram]:
+        """Send the answers; return those that the kernel has no room for."""
+        if self._loaded is not None:
+            raise ValueError("what was loaded came over no socket")
+        sent, used = 0, len(self._owners)
+        while sent < used:
+            at = self._sending.headers_at + 8 * MESSAGE_WORDS * sent
+            count = self._send(self._fileno, at, used - sent, socket.MSG_DONTWAIT)
+            if count > 0:
+                sent += count
+            elif ctypes.get_errno() == errno.EAGAIN:
+                break
+            elif ctypes.get_errno() != errno.EINTR:
+                sent += 1  # no route to this client, or a firewall: it asks again
+        return self._unsent(sent)
+
+    def take(self) -> list[Datagram]:
+        """Return the answers as (datagram, address) instead of sending them."""
+        return self._unsent(0)
+
+    def _unsent(self, start: int) -> list[Datagram]:
+        table = self._sending
+        datagrams: list[Datagram] = []
+        for slot in range(start, len(self._owners)):
+            at = slot * DATAGRAM_OCTETS_MAX
+            octets = bytes(table.memory[at : at + table.iovecs[2 * slot + 1]])
+            datagrams.append((octets, self._address(self._owners[slot])))
+        self._owners = []
+        return datagrams
+
+    def _address_at(self, number: int) -> int:
+        return ctypes.addressof(self._addresses) + number * ADDRESS_OCTETS
+
+    def _address(self, number: int) -> Address:
+        """Return a sender as the socket module does."""
+        if self._loaded is not None:
+            return self._loaded[number][1]
+        at = number * ADDRESS_OCTETS
+        octets = bytes(self._names[at : at + ADDRESS_OCTETS])
+        (family,) = struct.unpack_from("=H", octets)
+        if family == socket.AF_INET6:
+            port, flow, address = struct.unpack_from(">2xHI16s", octets)
+            (scope,) = struct.unpack_from("=I", octets, 24)
+            return socket.inet_ntop(family, address), port, flow, scope
+        port, address = struct.unpack_from(">2xH4s", octets)
+        return socket.inet_ntop(socket.AF_INET, address), port
+
+
+def _is_plain(head: tuple[Any, ...], datagram: bytes, refused: int) -> bool:
+    """Say whether a request is a look-up in one datagram, without filters, all lengths right."""
+    major, _, bits, _, session, _, sequence, length, opcode, code, flags = head[:11]
+    body_octets, handle_octets = head[15:]
+    rest = len(datagram) - ENVELOPE_OCTETS - HEADER_OCTETS - body_octets
+    end = ENVELOPE_OCTETS + HEADER_OCTETS + body_octets
+    return (
+        major == BEST.major
+        and (bits == 0 or bits == BEST.major)
+        and session == 0
+        and sequence == 0
+        and length == len(datagram) - ENVELOPE_OCTETS
+        and opcode == _RESOLUTION
+        and code == 0
+        and not flags & refused
+        and handle_octets > 0
+        and body_octets == handle_octets + 12
+        and rest >= 0
+        and datagram[end - 8 : end] == _NO_FILTERS
+        and (rest == 0 or (rest >= 4 and _I32.unpack_from(datagram, end)[0] == rest - 4))
+    )

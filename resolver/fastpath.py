@@ -1,0 +1,240 @@
+"""The fast path of UDP: a batch of plain look-ups is answered with few system calls.
+
+    readable ─> receive a batch ─> keys ─> one read transaction ─> assemble ─> send
+                     └─ whatever is not a plain look-up, or has no plain row ─> the readable path
+
+It may only agree with the readable path (`dispatch.answer_now`) octet for octet, or decline. It
+answers a request when
+
+- it is whole in its datagram, of major version 2, in no session, neither encrypted nor compressed,
+- it is a resolution without filters, not certified, without a request digest,
+- all its lengths fit exactly, and the key of its handle, which has a slash, has at most 511 octets,
+- the handle's prefix is homed in the same state of the store that its row is read from,
+- the row decodes, all of it, and everybody may read all that was asked for: it has public values
+  only, or PUBLIC_ONLY was asked. In the recursive role: the row is a fresh success and the question
+  did not ask for an authority.
+
+"Not found" and referrals are the readable path's: they need more than one row. A batch is one
+`recvmmsg`, so TCP, HTTP and the link of the same worker get their turn after at most 64 answers,
+and what arrives faster than that is shed by the kernel: the newest first.
+
+There are two batches with one interface, `_batch` (native, where a C compiler was found) and
+`batch_python`. The environment variable BIAOSHI_FASTPATH forces one: `native`, `python` or `off`.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from protocol.codes import OpCode, ResponseCode
+from protocol.types.hs_site import TRANSPORT_UDP
+from registry.store import CacheStore, Store
+from resolver import batch_python, message_tables
+from resolver.batch_python import Address, Datagram
+from resolver.metrics import CACHE_LOOKUPS
+from resolver.replies import Replies
+from resolver.tally import Tally
+
+try:
+    from resolver._batch import Batch as NativeBatch
+except ImportError:  # installed without a compiler
+    NativeBatch = None  # type: ignore[assignment,misc]
+
+__all__ = ["Address", "Batch", "Choice", "Datagram", "FastPath", "FastPathError", "choose"]
+
+VARIABLE = "BIAOSHI_FASTPATH"
+
+
+class FastPathError(Exception):
+    """What the environment asks for cannot be had; the text says what to do."""
+
+
+class Choice(StrEnum):
+    """Who moves and reads datagrams."""
+
+    NATIVE = "native"
+    PYTHON = "python"
+    OFF = "off"
+
+
+class Batch(Protocol):
+    """One socket's buffers, and the batch that is in them."""
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The storage keys to look up."""
+        ...
+
+    @property
+    def prefixes(self) -> list[bytes]:
+        """The prefix handles that have to be homed; none in the recursive role."""
+        ...
+
+    @property
+    def answered(self) -> int:
+        """How many datagrams `assemble` answered."""
+        ...
+
+    def receive(self) -> int:
+        """Take what has arrived and read it; return how many datagrams that are."""
+        ...
+
+    def load(self, datagrams: list[Datagram]) -> int:
+        """Take these instead of what has arrived."""
+        ...
+
+    def assemble(self, rows: list[bytes | None], homed: list[bool], now_s: int) -> list[Datagram]:
+        """Write the answers; return the datagrams that are left to the readable path.
+
+        Args:
+            rows: of `keys`, None where there is none.
+            homed: whether each of `prefixes` is.
+            now_s: the time since 1970.
+        """
+        ...
+
+    def send(self) -> list[Datagram]:
+        """Send the answers; return those that the kernel has no room for."""
+        ...
+
+    def take(self) -> list[Datagram]:
+        """Return the answers instead of sending them."""
+        ...
+
+
+class Rows(Protocol):
+    """Where rows come from: `registry.store.Store` or `CacheStore`."""
+
+    def find_rows(
+        self, keys: list[bytes], prefixes: list[bytes]
+    ) -> tuple[list[bytes | None], list[bool]]:
+        """Return the rows of these keys, and which prefixes are homed, of one state."""
+        ...
+
+
+class Served(NamedTuple):
+    """What is left of a batch: for the readable path, and for when the kernel has room again."""
+
+    declined: list[Datagram]
+    unsent: list[Datagram]
+    answered: int
+
+
+class FastPath:
+    """Answers batches of one socket.
+
+    Args:
+        batch: the socket's.
+        rows: where handles are looked up.
+        now_s: the time since 1970.
+        cached: whether `rows` is a cache, whose hits are counted.
+    """
+
+    def __init__(
+        self, batch: Batch, rows: Rows, now_s: Callable[[], float], *, cached: bool
+    ) -> None:
+        self._batch = batch
+        self._rows = rows
+        self._now_s = now_s
+        self._tally = Tally(OpCode.RESOLUTION, ResponseCode.SUCCESS, TRANSPORT_UDP)
+        self._hits = CACHE_LOOKUPS.labels("hit") if cached else None
+
+    def serve(self, *, hold: bool = False) -> Served:
+        """Answer what has arrived.
+
+        Args:
+            hold: send nothing: other datagrams wait for the kernel already.
+        """
+        batch = self._batch
+        if not batch.receive():
+            return _NOTHING
+        started = time.perf_counter()
+        keys = batch.keys
+        if keys:
+            rows, homed = self._rows.find_rows(keys, batch.prefixes)
+        else:
+            rows, homed = [], []
+        declined = batch.assemble(rows, homed, int(self._now_s()))
+        answered = batch.answered
+        if not answered:
+            return Served(declined, [], 0)
+        # Each was under way as long as the batch was: that is what its client waited for.
+        self._tally.add(time.perf_counter() - started, answered)
+        return Served(declined, batch.take() if hold else batch.send(), answered)
+
+    def flush(self) -> None:
+        """Pass on what was counted."""
+        answers = self._tally.flush()
+        if self._hits is not None:
+            self._hits.inc(answers)
+
+
+_NOTHING = Served([], [], 0)
+
+
+def is_native_built() -> bool:
+    """Say whether the native batch was built when this was installed."""
+    return NativeBatch is not None
+
+
+def choose(environment: Mapping[str, str] = os.environ) -> Choice:
+    """Return what serves UDP here: the best there is, or what the environment asks for.
+
+    Raises:
+        FastPathError: it asks for what is not here, or for what nobody knows.
+    """
+    asked = environment.get(VARIABLE, "")
+    if asked not in ("", *Choice):
+        raise FastPathError(f"{VARIABLE} is {asked!r}: set it to native, python or off, or not")
+    if asked == Choice.NATIVE and not is_native_built():
+        raise FastPathError(
+            f"{VARIABLE} asks for the native batch, which was not built: "
+            "install a C compiler and Python's headers, then install biaoshi again"
+        )
+    if asked == Choice.PYTHON and not message_tables.is_available():
+        raise FastPathError(f"{VARIABLE} asks for batches, which this system cannot: set it to off")
+    if asked:
+        return Choice(asked)
+    if is_native_built():
+        return Choice.NATIVE
+    return Choice.PYTHON if message_tables.is_available() else Choice.OFF
+
+
+def make_batch(
+    choice: Choice, fileno: int, replies: Replies, *, case_sensitive: bool, cached: bool
+) -> Batch:
+    """Return a batch for a socket, answering as `replies` does; not for `Choice.OFF`."""
+    assert choice is not Choice.OFF
+    kind = NativeBatch if choice is Choice.NATIVE else batch_python.Batch
+    return kind(
+        fileno,
+        case_sensitive=case_sensitive,
+        cached=cached,
+        authoritative=replies.is_primary,
+        site_serial=replies.site_serial,
+    )
+
+
+def open_fast_path(
+    fileno: int, store: Store | CacheStore, replies: Replies, choice: Choice | None = None
+) -> FastPath | None:
+    """Return the fast path of a socket, None for none.
+
+    Args:
+        fileno: of the socket.
+        store: where handles are looked up.
+        replies: whose answers it gives.
+        choice: what `choose` says unless given.
+
+    Raises:
+        FastPathError: see `choose`.
+    """
+    choice = choose() if choice is None else choice
+    if choice is Choice.OFF:
+        return None
+    cached = isinstance(store, CacheStore)
+    case_sensitive = isinstance(store, Store) and store.case_sensitive
+    batch = make_batch(choice, fileno, replies, case_sensitive=case_sensitive, cached=cached)
+    return FastPath(batch, store, replies.now_s, cached=cached)

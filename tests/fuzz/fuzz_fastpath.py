@@ -1,0 +1,158 @@
+"""Feeds the native batch with damaged datagrams and rows, and holds it to its twin in Python.
+
+    make fuzz          builds the extension with AddressSanitizer and runs a million inputs
+
+    python -m tests.fuzz.fuzz_fastpath [--inputs N] [--seed S] [--extension FILE]
+
+Datagrams and rows are separate allocations (PYTHONMALLOC=malloc), so that AddressSanitizer sees a
+read beyond their end; a write beyond a buffer of the batch it sees as well.
+"""
+
+import argparse
+import importlib.util
+import random
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+from protocol.bodies import ResolutionRequest
+from protocol.codes import MessageFlag
+from protocol.envelope import Envelope
+from protocol.header import Header
+from protocol.message import Message
+from protocol.value import HandleValue, Reference, encode_values
+from protocol.versions import BEST
+from registry.schema import encode_record
+from resolver import batch_python
+from resolver.batch_python import Datagram
+from resolver.cache import CacheEntry
+
+NOW_S = 1_795_000_000
+BATCH = 64
+LENGTHS = (0, 1, 4, 12, 24, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, -1, -2, -(2**31))
+HANDLES = (b"88.118/A", b"88.118.5/x/y", b"0.NA/88", b"a/" + b"b" * 509, b"a/" + b"b" * 510)
+
+
+def load_extension(path: Path) -> ModuleType:
+    """Import the extension from a file, in place of the installed one."""
+    spec = importlib.util.spec_from_file_location("resolver._batch", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["resolver._batch"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def datagrams() -> list[bytes]:
+    """Return requests to start from."""
+    found = []
+    for handle in HANDLES:
+        for flags in (MessageFlag.PUBLIC_ONLY, 0):
+            envelope = Envelope(BEST, BEST, 0, 0, 7, 0, 0)
+            body = ResolutionRequest(handle).encode()
+            found.append(Message(envelope, Header(1, 0, flags, 0), body).encode())
+    return found
+
+
+def values() -> list[tuple[HandleValue, ...]]:
+    """Return records to start from."""
+    url = HandleValue(1, b"URL", b"https://example.com/", timestamp=NOW_S)
+    linked = HandleValue(2, b"LINK", b"", references=(Reference(b"88/a", 1), Reference(b"", 2)))
+    hidden = HandleValue(3, b"NOTE", b"secret", permission=0)
+    long = HandleValue(4, b"BLOB", bytes(1_200))
+    return [(url,), (url, linked), (hidden, url, hidden), (long, hidden, linked), (long, long)]
+
+
+def rows(cached: bool) -> list[bytes]:
+    """Return rows to start from."""
+    if not cached:
+        return [encode_record(each, b"") for each in values()]
+    return [
+        CacheEntry(
+            1, NOW_S, NOW_S + 5, encode_values(each for each in record if each.is_public)
+        ).encode(b"88/a")
+        for record in values()
+    ]
+
+
+def mutate(octets: bytes, choose: random.Random) -> bytes:
+    """Change, cut, lengthen, or write an odd length somewhere; one in eight stays whole."""
+    how = choose.randrange(8)
+    changed = bytearray(octets)
+    for _ in range(choose.randrange(1, 4)):
+        at = choose.randrange(len(changed) or 1)
+        if how == 0:
+            break
+        if how == 1:
+            del changed[at:]
+        elif how == 2:
+            changed += choose.randbytes(choose.randrange(20))
+        elif how < 5 and at + 4 <= len(changed):
+            struct.pack_into(">i", changed, at, choose.choice(LENGTHS))
+        elif at < len(changed):
+            changed[at] = choose.randrange(256)
+    return bytes(changed)
+
+
+def fuzz(native: ModuleType, inputs: int, seed: int) -> int:
+    """Run so many inputs; return how many were answered."""
+    choose = random.Random(seed)
+    answered = done = 0
+    while done < inputs:
+        cached = choose.random() < 0.3
+        keeps_case = choose.random() < 0.5
+        native_batch, twin = (
+            kind(-1, case_sensitive=keeps_case, cached=cached, authoritative=True, site_serial=1)
+            for kind in (native.Batch, batch_python.Batch)
+        )
+        for _ in range(200):
+            answered += run_batch((native_batch, twin), choose, cached)
+            done += BATCH
+    return answered
+
+
+def run_batch(
+    pair: tuple[batch_python.Batch, batch_python.Batch], choose: random.Random, cached: bool
+) -> int:
+    """Run one batch through both; return how many of it were answered."""
+    asked: list[Datagram] = [
+        (mutate(choose.choice(_DATAGRAMS), choose), ("192.0.2.1", port)) for port in range(BATCH)
+    ]
+    outcomes: list[tuple[list[bytes], list[bytes], list[Datagram], list[Datagram]]] = []
+    for batch in pair:
+        batch.load(asked)
+        if not outcomes:
+            found: list[bytes | None] = [
+                mutate(choose.choice(_ROWS[cached]), choose) for _ in batch.keys
+            ]
+            homed = [choose.random() < 0.9 for _ in batch.prefixes]
+        declined = batch.assemble(found, homed, NOW_S)
+        outcomes.append((batch.keys, batch.prefixes, declined, batch.take()))
+    assert outcomes[0] == outcomes[1], (asked, found, homed)
+    return pair[0].answered
+
+
+_DATAGRAMS = datagrams()
+_ROWS: dict[bool, list[bytes]] = {cached: rows(cached) for cached in (False, True)}
+
+
+def main(show: Callable[[str], object] = print) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--inputs", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--extension", type=Path, required=True)
+    options = parser.parse_args()
+    began_s = time.monotonic()
+    answered = fuzz(load_extension(options.extension), options.inputs, options.seed)
+    seconds = time.monotonic() - began_s
+    assert answered > options.inputs // 100, f"only {answered} answered: the inputs are all noise"
+    show(f"{options.inputs} inputs, {answered} answered, both alike, {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+import pytest
+
+from protocol.bodies import ResolutionRequest
+from protocol.codes import MessageFlag, OpCode
+from protocol.handle import fold_handle
+from protocol.types.hs_site import TRANSPORT_TCP
+from protocol.value import HandleValue
+from registry.schema import encode_record
+from resolver.dispatch import Peer
+from resolver.fastpath import Choice
+from resolver.quick_answers import BatchAnswers
+from tests.registry.builders import NOW_S, url
+from tests.resolver.office import request
+from tests.resolver.two_paths import TWINS, Given, make_paths
+
+PEER = Peer("192.0.2.1", 5_000, TRANSPORT_TCP)
+LONG = HandleValue(1, b"URL", bytes(range(256)) * 12)
+VALUES = {b"88.118/A": (url(),), b"88.118/LONG": (LONG, url(2)), b"99/A": (url(),)}
+
+
+def ask(handle: bytes, request_id: int, flags: int = MessageFlag.PUBLIC_ONLY) -> bytes:
+    body = ResolutionRequest(handle, (), ())
+    return request(OpCode.RESOLUTION, body, flags, request_id=request_id).encode()
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_answers_are_those_of_the_dispatcher_whole_and_in_place(twin: Choice) -> None:
+    rows = {handle: encode_record(values, fold_handle(handle)) for handle, values in VALUES.items()}
+    paths = make_paths(Given(rows, frozenset({b"0.NA/88.118"})))
+    quick = BatchAnswers(paths.batch(twin), paths.given, lambda: NOW_S, cached=False)
+    messages = [
+        ask(b"88.118/a", 1),
+        ask(b"88.118/missing", 2),
+        ask(b"88.118/long", 3),
+        ask(b"99/a", 4),
+        ask(b"88.118/LONG", 5),
+        ask(b"88.118/A", 6, MessageFlag.CERTIFY),
+        ask(b"88.118/A", 7)[:-6],
+        ask(b"88.118/A", 8),
+    ]
+    answers = quick.answer_many(messages)
+    assert [answer is not None for answer in answers] == [True, 0, True, 0, True, 0, 0, True]
+    for message, answer in zip(messages, answers, strict=True):
+        if answer is not None:
+            assert answer == paths.dispatcher.answer_now(message, PEER)
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_nothing_to_look_up_is_nothing_answered(twin: Choice) -> None:
+    paths = make_paths(Given({}))
+    quick = BatchAnswers(paths.batch(twin), paths.given, lambda: NOW_S, cached=False)
+    assert quick.answer_many([b"", b"\xff" * 70]) == [None, None]
+    assert quick.answer_many([]) == []

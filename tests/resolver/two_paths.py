@@ -1,0 +1,130 @@
+"""The readable and the fast path side by side, over rows that are given, damaged ones included."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
+
+from protocol.errors import ProtocolError
+from protocol.framing import Reassembler, split_datagrams
+from protocol.types.hs_site import TRANSPORT_UDP
+from registry.store import CacheStore, Store
+from registry.views import Databases, View
+from resolver.config import NodeRole
+from resolver.dispatch import Dispatcher, Peer
+from resolver.fastpath import Batch, Choice, Datagram, is_native_built, make_batch
+from resolver.metrics import RequestMetrics
+from resolver.query import CachedRecords, OwnRecords, Records
+from tests.registry.builders import NOW_S
+from tests.resolver.office import make_node
+
+CLIENT = ("192.0.2.1", 5000)
+PEER = Peer(*CLIENT, TRANSPORT_UDP)
+TWINS = [Choice.PYTHON, *([Choice.NATIVE] if is_native_built() else [])]
+CHOICES = [*TWINS, Choice.OFF]
+
+
+_batches: dict[tuple[Choice, bool, bool, bool], Batch] = {}
+
+
+class Given:
+    """A store or a cache of rows that are given, as far as a look-up needs one."""
+
+    def __init__(
+        self,
+        rows: Mapping[bytes, bytes],
+        homed: frozenset[bytes] = frozenset(),
+        *,
+        case_sensitive: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.homed = homed
+        self.case_sensitive = case_sensitive
+
+    def get(self, key: bytes, default: None = None, db: Any = None) -> bytes | None:
+        if db == "prefixes":
+            return key if key in self.homed else None
+        return self.rows.get(key)
+
+    @contextmanager
+    def read(self) -> Iterator[View]:
+        databases = Databases(*Databases._fields)
+        yield View(cast("Any", self), databases, case_sensitive=self.case_sensitive)
+
+    def find_rows(
+        self, keys: list[bytes], prefixes: list[bytes]
+    ) -> tuple[list[bytes | None], list[bool]]:
+        return [self.rows.get(key) for key in keys], [each in self.homed for each in prefixes]
+
+
+class Paths(NamedTuple):
+    """Both ways to an answer, over the same rows at the same time."""
+
+    given: Given
+    dispatcher: Dispatcher
+    cached: bool
+
+    def batch(self, twin: Choice) -> Batch:
+        """Return a batch that other tests used before: nothing of theirs may show."""
+        replies = self.dispatcher.replies
+        key = (twin, replies.is_primary, self.given.case_sensitive, self.cached)
+        if key not in _batches:
+            case_sensitive, cached = key[2:]
+            batch = make_batch(twin, -1, replies, case_sensitive=case_sensitive, cached=cached)
+            _batches[key] = batch
+        return _batches[key]
+
+    def readable(self, datagram: bytes) -> list[bytes] | None:
+        """Return what is sent, None when somebody else has to be asked."""
+        try:
+            octets = Reassembler().receive(datagram, CLIENT[0], 0.0)
+        except ProtocolError:
+            return []
+        answer = b"" if octets is None else self.dispatcher.answer_now(octets, PEER)
+        if answer is None:
+            return None
+        return split_datagrams(answer) if answer else []
+
+    def fast(self, batch: Batch, datagrams: list[bytes]) -> list[list[bytes] | None]:
+        """Return what is sent for each datagram, None when it is declined."""
+        # Each has a port of its own, so that its answer is told from the others'.
+        clients: list[Datagram] = [(each, ("192.0.2.1", at)) for at, each in enumerate(datagrams)]
+        assert batch.load(clients) == len(datagrams)
+        rows, homed = self.given.find_rows(batch.keys, batch.prefixes)
+        declined = batch.assemble(rows, homed, NOW_S)
+        assert batch.answered == len(datagrams) - len(declined)
+        sent: list[list[bytes] | None] = [[] for _ in datagrams]
+        for datagram, address in declined:
+            assert datagram == datagrams[address[1]]
+            sent[address[1]] = None
+        for datagram, address in batch.take():
+            pieces = sent[address[1]]
+            assert pieces is not None
+            pieces.append(datagram)
+        return sent
+
+    def check(self, datagrams: list[bytes]) -> int:
+        """Hold both twins to the readable path and to each other; return what they answered."""
+        outcomes = [self.fast(self.batch(twin), datagrams) for twin in TWINS]
+        for outcome in outcomes:
+            assert outcome == outcomes[0]
+        for datagram, answer in zip(datagrams, outcomes[0], strict=True):
+            if answer is not None:
+                assert answer == self.readable(datagram), datagram.hex()
+        return sum(answer is not None for answer in outcomes[0])
+
+
+def make_paths(
+    given: Given, *, cached: bool = False, role: NodeRole = NodeRole.ENTERPRISE
+) -> Paths:
+    """Return both paths over given rows; of a recursive node when they are a cache's."""
+    records: Records
+    if cached:
+        role = NodeRole.RECURSIVE
+        records = CachedRecords(cast("CacheStore", given), now_s=lambda: NOW_S)
+    else:
+        records = OwnRecords(cast("Store", given))
+    nobody = cast("Any", None)  # no link, no threads: nothing here waits
+    dispatcher = Dispatcher(
+        make_node(role), records, nobody, nobody, RequestMetrics(), now_s=lambda: NOW_S
+    )
+    return Paths(given, dispatcher, cached)
