@@ -219,3 +219,11 @@ def test_a_stream_that_nobody_reads_is_bounded() -> None:
     with pytest.raises(DecodeError, match="120 octets wait in the stream, allowed are 100"):
         decoder.feed(bytes(60))
     assert decoder.buffered_octets == 60
+
+
+def test_what_stands_before_something_else_is_taken_first() -> None:
+    decoder = StreamDecoder()
+    decoder.feed(whole(1) + whole(2) + b"\xff" * 20 + whole(3))
+    assert decoder.take(8) == [whole(1), whole(2)]
+    with pytest.raises(DecodeError, match="message length is -1"):
+        decoder.take(8)
