@@ -144,6 +144,15 @@ def decode_row(row: bytes) -> CacheEntry | None:
     )
 
 
+def find_fresh(store: CacheStore, handle: bytes, now_s: float) -> CacheEntry | None:
+    """Return what a worker may answer with by itself: an entry that is fresh and not stale."""
+    row = store.get(cache_key(handle))
+    entry = None if row is None else decode_row(row)
+    if entry is None or entry.is_stale or not entry.is_fresh(now_s):
+        return None
+    return entry
+
+
 def entry_from_reply(
     reply: Reply, now_s: float, settings: CacheSettings, *, words: str = ""
 ) -> CacheEntry | None:

@@ -11,7 +11,6 @@ Nothing here blocks the loop. The REST interface, which has no messages, uses
 `resolver.rest_operations`.
 """
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -24,7 +23,6 @@ from protocol.bodies import (
     decode_request_body,
 )
 from protocol.codes import MessageFlag, OpCode, ResponseCode
-from protocol.credential import sign_message
 from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
 from protocol.errors import DecodeError, ProtocolError
 from protocol.header import Header, decode_header
@@ -33,7 +31,7 @@ from resolver.link import Link, LinkDown, LinkLost
 from resolver.metrics import RequestMetrics
 from resolver.node import Node, must_resolve_for
 from resolver.query import Records, ask_keeper
-from resolver.replies import Replies, readable_request
+from resolver.replies import Replies, readable_request, sign_if_asked
 
 READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
 
@@ -150,7 +148,9 @@ class Dispatcher:
                 request = decode_message(octets)
                 reply = await self._answer_here(request, peer)
                 if reply is not None:
-                    yield self.replies.encoded(request, await self._signed(reply))
+                    yield self.replies.encoded(
+                        request, await sign_if_asked(reply, self._node.private_key, self._threads)
+                    )
                     return
             elif not self._node.registers:
                 words = "a recursive node holds no sessions"
@@ -185,14 +185,6 @@ class Dispatcher:
         words = "a recursive node holds no sessions"
         return self.replies.refuse(request, ResponseCode.OPERATION_NOT_SUPPORTED, words)
 
-    async def _signed(self, reply: Message) -> Message:
-        if not reply.header.has(MessageFlag.CERTIFY):
-            return reply
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, sign_message, reply, self._node.private_key
-        )
-
     async def _ask_keeper(self, request: Message) -> Message:
         header = request.header
         body = decode_request_body(header.opcode, request.body, request.envelope.version)
@@ -218,7 +210,9 @@ class Dispatcher:
         """Refuse a request, of which perhaps little can be read; signed if it asked for that."""
         request = readable_request(octets)
         reply = self.replies.refuse(request, code, words, session_id=request.envelope.session_id)
-        return self.replies.encoded(request, await self._signed(reply))
+        return self.replies.encoded(
+            request, await sign_if_asked(reply, self._node.private_key, self._threads)
+        )
 
 
 def link_code(error: LinkDown) -> int:

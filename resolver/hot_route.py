@@ -32,7 +32,7 @@ from registry.schema import (
 )
 from registry.store import CacheStore, Store
 from resolver.api.answers import JSON_HEADERS, JSON_TYPE
-from resolver.cache import cache_key, decode_row
+from resolver.cache import find_fresh
 from resolver.metrics import CACHE_LOOKUPS
 from resolver.tally import Tally
 from resolver.wire_json import values_to_json
@@ -100,11 +100,10 @@ class CachedRows:
 
     def find_public(self, handle: bytes) -> bytes | None:
         """Return the values of a row that is fresh and a success."""
-        row = self._store.get(cache_key(handle))
-        entry = None if row is None else decode_row(row)
-        if entry is None or entry.is_stale or entry.response_code != ResponseCode.SUCCESS:
+        entry = find_fresh(self._store, handle, self._now_s())
+        if entry is None or entry.response_code != ResponseCode.SUCCESS:
             return None
-        return entry.values if entry.is_fresh(self._now_s()) else None
+        return entry.values
 
     def count(self, answers: int) -> None:
         """Count hits."""

@@ -18,7 +18,6 @@ from typing import Any
 
 from protocol.bodies import HandleListAnswer, SiteInfoAnswer
 from protocol.codes import MessageFlag, OpCode, ResponseCode
-from protocol.credential import sign_message
 from protocol.envelope import Envelope, decode_envelope
 from protocol.errors import DecodeError, ProtocolError
 from protocol.message import Message, decode_message
@@ -31,7 +30,7 @@ from resolver.node import Node
 from resolver.operations import Operations
 from resolver.query import damaged_record
 from resolver.refused_log_ins import RefusedLogIns
-from resolver.replies import Replies, readable_request
+from resolver.replies import Replies, readable_request, sign_if_asked
 from resolver.session_setup import SessionSetup
 from resolver.sessions import Session, SessionError
 
@@ -158,20 +157,16 @@ class Messages:
             return None
         replies = self._replies.replies
         reply = replies.refuse(request, code, words, session_id=request.envelope.session_id)
-        return replies.encoded(request, await self._signed(reply))
+        return replies.encoded(
+            request, await sign_if_asked(reply, self._node.private_key, self._threads)
+        )
 
     async def _seal(self, asked: Asked, reply: Message) -> bytes:
         session = asked.session
         if session is not None and reply.header.opcode not in _SIGNED_OPCODES:
             return self._seal_in(session, asked, reply)
-        return self._replies.replies.encoded(asked.request, await self._signed(reply))
-
-    async def _signed(self, reply: Message) -> Message:
-        if not reply.header.has(MessageFlag.CERTIFY):
-            return reply
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._threads, sign_message, reply, self._node.private_key
+        return self._replies.replies.encoded(
+            asked.request, await sign_if_asked(reply, self._node.private_key, self._threads)
         )
 
     def _seal_in(self, session: Session, asked: Asked, reply: Message) -> bytes:

@@ -18,7 +18,7 @@ from registry.answers import Answer, Question, resolve
 from registry.errors import RecordError
 from registry.outcomes import Need
 from registry.store import CacheStore, Store
-from resolver.cache import cache_key, decode_row
+from resolver.cache import find_fresh
 from resolver.link import Link
 from resolver.metrics import CACHE_LOOKUPS
 
@@ -98,9 +98,8 @@ class CachedRecords:
         """Answer a question that a fresh entry answers and that does not bypass caches."""
         if flags & MessageFlag.AUTHORITATIVE:
             return None
-        row = self._store.get(cache_key(question.handle))
-        entry = None if row is None else decode_row(row)
-        if entry is None or entry.is_stale or not entry.is_fresh(self._now_s()):
+        entry = find_fresh(self._store, question.handle, self._now_s())
+        if entry is None:
             return None
         self._hits.inc()
         code, values, words = entry.answer(question.indexes, question.types)

@@ -13,15 +13,19 @@
 Codes that a peer's version does not know are replaced by what it does know.
 """
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from protocol.bodies import Body, ChallengeAnswer, ErrorAnswer, UnknownBody
 from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.credential import sign_message
 from protocol.digests import OLD_FORM, RequestDigest, digest_request
 from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
 from protocol.errors import DecodeError
 from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS, Header, decode_header
+from protocol.key_files import PrivateKey
 from protocol.message import Message
 from protocol.versions import BEST, V2_1, V2_5, Version, answer_version
 
@@ -157,3 +161,10 @@ class Replies:
             return self.refuse(
                 request, ResponseCode.ERROR, f"the answer is too long: {error}"
             ).encode()
+
+
+async def sign_if_asked(reply: Message, key: PrivateKey, threads: Executor) -> Message:
+    """Return a reply, signed with the server's key in a thread when it has the CERTIFY flag."""
+    if not reply.header.has(MessageFlag.CERTIFY):
+        return reply
+    return await asyncio.get_running_loop().run_in_executor(threads, sign_message, reply, key)
