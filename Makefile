@@ -7,10 +7,12 @@ BIN := $(VENV)/bin
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 DEMO_OPTIONS ?=
 BENCH_OPTIONS ?=
+# Where we are not root ourselves: AS_ROOT=sudo lets `make test` install what its tests need.
+AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test bench bench-100m bench-tools install clean
+.PHONY: help demo demo-once test test-tools bench bench-100m bench-tools fuzz install clean
 
 help: ## show these lines
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +27,7 @@ demo: $(VENV)/.installed ## start four nodes, register 1,000 products, resolve s
 demo-once: $(VENV)/.installed ## the same, check every answer, exit
 	@$(BIN)/biaoshi demo --once $(DEMO_OPTIONS)
 
-test: $(VENV)/.installed-test ## ruff, mypy --strict and pytest
+test: test-tools $(VENV)/.installed-test ## ruff, mypy --strict and pytest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -36,6 +38,25 @@ bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS
 
 bench-100m: $(VENV)/.installed bench-tools ## 100 M rows beside 1 M: 12 GB in .bench, half an hour
 	@$(BIN)/biaoshi loadtest large --results loadtest/results $(BENCH_OPTIONS)
+
+# Some tests watch system calls, speak with curl, or need the native batch and thus a compiler. What
+# is missing is installed where that is possible, else those tests are skipped and say why. A new
+# compiler has the package installed again, now with its native part.
+test-tools: | $(VENV)/bin/python
+	@missing=""; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	$(BIN)/python -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
+	  2>/dev/null || missing="$$missing python3-dev"; \
+	test -z "$$missing" && exit 0; \
+	if command -v apt-get >/dev/null && { test "$$(id -u)" = 0 || test -n "$(AS_ROOT)"; }; then \
+	  echo "installing$$missing"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  $(AS_ROOT) apt-get update --quiet=2 && \
+	  $(AS_ROOT) apt-get install --yes --quiet=2 --no-install-recommends $$missing >/dev/null && \
+	  rm -f $(VENV)/.installed || echo "could not install$$missing: testing without"; \
+	else echo "testing without$$missing; to have them: sudo apt-get install$$missing"; fi
 
 # What is missing is installed where that is possible, else left out and named in the report.
 # RUNLEVEL=1 keeps Debian from starting the name servers as services.
@@ -85,7 +106,7 @@ $(VENV)/.installed: pyproject.toml setup.py resolver/_batch.pyx | $(VENV)/bin/py
 	@$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
+$(VENV)/.installed-test: $(VENV)/.installed | test-tools
 	@echo "installing what the tests need"
 	@$(PIP) --editable '.[test]'
 	@touch $@

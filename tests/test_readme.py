@@ -8,6 +8,7 @@ that other tests are: they are compared, not run.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,6 +68,7 @@ def script() -> str:
     return "set -euo pipefail\n" + text + "\nwait\n"
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_commands_work(folder: Path) -> None:
     # Output goes to a file: a pipe would stay open for as long as a node that was left running.
     output = folder / "output.txt"
