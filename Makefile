@@ -101,7 +101,7 @@ $(VENV)/bin/python:
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml setup.py resolver/_batch.pyx | $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml setup.py resolver/_batch.pyx $(wildcard resolver/*.pxi) | $(VENV)/bin/python
 	@echo "installing biaoshi into $(VENV) (a minute the first time)"
 	@$(PIP) --editable .
 	@touch $@

@@ -6,6 +6,7 @@ class Batch:
     keys: list[bytes]
     prefixes: list[bytes]
     answered: int
+    missing: int
 
     def __init__(
         self,

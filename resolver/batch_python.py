@@ -13,14 +13,15 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.envelope import ENVELOPE_OCTETS
 from protocol.framing import DATAGRAM_OCTETS_MAX, PIECE_OCTETS, split_datagrams
-from protocol.handle import PREFIX_HANDLE_START, fold_case
+from protocol.handle import PREFIX_HANDLE_START, fold_case, is_prefix_handle
 from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS
 from protocol.versions import BEST
+from protocol.wire import MESSAGE_OCTETS_MAX, write_str
 from registry.schema import KEY_OCTETS_MAX
 from resolver.message_tables import (
     ADDRESS_OCTETS,
@@ -46,14 +47,25 @@ _REQUEST_OCTETS_MIN = 57  # a handle of one octet and two empty filters
 
 # Envelope, header, length of the handle.
 _HEAD = struct.Struct(">BBBBiiii iiIHBBii i")
-_ANSWER_HEAD = struct.Struct(">BBBBiIii iiIHBBii i")
+_ANSWER_HEAD = struct.Struct(">BBBBiIii iiIHBBii")
+_PACKET = struct.Struct(">12xii")  # sequence and length in an envelope
 _I32 = struct.Struct(">i")
 
 _REFUSED_FLAGS = MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
 _RESOLUTION = int(OpCode.RESOLUTION)
 _SUCCESS = int(ResponseCode.SUCCESS)
+_NOT_FOUND = int(ResponseCode.HANDLE_NOT_FOUND)
 _NO_FILTERS = bytes(8)
 _EMPTY_CREDENTIAL = bytes(4)
+
+
+class _Question(NamedTuple):
+    """A plain look-up: the positions of its key and prefix, the handle as asked, the head."""
+
+    key: int
+    prefix: int
+    handle: bytes
+    head: tuple[Any, ...]
 
 
 class Batch:
@@ -84,11 +96,12 @@ class Batch:
             self._arrived.words[MESSAGE_WORDS * number] = self._address_at(number)
         self._datagrams: list[bytes] = []
         self._loaded: list[Datagram] | None = None
-        self._questions: list[tuple[int, int, bytes] | None] = []
+        self._questions: list[_Question | None] = []
         self._owners: list[int] = []
         self.keys: list[bytes] = []
         self.prefixes: list[bytes] = []
         self.answered = 0
+        self.missing = 0
 
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -116,17 +129,15 @@ class Batch:
 
     def _read(self) -> int:
         """Read all datagrams; afterwards `keys` and `prefixes` are to be looked up."""
-        self.keys, self.answered = [], 0
+        self.keys, self.answered, self.missing = [], 0, 0
         self._owners = []
         prefixes: dict[bytes, int] = {}
         self._questions = [self._question(datagram, prefixes) for datagram in self._datagrams]
         self.prefixes = [PREFIX_HANDLE_START + prefix for prefix in prefixes]
         return len(self._datagrams)
 
-    def _question(
-        self, datagram: bytes, prefixes: dict[bytes, int]
-    ) -> tuple[int, int, bytes] | None:
-        """Return the positions of key and prefix, and the handle; None: not a plain look-up."""
+    def _question(self, datagram: bytes, prefixes: dict[bytes, int]) -> _Question | None:
+        """Return what a datagram asks; None: not a plain look-up."""
         if len(datagram) < _REQUEST_OCTETS_MIN:
             return None
         head = _HEAD.unpack_from(datagram)
@@ -142,7 +153,7 @@ class Batch:
             suffix = fold_case(suffix)
         self.keys.append(prefix + b"/" + suffix)
         number = -1 if self._cached else prefixes.setdefault(prefix, len(prefixes))
-        return len(self.keys) - 1, number, handle
+        return _Question(len(self.keys) - 1, number, handle, head)
 
     def assemble(
         self, rows: Sequence[bytes | None], homed: Sequence[bool], now_s: int
@@ -150,43 +161,57 @@ class Batch:
         """Write the answers; return the datagrams that are left to the readable path."""
         declined = []
         for number, question in enumerate(self._questions):
-            row = None
-            if question is not None and (self._cached or homed[question[1]]):
-                row = rows[question[0]]
-            if row is None or not self._answer(number, row, now_s):
-                declined.append((self._datagrams[number], self._address(number)))
-            else:
-                self.answered += 1
+            if question is None:
+                if _is_no_message(self._datagrams[number]):
+                    continue
+            elif (self._cached or homed[question.prefix]) and self._answer(
+                number, question, rows[question.key], now_s
+            ):
+                continue
+            declined.append((self._datagrams[number], self._address(number)))
         return declined
 
-    def _answer(self, number: int, row: bytes, now_s: int) -> bool:
+    def _answer(self, number: int, question: _Question, row: bytes | None, now_s: int) -> bool:
         """Write the answer to one question; False when its row is not plain, or it is too long."""
-        question = self._questions[number]
-        assert question is not None
-        handle, asked = question[2], _HEAD.unpack_from(self._datagrams[number])
-        if self._cached:
-            listed = find_cached(row, now_s)
-        else:
-            listed = find_public(row, public_only=bool(asked[10] & MessageFlag.PUBLIC_ONLY))
-        if listed is None:
+        found = self._find(question, row, now_s)
+        if found is None:
             return False
-        body_octets = 4 + len(handle) + len(listed)
-        payload_octets = HEADER_OCTETS + body_octets + len(_EMPTY_CREDENTIAL)
+        code, body = found
+        payload_octets = HEADER_OCTETS + len(body) + len(_EMPTY_CREDENTIAL)
         pieces = 1
         if payload_octets + ENVELOPE_OCTETS > DATAGRAM_OCTETS_MAX:
             pieces = -(-payload_octets // PIECE_OCTETS)
         if pieces > PIECES_MAX or len(self._owners) + pieces > SLOTS:
             return False
-        head = self._head(asked, body_octets, payload_octets, now_s)
-        octets = b"".join((head, handle, listed, _EMPTY_CREDENTIAL))
-        for datagram in split_datagrams(octets):
+        head = self._head(question.head, code, len(body), now_s)
+        for datagram in split_datagrams(b"".join((head, body, _EMPTY_CREDENTIAL))):
             self._keep(datagram, number)
+        if code == _SUCCESS:
+            self.answered += 1
+        else:
+            self.missing += 1
         return True
 
-    def _head(
-        self, asked: tuple[Any, ...], body_octets: int, payload_octets: int, now_s: int
-    ) -> bytes:
-        """Return envelope, header and the handle's length, as `resolver.replies` does."""
+    def _find(self, question: _Question, row: bytes | None, now_s: int) -> tuple[int, bytes] | None:
+        """Return response code and body, None when the readable path has to answer."""
+        handle = question.handle
+        if row is None:
+            # A prefix handle may be an ancestor's to answer, and words show what is not ASCII.
+            if self._cached or is_prefix_handle(handle) or not handle.isascii():
+                return None
+            return _NOT_FOUND, write_str(handle + b" is not registered")
+        if self._cached:
+            found = find_cached(row, now_s)
+            if found is None:
+                return None
+            code, octets = found
+            return code, write_str(handle) + octets if code == _SUCCESS else write_str(octets)
+        public_only = bool(question.head[10] & MessageFlag.PUBLIC_ONLY)
+        listed = find_public(row, public_only=public_only)
+        return None if listed is None else (_SUCCESS, write_str(handle) + listed)
+
+    def _head(self, asked: tuple[Any, ...], code: int, body_octets: int, now_s: int) -> bytes:
+        """Return envelope and header, as `resolver.replies` does."""
         minor = asked[3] if asked[2] else asked[1]
         return _ANSWER_HEAD.pack(
             BEST.major,
@@ -196,16 +221,15 @@ class Batch:
             0,
             asked[5] & 0xFFFFFFFF,
             0,
-            payload_octets,
+            HEADER_OCTETS + body_octets + len(_EMPTY_CREDENTIAL),
             _RESOLUTION,
-            _SUCCESS,
+            code,
             self._flags | (asked[10] & COPIED_FLAGS),
             self._site_serial,
             asked[12],  # recursion count
             0,
             now_s + EXPIRY_DEFAULT_S,
             body_octets,
-            asked[16],
         )
 
     def _keep(self, datagram: bytes, number: int) -> None:
@@ -265,6 +289,19 @@ class Batch:
             return socket.inet_ntop(family, address), port, flow, scope
         port, address = struct.unpack_from(">2xH4s", octets)
         return socket.inet_ntop(socket.AF_INET, address), port
+
+
+def _is_no_message(datagram: bytes) -> bool:
+    """Say whether a datagram is neither a message nor a piece of one (`protocol.framing`)."""
+    if len(datagram) < ENVELOPE_OCTETS:
+        return True
+    sequence, length = _PACKET.unpack_from(datagram)
+    if not 0 <= length <= MESSAGE_OCTETS_MAX or sequence < 0:
+        return True
+    octets, start = len(datagram) - ENVELOPE_OCTETS, sequence * PIECE_OCTETS
+    if sequence == 0 and octets == length:
+        return False
+    return bool(start >= length or octets != min(PIECE_OCTETS, length - start))
 
 
 def _is_plain(head: tuple[Any, ...], datagram: bytes, refused: int) -> bool:

@@ -1,7 +1,8 @@
-"""The fast path of UDP: a batch of plain look-ups is answered with few system calls.
+"""The fast path: a batch of plain look-ups is answered together, with few system calls over UDP.
 
-    readable ─> receive a batch ─> keys ─> one read transaction ─> assemble ─> send
-                     └─ whatever is not a plain look-up, or has no plain row ─> the readable path
+    UDP   receive a batch ─┐                                                       ┌─ send
+    TCP   messages ────────┴> keys ─> one read transaction ─> assemble ──> answers ─┴─ to streams
+                    └─ whatever is not a plain look-up, or has no plain row ─> the readable path
 
 It may only agree with the readable path (`dispatch.answer_now`) octet for octet, or decline. It
 answers a request when
@@ -11,12 +12,14 @@ answers a request when
 - all its lengths fit exactly, and the key of its handle, which has a slash, has at most 511 octets,
 - the handle's prefix is homed in the same state of the store that its row is read from,
 - the row decodes, all of it, and everybody may read all that was asked for: it has public values
-  only, or PUBLIC_ONLY was asked. In the recursive role: the row is a fresh success and the question
-  did not ask for an authority.
+  only, or PUBLIC_ONLY was asked; or there is no row, and the handle is in ASCII and no prefix's,
+- in the recursive role: the row is a fresh success or "not found", and the question did not ask for
+  an authority.
 
-"Not found" and referrals are the readable path's: they need more than one row. A batch is one
-`recvmmsg`, so TCP, HTTP and the link of the same worker get their turn after at most 64 answers,
-and what arrives faster than that is shed by the kernel: the newest first.
+To a datagram that is neither a message nor a piece of one it is silent, as the readable path is.
+Referrals are the readable path's: they need more than one row. A batch is one `recvmmsg`, so TCP,
+HTTP and the link of the same worker get their turn after at most 64 answers, and what arrives
+faster than that is shed by the kernel: the newest first.
 
 There are two batches with one interface, `_batch` (native, where a C compiler was found) and
 `batch_python`. The environment variable BIAOSHI_FASTPATH forces one: `native`, `python` or `off`.
@@ -24,12 +27,13 @@ There are two batches with one interface, `_batch` (native, where a C compiler w
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from protocol.codes import OpCode, ResponseCode
 from protocol.types.hs_site import TRANSPORT_UDP
+from registry.errors import StoreError
 from registry.store import CacheStore, Store
 from resolver import batch_python, message_tables
 from resolver.batch_python import Address, Datagram
@@ -42,7 +46,16 @@ try:
 except ImportError:  # installed without a compiler
     NativeBatch = None  # type: ignore[assignment,misc]
 
-__all__ = ["Address", "Batch", "Choice", "Datagram", "FastPath", "FastPathError", "choose"]
+__all__ = [
+    "Address",
+    "Batch",
+    "Choice",
+    "Datagram",
+    "FastPath",
+    "FastPathError",
+    "Lookups",
+    "choose",
+]
 
 VARIABLE = "BIAOSHI_FASTPATH"
 
@@ -74,7 +87,12 @@ class Batch(Protocol):
 
     @property
     def answered(self) -> int:
-        """How many datagrams `assemble` answered."""
+        """How many datagrams `assemble` answered with values."""
+        ...
+
+    @property
+    def missing(self) -> int:
+        """How many it answered with "not found"."""
         ...
 
     def receive(self) -> int:
@@ -87,6 +105,8 @@ class Batch(Protocol):
 
     def assemble(self, rows: list[bytes | None], homed: list[bool], now_s: int) -> list[Datagram]:
         """Write the answers; return the datagrams that are left to the readable path.
+
+        What is no message at all is neither answered nor left.
 
         Args:
             rows: of `keys`, None where there is none.
@@ -122,24 +142,61 @@ class Served(NamedTuple):
     answered: int
 
 
-class FastPath:
-    """Answers batches of one socket.
+class Lookups:
+    """Looks up what a batch asks, has it answered, and counts that.
 
     Args:
-        batch: the socket's.
+        batch: of a socket, or of none.
         rows: where handles are looked up.
-        now_s: the time since 1970.
+        replies: whose answers these are.
+        transport: that they are counted under (TRANSPORT_*).
         cached: whether `rows` is a cache, whose hits are counted.
     """
 
     def __init__(
-        self, batch: Batch, rows: Rows, now_s: Callable[[], float], *, cached: bool
+        self, batch: Batch, rows: Rows, replies: Replies, transport: int, *, cached: bool
     ) -> None:
-        self._batch = batch
+        self.batch = batch
         self._rows = rows
-        self._now_s = now_s
-        self._tally = Tally(OpCode.RESOLUTION, ResponseCode.SUCCESS, TRANSPORT_UDP)
+        self._now_s = replies.now_s
+        self._found = Tally(OpCode.RESOLUTION, ResponseCode.SUCCESS, transport)
+        self._missing = Tally(OpCode.RESOLUTION, ResponseCode.HANDLE_NOT_FOUND, transport)
         self._hits = CACHE_LOOKUPS.labels("hit") if cached else None
+
+    def answer(self) -> list[Datagram]:
+        """Answer what the batch has read; return what is left to the readable path."""
+        started = time.perf_counter()
+        batch = self.batch
+        keys, prefixes = batch.keys, batch.prefixes
+        rows: list[bytes | None] = []
+        homed: list[bool] = []
+        if keys:
+            try:
+                rows, homed = self._rows.find_rows(keys, prefixes)
+            except StoreError:
+                # The readable path meets it again, and says so.
+                rows, homed = [None] * len(keys), [False] * len(prefixes)
+        declined = batch.assemble(rows, homed, int(self._now_s()))
+        # Each was under way as long as the batch was: that is what its client waited for.
+        if batch.answered:
+            self._found.add(time.perf_counter() - started, batch.answered)
+        if batch.missing:
+            self._missing.add(time.perf_counter() - started, batch.missing)
+        return declined
+
+    def flush(self) -> None:
+        """Pass on what was counted."""
+        answers = self._found.flush() + self._missing.flush()
+        if self._hits is not None:
+            self._hits.inc(answers)
+
+
+class FastPath:
+    """Answers batches of one UDP socket with `lookups`."""
+
+    def __init__(self, lookups: Lookups) -> None:
+        self._lookups = lookups
+        self.flush = lookups.flush
 
     def serve(self, *, hold: bool = False) -> Served:
         """Answer what has arrived.
@@ -147,28 +204,14 @@ class FastPath:
         Args:
             hold: send nothing: other datagrams wait for the kernel already.
         """
-        batch = self._batch
+        batch = self._lookups.batch
         if not batch.receive():
             return _NOTHING
-        started = time.perf_counter()
-        keys = batch.keys
-        if keys:
-            rows, homed = self._rows.find_rows(keys, batch.prefixes)
-        else:
-            rows, homed = [], []
-        declined = batch.assemble(rows, homed, int(self._now_s()))
-        answered = batch.answered
+        declined = self._lookups.answer()
+        answered = batch.answered + batch.missing
         if not answered:
             return Served(declined, [], 0)
-        # Each was under way as long as the batch was: that is what its client waited for.
-        self._tally.add(time.perf_counter() - started, answered)
         return Served(declined, batch.take() if hold else batch.send(), answered)
-
-    def flush(self) -> None:
-        """Pass on what was counted."""
-        answers = self._tally.flush()
-        if self._hits is not None:
-            self._hits.inc(answers)
 
 
 _NOTHING = Served([], [], 0)
@@ -217,15 +260,20 @@ def make_batch(
     )
 
 
-def open_fast_path(
-    fileno: int, store: Store | CacheStore, replies: Replies, choice: Choice | None = None
-) -> FastPath | None:
-    """Return the fast path of a socket, None for none.
+def open_lookups(
+    fileno: int,
+    store: Store | CacheStore,
+    replies: Replies,
+    transport: int,
+    choice: Choice | None = None,
+) -> Lookups | None:
+    """Return what answers batches, None for nothing.
 
     Args:
-        fileno: of the socket.
+        fileno: of the socket they arrive at, -1 for none.
         store: where handles are looked up.
         replies: whose answers it gives.
+        transport: that they are counted under (TRANSPORT_*).
         choice: what `choose` says unless given.
 
     Raises:
@@ -237,4 +285,12 @@ def open_fast_path(
     cached = isinstance(store, CacheStore)
     case_sensitive = isinstance(store, Store) and store.case_sensitive
     batch = make_batch(choice, fileno, replies, case_sensitive=case_sensitive, cached=cached)
-    return FastPath(batch, store, replies.now_s, cached=cached)
+    return Lookups(batch, store, replies, transport, cached=cached)
+
+
+def open_fast_path(
+    fileno: int, store: Store | CacheStore, replies: Replies, choice: Choice | None = None
+) -> FastPath | None:
+    """Return the fast path of a UDP socket, None for none; as `open_lookups`."""
+    lookups = open_lookups(fileno, store, replies, TRANSPORT_UDP, choice)
+    return None if lookups is None else FastPath(lookups)

@@ -18,6 +18,7 @@ _RECORD_PUBLIC = RECORD_FORMAT << 4
 _RECORD_PRIVATE = RECORD_FORMAT << 4 | FLAG_PRIVATE
 _PUBLIC_READ = int(Permission.PUBLIC_READ)
 _SUCCESS = int(ResponseCode.SUCCESS)
+_NOT_FOUND = int(ResponseCode.HANDLE_NOT_FOUND)
 _VALUE_HEAD_OCTETS = 14
 
 
@@ -38,8 +39,12 @@ def find_public(row: bytes, *, public_only: bool) -> bytes | None:
         return None
 
 
-def find_cached(row: bytes, now_s: int) -> bytes | None:
-    """Return the list of a cached success (`resolver.cache`) that is fresh, else None."""
+def find_cached(row: bytes, now_s: int) -> tuple[int, bytes] | None:
+    """Return what a row of the cache (`resolver.cache`) answers with, None when it is not fresh.
+
+    Returns:
+        SUCCESS and the list, or HANDLE_NOT_FOUND and the words.
+    """
     try:
         return _find_cached(row, now_s)
     except (NotPlainError, struct.error):
@@ -63,14 +68,16 @@ def _find_public(row: bytes, public_only: bool) -> bytes:
     return public
 
 
-def _find_cached(row: bytes, now_s: int) -> bytes:
+def _find_cached(row: bytes, now_s: int) -> tuple[int, bytes]:
     """Do the same with a row of the cache, which has to be fresh too."""
     form, flags, code, _, expires_s = _CACHE_HEAD.unpack_from(row)
-    if form != ROW_FORMAT or flags & FLAG_STALE or code != _SUCCESS or expires_s <= now_s:
+    if form != ROW_FORMAT or flags & FLAG_STALE or expires_s <= now_s:
         raise NotPlainError
-    if row[_CACHE_HEAD.size : _CACHE_HEAD.size + 1] != bytes([_RECORD_PUBLIC]):
+    if code == _NOT_FOUND:
+        return code, row[_CACHE_HEAD.size :]
+    if code != _SUCCESS or row[_CACHE_HEAD.size : _CACHE_HEAD.size + 1] != bytes([_RECORD_PUBLIC]):
         raise NotPlainError
-    return _whole_list(row, _CACHE_HEAD.size + 1)
+    return code, _whole_list(row, _CACHE_HEAD.size + 1)
 
 
 def _whole_list(row: bytes, at: int) -> bytes:

@@ -58,7 +58,7 @@ VERSIONS = st.one_of(
     st.builds(Version, st.integers(0, 255), st.integers(0, 255)),
 )
 SUGGESTED = st.builds(Version, st.sampled_from([2, 2, 2, 0, 1, 3]), st.integers(0, 12))
-ODD_FLAGS = st.lists(st.integers(0, 31).map(lambda bit: 1 << bit), max_size=3).map(sum)
+ODD_FLAGS = st.sets(st.integers(0, 31).map(lambda bit: 1 << bit), max_size=3).map(sum)
 PLAIN_FLAGS = st.sampled_from([PUBLIC, PUBLIC, 0, PUBLIC | MessageFlag.CACHE_CERTIFY])
 
 
@@ -165,7 +165,7 @@ def test_of_a_cache(paths: Paths, datagrams: list[bytes]) -> None:
 @settings(max_examples=50, deadline=None)
 @given(caches() | stores(), st.lists(st.binary(max_size=120), max_size=64))
 def test_of_noise(paths: Paths, datagrams: list[bytes]) -> None:
-    assert paths.check(datagrams) == 0
+    assert paths.check(datagrams) == sum(paths.readable(each) == [] for each in datagrams)
 
 
 HANDLE = b"88.118/a"

@@ -1,13 +1,16 @@
+import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from protocol.bodies import ResolutionRequest, ValuesRequest
-from protocol.codes import MessageFlag
-from protocol.framing import split_datagrams
+from protocol.bodies import ErrorAnswer, ResolutionRequest, ValuesRequest
+from protocol.codes import MessageFlag, ResponseCode
+from protocol.envelope import Envelope
+from protocol.framing import Reassembler, split_datagrams
 from protocol.message import Message, decode_message
+from protocol.versions import BEST
 from registry.store import CacheStore, Store
 from resolver import fastpath, message_tables
 from resolver.cache import Cache, CacheEntry
@@ -23,7 +26,7 @@ from resolver.fastpath import (
 )
 from resolver.metrics import CACHE_LOOKUPS, REQUESTS
 from resolver.replies import Replies
-from resolver.sockets import open_udp
+from resolver.sockets import SocketError, open_udp
 from tests.registry.builders import NOW_S, PREFIX, open_store, put, url
 from tests.resolver.office import body_of, request
 from tests.resolver.two_paths import TWINS
@@ -102,6 +105,7 @@ def test_the_next_batch_sees_what_was_written(store: Store, pair: Pair, twin: Ch
         return fast.serve().answered
 
     assert answers() == 1
+    answered(theirs)
     with store.write(journaled=False) as view:
         view.unhome(PREFIX)
     assert answers() == 0
@@ -112,17 +116,33 @@ def test_the_next_batch_sees_what_was_written(store: Store, pair: Pair, twin: Ch
     assert body_of(answered(theirs)[-1]) == ValuesRequest(HANDLE, (url(2, b"new"),))
     with store.write(journaled=False) as view:
         view.delete_record(HANDLE)
-    assert answers() == 0
+    assert answers() == 1
+    (answer,) = answered(theirs)
+    assert answer.header.response_code == ResponseCode.HANDLE_NOT_FOUND
+    assert body_of(answer) == ErrorAnswer(b"88.118/A is not registered")
 
 
 def test_what_is_not_plain_is_declined_whole(store: Store, pair: Pair, twin: Choice) -> None:
     ours, theirs = pair
-    odd = [b"", b"\x02", bytes(1_500), ask(b"88.118/NONE"), b"x" * 60_000]
+    whole = Envelope(BEST, BEST, 0, 0, 7, 0, 59_980).encode() + b"x" * 59_980
+    piece = Envelope(BEST, BEST, 0, 0, 7, 1, 600).encode() + b"x" * 108
+    odd = [ask(b"99/NONE"), piece, ask(b"88.118/\xc3\xa9"), ask(b"0.NA/88.118"), whole]
     for datagram in [*odd[:2], ask(), *odd[2:]]:
         theirs.send(datagram)
     declined, unsent, count = fast_path(store, ours, twin).serve()
     assert [datagram for datagram, _ in declined] == odd
     assert (unsent, count) == ([], 1)
+
+
+def test_what_is_no_message_is_met_with_silence(store: Store, pair: Pair, twin: Choice) -> None:
+    ours, theirs = pair
+    cut_off = Envelope(BEST, BEST, 0, 0, 7, 1, 600).encode() + b"x" * 107
+    backwards = Envelope(BEST, BEST, 0, 0, 7, -1, 600).encode() + b"x" * 492
+    endless = Envelope(BEST, BEST, 0, 0, 7, 0, 262_145).encode() + b"x" * 492
+    for datagram in (b"", b"\x02", bytes(1_500), cut_off, ask()[:-1], backwards, endless, ask()):
+        theirs.send(datagram)
+    assert fast_path(store, ours, twin).serve() == ([], [], 1)
+    assert len(received(theirs)) == 1
 
 
 def test_a_batch_is_bounded(store: Store, twin: Choice) -> None:
@@ -139,6 +159,46 @@ def test_a_batch_is_bounded(store: Store, twin: Choice) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_answers_of_all_lengths_reach_their_clients(
+    tmp_path: Path, twin: Choice, address: str
+) -> None:
+    lengths = [9, 9, *range(50), 700, 9_000]
+    values = {b"88.118/%d" % octets: url(data=bytes(octets)) for octets in lengths}
+    with open_store(tmp_path) as store, contextlib.ExitStack() as sockets:
+        put(store, {handle: [value] for handle, value in values.items()}, homed=[PREFIX])
+        try:
+            server = sockets.enter_context(open_udp(address, 0))
+        except SocketError:
+            pytest.skip("this machine has no IPv6")
+        fast = fast_path(store, server, twin)
+        asked = {}
+        for number in range(10):  # more senders than those whose answers are put together
+            client = sockets.enter_context(socket.socket(server.family, socket.SOCK_DGRAM))
+            client.settimeout(5)
+            client.connect(server.getsockname())
+            asked[client] = [list(values)[(number * 11 + at) % len(values)] for at in range(6)]
+        for at in range(6):
+            for client, handles in asked.items():
+                client.send(ask(handles[at], request_id=at))
+        assert fast.serve().answered == 60
+        for client, handles in asked.items():
+            answers = some_answers(client, len(handles))
+            assert {each.envelope.request_id: body_of(each) for each in answers} == {
+                at: ValuesRequest(handle, (values[handle],)) for at, handle in enumerate(handles)
+            }
+
+
+def some_answers(client: socket.socket, count: int) -> list[Message]:
+    reassembler = Reassembler()
+    answers: list[Message] = []
+    while len(answers) < count:
+        octets = reassembler.receive(client.recv(65_535), "server", 0.0)
+        if octets is not None:
+            answers.append(decode_message(octets))
+    return answers
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_senders_are_named_as_sockets_name_them(store: Store, twin: Choice, address: str) -> None:
     try:
         server = open_udp(address, 0)
@@ -146,14 +206,15 @@ def test_senders_are_named_as_sockets_name_them(store: Store, twin: Choice, addr
         if address == "::1":
             pytest.skip("this machine has no IPv6")
         raise
+    odd, odder = ask(b"99/odd"), ask(b"99/odder")
     with server, socket.socket(server.family, socket.SOCK_DGRAM) as client:
         fast = fast_path(store, server, twin)
         client.bind((address, 0))
         client.settimeout(5)
-        for datagram in (b"odd", ask(), b"odder"):
+        for datagram in (odd, ask(), odder):
             client.sendto(datagram, server.getsockname())
         declined, _, count = fast.serve(hold=False)
-        assert declined == [(b"odd", client.getsockname()), (b"odder", client.getsockname())]
+        assert declined == [(odd, client.getsockname()), (odder, client.getsockname())]
         assert count == 1
         client.sendto(ask(b"88.118/LONG"), server.getsockname())
         assert decode_message(client.recv(512)).envelope.request_id == 7
@@ -241,6 +302,7 @@ def test_answers_are_counted_exactly(store: Store, pair: Pair, twin: Choice) -> 
     ours, theirs = pair
     fast = fast_path(store, ours, twin)
     before = count_of("requests", response_code="success", transport="udp")
+    missing = count_of("requests", response_code="handle_not_found", transport="udp")
     for _ in range(3):
         for datagram in (ask(), ask(b"88.118/NONE"), ask()):
             theirs.send(datagram)
@@ -248,6 +310,7 @@ def test_answers_are_counted_exactly(store: Store, pair: Pair, twin: Choice) -> 
     fast.flush()
     fast.flush()
     assert count_of("requests", response_code="success", transport="udp") == before + 6
+    assert count_of("requests", response_code="handle_not_found", transport="udp") == missing + 3
 
 
 def test_a_cache_answers_while_its_rows_are_fresh(tmp_path: Path, pair: Pair, twin: Choice) -> None:
@@ -258,6 +321,7 @@ def test_a_cache_answers_while_its_rows_are_fresh(tmp_path: Path, pair: Pair, tw
     writer = Cache(cache)
     list_octets = ValuesRequest(b"", (url(),)).encode()[4:]
     writer.put(HANDLE, CacheEntry(1, NOW_S, NOW_S + 5, list_octets))
+    writer.put(b"88.118/GONE", CacheEntry(100, NOW_S, NOW_S + 5, words=b"not there"))
     writer.flush()
     fast = open_fast_path(ours.fileno(), cache, replies, twin)
     assert fast is not None
@@ -265,14 +329,18 @@ def test_a_cache_answers_while_its_rows_are_fresh(tmp_path: Path, pair: Pair, tw
     theirs.send(ask())
     theirs.send(ask(b"88.118/a"))  # another handle, for all a recursive node knows
     theirs.send(ask(flags=MessageFlag.AUTHORITATIVE))
-    assert fast.serve().answered == 1
+    theirs.send(ask(b"88.118/GONE"))
+    assert fast.serve().answered == 2
     now_s[0] = NOW_S + 5
     theirs.send(ask())
+    theirs.send(ask(b"88.118/GONE"))
     assert fast.serve().answered == 0
     fast.flush()
-    assert count_of("lookups", outcome="hit") == before + 1
-    (answer,) = answered(theirs)
+    assert count_of("lookups", outcome="hit") == before + 2
+    answer, missing = answered(theirs)
     assert not answer.header.has(MessageFlag.AUTHORITATIVE)
+    assert missing.header.response_code == ResponseCode.HANDLE_NOT_FOUND
+    assert body_of(missing) == ErrorAnswer(b"not there")
     cache.close()
 
 

@@ -5,14 +5,16 @@ from protocol.codes import MessageFlag, OpCode
 from protocol.handle import fold_handle
 from protocol.types.hs_site import TRANSPORT_TCP
 from protocol.value import HandleValue
+from registry.errors import StoreError
 from registry.schema import encode_record
 from resolver.dispatch import Peer
-from resolver.fastpath import Choice
+from resolver.fastpath import Choice, Lookups
 from resolver.quick_answers import BatchAnswers
-from tests.registry.builders import NOW_S, url
+from tests.registry.builders import url
 from tests.resolver.office import request
-from tests.resolver.two_paths import TWINS, Given, make_paths
+from tests.resolver.two_paths import TWINS, Given, Paths, make_paths
 
+Rows = tuple[list[bytes | None], list[bool]]
 PEER = Peer("192.0.2.1", 5_000, TRANSPORT_TCP)
 LONG = HandleValue(1, b"URL", bytes(range(256)) * 12)
 VALUES = {b"88.118/A": (url(),), b"88.118/LONG": (LONG, url(2)), b"99/A": (url(),)}
@@ -23,11 +25,17 @@ def ask(handle: bytes, request_id: int, flags: int = MessageFlag.PUBLIC_ONLY) ->
     return request(OpCode.RESOLUTION, body, flags, request_id=request_id).encode()
 
 
+def quick_answers(paths: Paths, twin: Choice) -> BatchAnswers:
+    replies = paths.dispatcher.replies
+    lookups = Lookups(paths.batch(twin), paths.given, replies, TRANSPORT_TCP, cached=paths.cached)
+    return BatchAnswers(lookups)
+
+
 @pytest.mark.parametrize("twin", TWINS)
 def test_answers_are_those_of_the_dispatcher_whole_and_in_place(twin: Choice) -> None:
     rows = {handle: encode_record(values, fold_handle(handle)) for handle, values in VALUES.items()}
     paths = make_paths(Given(rows, frozenset({b"0.NA/88.118"})))
-    quick = BatchAnswers(paths.batch(twin), paths.given, lambda: NOW_S, cached=False)
+    quick = quick_answers(paths, twin)
     messages = [
         ask(b"88.118/a", 1),
         ask(b"88.118/missing", 2),
@@ -39,7 +47,7 @@ def test_answers_are_those_of_the_dispatcher_whole_and_in_place(twin: Choice) ->
         ask(b"88.118/A", 8),
     ]
     answers = quick.answer_many(messages)
-    assert [answer is not None for answer in answers] == [True, 0, True, 0, True, 0, 0, True]
+    assert [answer is not None for answer in answers] == [True, True, True, 0, True, 0, 0, True]
     for message, answer in zip(messages, answers, strict=True):
         if answer is not None:
             assert answer == paths.dispatcher.answer_now(message, PEER)
@@ -48,6 +56,17 @@ def test_answers_are_those_of_the_dispatcher_whole_and_in_place(twin: Choice) ->
 @pytest.mark.parametrize("twin", TWINS)
 def test_nothing_to_look_up_is_nothing_answered(twin: Choice) -> None:
     paths = make_paths(Given({}))
-    quick = BatchAnswers(paths.batch(twin), paths.given, lambda: NOW_S, cached=False)
+    quick = quick_answers(paths, twin)
     assert quick.answer_many([b"", b"\xff" * 70]) == [None, None]
     assert quick.answer_many([]) == []
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_store_that_cannot_be_read_is_the_dispatchers_to_tell(twin: Choice) -> None:
+    class Unreadable(Given):
+        def find_rows(self, keys: list[bytes], prefixes: list[bytes]) -> Rows:
+            raise StoreError("no more readers")
+
+    paths = make_paths(Unreadable({}))
+    messages = [ask(b"88.118/a", 1), ask(b"88.118/b", 2)]
+    assert quick_answers(paths, twin).answer_many(messages) == [None, None]

@@ -10,8 +10,9 @@ import uvloop
 
 from protocol.codes import OpCode
 from protocol.framing import Reassembler, split_datagrams
+from protocol.types.hs_site import TRANSPORT_UDP
 from resolver.config import LimitsConfig
-from resolver.fastpath import Batch, Choice, Datagram, FastPath, make_batch
+from resolver.fastpath import Batch, Choice, Datagram, FastPath, Lookups, make_batch
 from resolver.replies import Replies
 from resolver.sockets import open_udp
 from resolver.udp import BATCH_DATAGRAMS, UNSENT_DATAGRAMS_MAX, UdpServer, reassembly_limits
@@ -131,7 +132,8 @@ def fast_path(choice: Choice, sock: FakeSocket, given: Given) -> FastPath | None
     if choice is Choice.OFF:
         return None
     batch = make_batch(choice, -1, REPLIES, case_sensitive=False, cached=False)
-    return FastPath(FakeSocketBatch(batch, sock), given, REPLIES.now_s, cached=False)
+    fake = FakeSocketBatch(batch, sock)
+    return FastPath(Lookups(fake, given, REPLIES, TRANSPORT_UDP, cached=False))
 
 
 class Bench:
@@ -372,7 +374,7 @@ def test_a_real_socket_answers(address: str, choice: Choice) -> None:
         fast = None
         if choice is not Choice.OFF:
             batch = make_batch(choice, sock.fileno(), REPLIES, case_sensitive=False, cached=False)
-            fast = FastPath(batch, Given({}), REPLIES.now_s, cached=False)
+            fast = FastPath(Lookups(batch, Given({}), REPLIES, TRANSPORT_UDP, cached=False))
         server = UdpServer(sock, ListingAnswerer(answer_octets=5_000), LIMITS, loop, fast)
         await server.start()
         with socket.socket(sock.family, socket.SOCK_DGRAM) as client:

@@ -91,7 +91,6 @@ class Paths(NamedTuple):
         assert batch.load(clients) == len(datagrams)
         rows, homed = self.given.find_rows(batch.keys, batch.prefixes)
         declined = batch.assemble(rows, homed, NOW_S)
-        assert batch.answered == len(datagrams) - len(declined)
         sent: list[list[bytes] | None] = [[] for _ in datagrams]
         for datagram, address in declined:
             assert datagram == datagrams[address[1]]
@@ -100,6 +99,7 @@ class Paths(NamedTuple):
             pieces = sent[address[1]]
             assert pieces is not None
             pieces.append(datagram)
+        assert batch.answered + batch.missing == sum(bool(pieces) for pieces in sent)
         return sent
 
     def check(self, datagrams: list[bytes]) -> int:
