@@ -57,14 +57,18 @@ def _translated(folder: Path) -> Iterator[None]:
     """Turn what lmdb raises into StoreError and StoreFullError."""
     try:
         yield
-    except lmdb.MapFullError as error:
-        raise StoreFullError(f"{folder}: the map is full; raise map_octets") from error
     except lmdb.Error as error:
-        code = getattr(error, "code", 0)
-        # LMDB reports a write that a full disk cut short as an I/O error.
-        if code in _NO_ROOM or (code == errno.EIO and free_octets(folder) < SHORT_OF_ROOM_OCTETS):
-            raise StoreFullError(f"{folder}: no room on the disk") from error
-        raise StoreError(f"{folder}: {error}") from error
+        raise _translation(folder, error) from error
+
+
+def _translation(folder: Path, error: Exception) -> StoreError:
+    if isinstance(error, lmdb.MapFullError):
+        return StoreFullError(f"{folder}: the map is full; raise map_octets")
+    code = getattr(error, "code", 0)
+    # LMDB reports a write that a full disk cut short as an I/O error.
+    if code in _NO_ROOM or (code == errno.EIO and free_octets(folder) < SHORT_OF_ROOM_OCTETS):
+        return StoreFullError(f"{folder}: no room on the disk")
+    return StoreError(f"{folder}: {error}")
 
 
 def _open_environment(
@@ -103,13 +107,18 @@ class _Environment:
         with _translated(self.folder):
             return int(self._env.reader_check())
 
+    @property
+    def data_file(self) -> Path:
+        """LMDB's file, which a process that has this open has mapped into its memory."""
+        return self.folder / "data.mdb"
+
     def free_octets(self) -> int:
         """Return the room left on the disk for ordinary users."""
         return free_octets(self.folder)
 
     def used_octets(self) -> int:
         """Return what the data file takes on the disk."""
-        return (self.folder / "data.mdb").stat().st_blocks * 512
+        return self.data_file.stat().st_blocks * 512
 
     def close(self) -> None:
         """Close the environment; its views end with it."""
@@ -118,6 +127,8 @@ class _Environment:
 
 class Store(_Environment):
     """The handles of a node. `Store.open` makes one; `read` and `write` hand out views."""
+
+    rows_database = b"handles"  # within LMDB's file
 
     def __init__(
         self,
@@ -203,10 +214,13 @@ class Store(_Environment):
         """
         self._check_process()
         homed = self._dbs.prefixes
-        with _translated(self.folder), self._env.begin(db=self._dbs.handles) as txn:
-            get = txn.get
-            rows = [get(key) for key in keys]
-            return rows, [get(prefix, db=homed) is not None for prefix in prefixes]
+        try:
+            with self._env.begin(db=self._dbs.handles) as txn:
+                get = txn.get
+                rows = [get(key) for key in keys]
+                return rows, [get(prefix, db=homed) is not None for prefix in prefixes]
+        except lmdb.Error as error:
+            raise _translation(self.folder, error) from error
 
     @contextmanager
     def write(self, *, journaled: bool = True) -> Iterator[WriteView]:
@@ -278,6 +292,7 @@ class CacheStore(_Environment):
     drops what it meets; rows are opaque here, so what expires is the owner's to delete.
     """
 
+    rows_database = b""  # within LMDB's file: the unnamed one
     FILL_MAX = 0.75  # of the map: deleting needs free pages, and readers keep old ones
     EVICT_ROWS = 256  # dropped at a time, so that no put waits long
 
@@ -352,9 +367,12 @@ class CacheStore(_Environment):
         """Return the rows under keys, of one state; a cache homes no prefixes."""
         assert not prefixes
         self._check_process()
-        with _translated(self.folder), self._env.begin() as txn:
-            get = txn.get
-            return [get(key) for key in keys], []
+        try:
+            with self._env.begin() as txn:
+                get = txn.get
+                return [get(key) for key in keys], []
+        except lmdb.Error as error:
+            raise _translation(self.folder, error) from error
 
     def put_many(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """Store rows, making room for them. When even that fails the cache is emptied."""

@@ -2,11 +2,15 @@ from resolver.batch_python import Datagram
 
 DATAGRAMS_MAX: int
 
+class MappedPages:
+    def __init__(self, start: int, octets: int, fileno: int, database: bytes) -> None: ...
+
 class Batch:
     keys: list[bytes]
     prefixes: list[bytes]
     answered: int
     missing: int
+    touched: int
 
     def __init__(
         self,
@@ -24,3 +28,4 @@ class Batch:
     ) -> list[Datagram]: ...
     def send(self) -> list[Datagram]: ...
     def take(self) -> list[Datagram]: ...
+    def touch_pages_of(self, pages: MappedPages) -> None: ...

@@ -13,17 +13,20 @@ Every length that comes off the wire or out of a row is compared with what is th
 used, as signed 64-bit numbers, so that nothing announced can wrap around. Buffers are made once.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, EIO, errno
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 include "_kernel.pxi"
 include "_plain.pxi"
 include "_outgoing.pxi"
+include "_pages.pxi"
 
 
+@cython.final
 cdef class Batch:
     """One socket's buffers, and the batch that is in them."""
 
@@ -37,12 +40,15 @@ cdef class Batch:
     cdef iovec *_receiving_at
     cdef Question _questions[BATCH_DATAGRAMS]
     cdef Outgoing _answers
+    cdef MappedPages _pages
+    cdef Walk _walks[BATCH_DATAGRAMS]
     cdef uint8_t _long[ENVELOPE_OCTETS + PIECES_MAX * PIECE_OCTETS]
     cdef list _loaded
     cdef readonly list keys
     cdef readonly list prefixes
     cdef readonly int answered
     cdef readonly int missing
+    cdef readonly int touched  # rows that were touched before they are looked up
 
     def __cinit__(self, int fileno, *, bint case_sensitive, bint cached, bint authoritative,
                   int site_serial):
@@ -73,6 +79,10 @@ cdef class Batch:
             self._receiving[number].msg_hdr.msg_iov = self._receiving_at + number
             self._receiving[number].msg_hdr.msg_iovlen = 1
             self._receiving[number].msg_hdr.msg_name = self._answers.addresses + number
+
+    def touch_pages_of(self, MappedPages pages):
+        """Have the pages of a store's file touched before its keys are handed out."""
+        self._pages = pages
 
     def receive(self):
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -107,7 +117,7 @@ cdef class Batch:
 
     cdef int _read(self) except -1:
         """Read all datagrams; afterwards `keys` and `prefixes` are to be looked up."""
-        cdef int number
+        cdef int number, asked = 0
         cdef Question *question
         cdef bytes key
         self.keys, self.prefixes = [], []
@@ -122,8 +132,15 @@ cdef class Batch:
             key = self._key(question)
             if not self._cached:
                 question.prefix = self._prefix(question, key)
-            question.key = <int>len(self.keys)
+            question.key = asked
             self.keys.append(key)
+            self._walks[asked].key = <const uint8_t *>PyBytes_AS_STRING(key)
+            self._walks[asked].key_octets = PyBytes_GET_SIZE(key)
+            asked += 1
+        self.touched = 0
+        if self._pages is not None and asked > 1:
+            with nogil:  # it may have to wait for the disk
+                self.touched = self._pages.touch(self._walks, asked)
         return 0
 
     cdef bytes _key(self, Question *question):

@@ -11,6 +11,7 @@ cdef enum:
     CONTROL_OCTETS = 32  # room for one UDP_SEGMENT
 
 
+@cython.final
 cdef class Outgoing:
     """The answers of one batch."""
 

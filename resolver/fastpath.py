@@ -37,12 +37,14 @@ from registry.errors import StoreError
 from registry.store import CacheStore, Store
 from resolver import batch_python, message_tables
 from resolver.batch_python import Address, Datagram
+from resolver.mapped_file import find_mapped
 from resolver.metrics import CACHE_LOOKUPS
 from resolver.replies import Replies
 from resolver.tally import Tally
 
 try:
     from resolver._batch import Batch as NativeBatch
+    from resolver._batch import MappedPages as NativePages
 except ImportError:  # installed without a compiler
     NativeBatch = None  # type: ignore[assignment,misc]
 
@@ -260,6 +262,15 @@ def make_batch(
     )
 
 
+def touch_pages(batch: Batch, store: Store | CacheStore) -> None:
+    """Have a native batch touch the pages that its look-ups in a store will read."""
+    if NativeBatch is None or not isinstance(batch, NativeBatch):
+        return
+    mapped = find_mapped(store.data_file)
+    if mapped is not None:
+        batch.touch_pages_of(NativePages(*mapped, store.rows_database))
+
+
 def open_lookups(
     fileno: int,
     store: Store | CacheStore,
@@ -285,6 +296,7 @@ def open_lookups(
     cached = isinstance(store, CacheStore)
     case_sensitive = isinstance(store, Store) and store.case_sensitive
     batch = make_batch(choice, fileno, replies, case_sensitive=case_sensitive, cached=cached)
+    touch_pages(batch, store)
     return Lookups(batch, store, replies, transport, cached=cached)
 
 

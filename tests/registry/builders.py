@@ -1,6 +1,6 @@
 """Stores, values and identities that the registry's tests are made of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from protocol.bodies import Body, HandleRequest, RemoveValuesRequest, ValuesRequest
@@ -61,7 +61,7 @@ def site_value(type_: bytes, index: int = 3, permission: int = 0b1110) -> Handle
 
 
 def put(
-    store: Store, records: dict[bytes, Sequence[HandleValue]], homed: Iterable[bytes] = ()
+    store: Store, records: Mapping[bytes, Sequence[HandleValue]], homed: Iterable[bytes] = ()
 ) -> None:
     """Store records and prefixes without a journal."""
     with store.write(journaled=False) as view:
