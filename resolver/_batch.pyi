@@ -10,6 +10,7 @@ class Batch:
     prefixes: list[bytes]
     answered: int
     missing: int
+    refused: int
     touched: int
 
     def __init__(

@@ -17,6 +17,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, EIO, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
@@ -48,6 +49,7 @@ cdef class Batch:
     cdef readonly list prefixes
     cdef readonly int answered
     cdef readonly int missing
+    cdef readonly int refused
     cdef readonly int touched  # rows that were touched before they are looked up
 
     def __cinit__(self, int fileno, *, bint case_sensitive, bint cached, bint authoritative,
@@ -121,14 +123,12 @@ cdef class Batch:
         cdef Question *question
         cdef bytes key
         self.keys, self.prefixes = [], []
-        self.answered = self.missing = self._answers.used = 0
+        self.answered = self.missing = self.refused = self._answers.used = 0
         for number in range(self._count):
             question = &self._questions[number]
             question.key = question.prefix = -1
             if not read_question(question, self._cached):
-                question.silent = is_no_message(question.octets, question.size)
                 continue
-            question.silent = False
             key = self._key(question)
             if not self._cached:
                 question.prefix = self._prefix(question, key)
@@ -181,7 +181,7 @@ cdef class Batch:
         cdef list declined = []
         for number in range(self._count):
             question = &self._questions[number]
-            if question.silent:
+            if question.silent or question.lying != NULL and self._refuse(number, question, now_s):
                 continue
             if question.key >= 0 and (self._cached or homed[question.prefix]):
                 if self._answer(number, rows[question.key], now_s):
@@ -209,6 +209,20 @@ cdef class Batch:
             self.answered += 1
         else:
             self.missing += 1
+        return True
+
+    cdef bint _refuse(self, int number, Question *question, int64_t now_s) noexcept:
+        """Say that a length does not fit, as `protocol.wire` does; False when there is no room."""
+        cdef char words[LIE_WORDS_OCTETS]
+        cdef Found found
+        found.code, found.words = CODE_PROTOCOL_ERROR, <const uint8_t *>words
+        found.octets = snprintf(
+            words, sizeof(words), b"%s needs %lld octets, %lld remain",
+            question.lying, <long long>question.announced, <long long>question.remaining,
+        )
+        if not self._write(number, question, &found, now_s):
+            return False
+        self.refused += 1
         return True
 
     cdef bint _find(

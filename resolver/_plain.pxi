@@ -25,12 +25,14 @@ cdef enum:
     PUBLIC_READ = 0x2
     OPCODE_RESOLUTION = 1
     CODE_SUCCESS = 1
+    CODE_PROTOCOL_ERROR = 4
     CODE_NOT_FOUND = 100
     VERSION_MAJOR = 2
     VERSION_MINOR = 10
     EXPIRY_S = 43_200
     MESSAGE_OCTETS_MAX = 262_144
     NOT_REGISTERED_OCTETS = 18
+    LIE_WORDS_OCTETS = 64  # room for what is said of a length that does not fit
 
 cdef enum:
     FLAG_CERTIFY = 0x40000000
@@ -56,6 +58,9 @@ cdef struct Question:
     int key  # its position among the keys asked for, -1: declined
     int prefix  # its position among the prefixes asked for
     bint silent  # no message at all: nothing is answered
+    const char *lying  # what announces more octets than there are, NULL: nothing does
+    int64_t announced
+    int64_t remaining
 
 
 cdef struct Found:
@@ -128,14 +133,37 @@ cdef int64_t plain_handle_octets(const uint8_t *octets, int64_t size) noexcept n
     return handle
 
 
+cdef void find_lie(Question *question) noexcept nogil:
+    """Note which length of a plain head's request does not fit: the first that a reader meets."""
+    cdef const uint8_t *octets = question.octets
+    cdef int64_t after_head = question.size - ENVELOPE_OCTETS - HEADER_OCTETS
+    cdef int64_t body = read_i32(octets + 40), rest = after_head - body
+    if body < 0:
+        question.silent = True  # its header cannot be read
+    elif rest < 0:
+        question.lying, question.announced, question.remaining = b"body", body, after_head
+    elif body >= 4 and (
+        rest == 0 or rest >= 4 and read_i32(octets + question.size - rest) == rest - 4
+    ):
+        question.announced, question.remaining = read_i32(octets + 44), body - 4
+        if question.announced < 0 or question.announced > question.remaining:
+            question.lying = b"handle"
+
+
 cdef bint read_question(Question *question, bint cached) noexcept nogil:
-    """Take a datagram apart; False: the readable path has to."""
+    """Take a datagram apart; False: it is silent, lying, or the readable path's."""
     cdef int64_t at
     cdef const uint8_t *handle = question.octets + HANDLE_AT
+    question.lying = NULL
+    question.silent = False
     if not is_plain_head(question.octets, question.size, cached):
+        question.silent = is_no_message(question.octets, question.size)
         return False
     question.handle_octets = plain_handle_octets(question.octets, question.size)
-    if not 0 < question.handle_octets <= KEY_OCTETS_MAX:
+    if question.handle_octets == 0:
+        find_lie(question)
+        return False
+    if question.handle_octets > KEY_OCTETS_MAX:
         return False
     for at in range(question.handle_octets):
         if handle[at] == 47:  # the slash

@@ -55,6 +55,7 @@ _REFUSED_FLAGS = MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
 _RESOLUTION = int(OpCode.RESOLUTION)
 _SUCCESS = int(ResponseCode.SUCCESS)
 _NOT_FOUND = int(ResponseCode.HANDLE_NOT_FOUND)
+_PROTOCOL_ERROR = int(ResponseCode.PROTOCOL_ERROR)
 _NO_FILTERS = bytes(8)
 _EMPTY_CREDENTIAL = bytes(4)
 
@@ -65,6 +66,13 @@ class _Question(NamedTuple):
     key: int
     prefix: int
     handle: bytes
+    head: tuple[Any, ...]
+
+
+class _Lie(NamedTuple):
+    """A look-up of which a length does not fit: what is said of it, perhaps nothing; the head."""
+
+    words: bytes
     head: tuple[Any, ...]
 
 
@@ -85,7 +93,7 @@ class Batch:
         self._fileno = fileno
         self._cached = cached
         self._keeps_case = case_sensitive or cached
-        self._refused = _REFUSED_FLAGS | (MessageFlag.AUTHORITATIVE if cached else 0)
+        self._refused_flags = _REFUSED_FLAGS | (MessageFlag.AUTHORITATIVE if cached else 0)
         self._flags = MessageFlag.RECURSIVE | (MessageFlag.AUTHORITATIVE if authoritative else 0)
         self._site_serial = site_serial
         self._arrived = MessageTable(DATAGRAMS_MAX, _ARRIVED_OCTETS)
@@ -96,12 +104,13 @@ class Batch:
             self._arrived.words[MESSAGE_WORDS * number] = self._address_at(number)
         self._datagrams: list[bytes] = []
         self._loaded: list[Datagram] | None = None
-        self._questions: list[_Question | None] = []
+        self._questions: list[_Question | _Lie | None] = []
         self._owners: list[int] = []
         self.keys: list[bytes] = []
         self.prefixes: list[bytes] = []
         self.answered = 0
         self.missing = 0
+        self.refused = 0
 
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -129,20 +138,23 @@ class Batch:
 
     def _read(self) -> int:
         """Read all datagrams; afterwards `keys` and `prefixes` are to be looked up."""
-        self.keys, self.answered, self.missing = [], 0, 0
+        self.keys, self.answered, self.missing, self.refused = [], 0, 0, 0
         self._owners = []
         prefixes: dict[bytes, int] = {}
         self._questions = [self._question(datagram, prefixes) for datagram in self._datagrams]
         self.prefixes = [PREFIX_HANDLE_START + prefix for prefix in prefixes]
         return len(self._datagrams)
 
-    def _question(self, datagram: bytes, prefixes: dict[bytes, int]) -> _Question | None:
+    def _question(self, datagram: bytes, prefixes: dict[bytes, int]) -> _Question | _Lie | None:
         """Return what a datagram asks; None: not a plain look-up."""
         if len(datagram) < _REQUEST_OCTETS_MIN:
             return None
         head = _HEAD.unpack_from(datagram)
-        if not _is_plain(head, datagram, self._refused):
+        if not _is_plain_head(head, datagram, self._refused_flags):
             return None
+        if not _is_plain_body(head, datagram):
+            words = _find_lie(head, datagram)
+            return None if words is None else _Lie(words, head)
         handle = datagram[_HANDLE_AT : _HANDLE_AT + head[16]]
         prefix, slash, suffix = handle.partition(b"/")
         prefix_octets_max = KEY_OCTETS_MAX - len(PREFIX_HANDLE_START)
@@ -162,7 +174,14 @@ class Batch:
         declined = []
         for number, question in enumerate(self._questions):
             if question is None:
-                if _is_no_message(self._datagrams[number]):
+                if _is_silent(self._datagrams[number]):
+                    continue
+            elif isinstance(question, _Lie):
+                body = write_str(question.words)
+                if not question.words:
+                    continue
+                if self._write(number, question.head, _PROTOCOL_ERROR, body, now_s):
+                    self.refused += 1
                     continue
             elif (self._cached or homed[question.prefix]) and self._answer(
                 number, question, rows[question.key], now_s
@@ -177,19 +196,27 @@ class Batch:
         if found is None:
             return False
         code, body = found
+        if not self._write(number, question.head, code, body, now_s):
+            return False
+        if code == _SUCCESS:
+            self.answered += 1
+        else:
+            self.missing += 1
+        return True
+
+    def _write(
+        self, number: int, asked: tuple[Any, ...], code: int, body: bytes, now_s: int
+    ) -> bool:
+        """Write an answer and cut it up; False when it is too long."""
         payload_octets = HEADER_OCTETS + len(body) + len(_EMPTY_CREDENTIAL)
         pieces = 1
         if payload_octets + ENVELOPE_OCTETS > DATAGRAM_OCTETS_MAX:
             pieces = -(-payload_octets // PIECE_OCTETS)
         if pieces > PIECES_MAX or len(self._owners) + pieces > SLOTS:
             return False
-        head = self._head(question.head, code, len(body), now_s)
+        head = self._head(asked, code, len(body), now_s)
         for datagram in split_datagrams(b"".join((head, body, _EMPTY_CREDENTIAL))):
             self._keep(datagram, number)
-        if code == _SUCCESS:
-            self.answered += 1
-        else:
-            self.missing += 1
         return True
 
     def _find(self, question: _Question, row: bytes | None, now_s: int) -> tuple[int, bytes] | None:
@@ -291,7 +318,7 @@ class Batch:
         return socket.inet_ntop(socket.AF_INET, address), port
 
 
-def _is_no_message(datagram: bytes) -> bool:
+def _is_silent(datagram: bytes) -> bool:
     """Say whether a datagram is neither a message nor a piece of one (`protocol.framing`)."""
     if len(datagram) < ENVELOPE_OCTETS:
         return True
@@ -304,12 +331,9 @@ def _is_no_message(datagram: bytes) -> bool:
     return bool(start >= length or octets != min(PIECE_OCTETS, length - start))
 
 
-def _is_plain(head: tuple[Any, ...], datagram: bytes, refused: int) -> bool:
-    """Say whether a request is a look-up in one datagram, without filters, all lengths right."""
+def _is_plain_head(head: tuple[Any, ...], datagram: bytes, refused: int) -> bool:
+    """Say whether envelope and header are those of a plain look-up in one datagram."""
     major, _, bits, _, session, _, sequence, length, opcode, code, flags = head[:11]
-    body_octets, handle_octets = head[15:]
-    rest = len(datagram) - ENVELOPE_OCTETS - HEADER_OCTETS - body_octets
-    end = ENVELOPE_OCTETS + HEADER_OCTETS + body_octets
     return (
         major == BEST.major
         and (bits == 0 or bits == BEST.major)
@@ -319,9 +343,37 @@ def _is_plain(head: tuple[Any, ...], datagram: bytes, refused: int) -> bool:
         and opcode == _RESOLUTION
         and code == 0
         and not flags & refused
-        and handle_octets > 0
-        and body_octets == handle_octets + 12
-        and rest >= 0
-        and datagram[end - 8 : end] == _NO_FILTERS
-        and (rest == 0 or (rest >= 4 and _I32.unpack_from(datagram, end)[0] == rest - 4))
     )
+
+
+def _is_plain_body(head: tuple[Any, ...], datagram: bytes) -> bool:
+    """Say whether nothing but a handle is asked for, and all lengths fit."""
+    body_octets, handle_octets = head[15:]
+    end = ENVELOPE_OCTETS + HEADER_OCTETS + body_octets
+    return (
+        handle_octets > 0
+        and body_octets == handle_octets + 12
+        and end <= len(datagram)
+        and datagram[end - 8 : end] == _NO_FILTERS
+        and _is_whole_credential(datagram[end:])
+    )
+
+
+def _is_whole_credential(octets: bytes) -> bool:
+    return not octets or (len(octets) >= 4 and _I32.unpack_from(octets)[0] == len(octets) - 4)
+
+
+def _find_lie(head: tuple[Any, ...], datagram: bytes) -> bytes | None:
+    """Return what `protocol.wire` says of the first length that does not fit, None: all fit."""
+    body_octets, handle_octets = head[15:]
+    after_head = len(datagram) - ENVELOPE_OCTETS - HEADER_OCTETS
+    if body_octets < 0:
+        return b""  # its header cannot be read, so nobody is answered
+    if body_octets > after_head:
+        return b"body needs %d octets, %d remain" % (body_octets, after_head)
+    after_body = datagram[len(datagram) - after_head + body_octets :]
+    if body_octets < 4 or not _is_whole_credential(after_body):
+        return None
+    if 0 <= handle_octets <= body_octets - 4:
+        return None
+    return b"handle needs %d octets, %d remain" % (handle_octets, body_octets - 4)

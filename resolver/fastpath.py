@@ -16,7 +16,8 @@ answers a request when
 - in the recursive role: the row is a fresh success or "not found", and the question did not ask for
   an authority.
 
-To a datagram that is neither a message nor a piece of one it is silent, as the readable path is.
+To a datagram that is neither a message nor a piece of one it is silent, as the readable path is. A
+plain look-up whose body or handle is announced longer than what follows is refused in its words.
 Referrals are the readable path's: they need more than one row. A batch is one `recvmmsg`, so TCP,
 HTTP and the link of the same worker get their turn after at most 64 answers, and what arrives
 faster than that is shed by the kernel: the newest first.
@@ -97,6 +98,11 @@ class Batch(Protocol):
         """How many it answered with "not found"."""
         ...
 
+    @property
+    def refused(self) -> int:
+        """How many it refused because one of their lengths does not fit."""
+        ...
+
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
         ...
@@ -163,6 +169,7 @@ class Lookups:
         self._now_s = replies.now_s
         self._found = Tally(OpCode.RESOLUTION, ResponseCode.SUCCESS, transport)
         self._missing = Tally(OpCode.RESOLUTION, ResponseCode.HANDLE_NOT_FOUND, transport)
+        self._refused = Tally(OpCode.RESOLUTION, ResponseCode.PROTOCOL_ERROR, transport)
         self._hits = CACHE_LOOKUPS.labels("hit") if cached else None
 
     def answer(self) -> list[Datagram]:
@@ -184,11 +191,14 @@ class Lookups:
             self._found.add(time.perf_counter() - started, batch.answered)
         if batch.missing:
             self._missing.add(time.perf_counter() - started, batch.missing)
+        if batch.refused:
+            self._refused.add(time.perf_counter() - started, batch.refused)
         return declined
 
     def flush(self) -> None:
         """Pass on what was counted."""
         answers = self._found.flush() + self._missing.flush()
+        self._refused.flush()
         if self._hits is not None:
             self._hits.inc(answers)
 
@@ -210,7 +220,7 @@ class FastPath:
         if not batch.receive():
             return _NOTHING
         declined = self._lookups.answer()
-        answered = batch.answered + batch.missing
+        answered = batch.answered + batch.missing + batch.refused
         if not answered:
             return Served(declined, [], 0)
         return Served(declined, batch.take() if hold else batch.send(), answered)

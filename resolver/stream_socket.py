@@ -1,8 +1,8 @@
 """A stream transport for connections that live for one request as well as for a million.
 
-uvloop's own transports cost more to make and to end than one answer does. This one is a socket, a
-reader of the loop, and a buffer for what the kernel does not take at once; whatever has arrived
-when the connection is accepted is read right away:
+uvloop's own transports cost more to make and to end than one answer does. This one is a socket, an
+entry in an epoll (`readiness`), and a buffer for what the kernel does not take at once; whatever
+has arrived when the connection is accepted is read right away:
 
     accept ─> read ─> protocol ─> write, at once if the kernel takes it ─> wait for more
 
@@ -13,6 +13,8 @@ It calls its protocol as asyncio's transports do, with the same promises, and ha
 import asyncio
 import socket
 from typing import Any
+
+from resolver.readiness import READ, WRITE, Readiness
 
 # What one client may bring before others get their turn. The C library takes larger buffers from
 # the kernel, each time anew.
@@ -27,6 +29,7 @@ class StreamSocket(asyncio.Transport):
         address: the client's, as `accept` told.
         protocol: is told what happens.
         loop: the loop that serves.
+        readiness: of that loop, tells when there is something to read or room to write.
     """
 
     def __init__(
@@ -35,15 +38,17 @@ class StreamSocket(asyncio.Transport):
         address: tuple[str, int],
         protocol: asyncio.Protocol,
         loop: asyncio.AbstractEventLoop,
+        readiness: Readiness,
     ) -> None:
         self._sock = sock
         self._fileno = sock.fileno()
         self._address = address
         self._protocol = protocol
         self._loop = loop
+        self._readiness = readiness
         self._unsent = bytearray()
         self._high = 65_536
-        self._is_read = False  # the loop tells when something arrives
+        self._is_read = False  # we are to be told when something arrives
         self._is_paused = False  # the protocol has been asked to stop writing
         self._input_ended = False
         self._closing = False
@@ -55,8 +60,7 @@ class StreamSocket(asyncio.Transport):
         if not self._closing:
             self._is_read = True
             self._on_readable()
-            if self._is_read:
-                self._loop.add_reader(self._fileno, self._on_readable)
+            self._watch()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return the client's address as "peername"."""
@@ -76,13 +80,13 @@ class StreamSocket(asyncio.Transport):
         """Leave what arrives to the kernel."""
         if self._is_read:
             self._is_read = False
-            self._loop.remove_reader(self._fileno)
+            self._watch()
 
     def resume_reading(self) -> None:
         """Read again."""
         if not (self._is_read or self._closing or self._input_ended):
             self._is_read = True
-            self._loop.add_reader(self._fileno, self._on_readable)
+            self._watch()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write, now as far as the kernel takes it."""
@@ -95,7 +99,7 @@ class StreamSocket(asyncio.Transport):
             if sent == len(data) or self._closing:
                 return
             self._unsent += memoryview(data)[sent:]
-            self._loop.add_writer(self._fileno, self._on_writable)
+            self._watch()
         if len(self._unsent) > self._high and not self._is_paused:
             self._is_paused = True
             self._protocol.pause_writing()
@@ -104,13 +108,27 @@ class StreamSocket(asyncio.Transport):
         """Send what waits, then close."""
         if not self._closing:
             self._closing = True
-            self.pause_reading()
-            if not self._unsent:
+            self._is_read = False
+            if self._unsent:
+                self._watch()
+            else:  # and what is closed need not be told first that nothing is waited for
                 self._loop.call_soon(self._end, None)
 
     def abort(self) -> None:
         """Close now, whatever waits to be sent."""
         self._fail(None)
+
+    def on_ready(self, *, readable: bool, writable: bool) -> None:
+        """Read or write; called by `Readiness`."""
+        if writable and self._unsent:
+            self._on_writable()
+        if readable and self._is_read:
+            self._on_readable()
+
+    def _watch(self) -> None:
+        """Be told what we wait for."""
+        interest = (READ if self._is_read else 0) | (WRITE if self._unsent else 0)
+        self._readiness.watch(self._fileno, self, interest)
 
     def _on_readable(self) -> None:
         try:
@@ -124,14 +142,16 @@ class StreamSocket(asyncio.Transport):
             self._protocol.data_received(data)
             return
         self._input_ended = True
-        self.pause_reading()  # or the loop would tell of the end again and again
+        self._is_read = False  # or we would be told of the end again and again
         if not self._protocol.eof_received():
             self.close()
+        if not self._closing:
+            self._watch()
 
     def _on_writable(self) -> None:
         del self._unsent[: self._send(self._unsent)]
         if not self._unsent:
-            self._loop.remove_writer(self._fileno)
+            self._watch()
             if self._closing:
                 self._end(None)
                 return
@@ -152,10 +172,8 @@ class StreamSocket(asyncio.Transport):
         if self._is_ended:
             return
         self._closing = True
-        self.pause_reading()
-        if self._unsent:
-            self._unsent.clear()
-            self._loop.remove_writer(self._fileno)
+        self._is_read = False
+        self._unsent.clear()
         self._loop.call_soon(self._end, error)
 
     def _end(self, error: OSError | None) -> None:
@@ -165,4 +183,5 @@ class StreamSocket(asyncio.Transport):
         try:
             self._protocol.connection_lost(error)
         finally:
+            self._readiness.forget(self._fileno)
             self._sock.close()

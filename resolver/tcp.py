@@ -30,6 +30,7 @@ from resolver.config import LimitsConfig
 from resolver.dispatch import Peer
 from resolver.limits import NEVER, ConnectionLimiter
 from resolver.metrics import CONNECTIONS, REFUSED
+from resolver.readiness import Readiness
 from resolver.stream_socket import StreamSocket
 from resolver.transport import Answerer, TaskSet
 
@@ -281,12 +282,14 @@ class TcpServer:
         self._refused = REFUSED.labels("tcp_connections")
         self._shown = 0  # connections that the metrics know of
         self._acceptor = Acceptor(sock, loop, self._accept)
+        self._readiness: Readiness | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Begin to accept."""
         # Connections inherit it: answers are written whole, nothing is gained by waiting for more.
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._readiness = Readiness(self.loop)
         self._acceptor.start()
         self._sweep_again()
 
@@ -299,6 +302,8 @@ class TcpServer:
             connection.abort()
         await self.tasks.cancel()
         await asyncio.sleep(0)  # connections end a moment after they are cut
+        if self._readiness is not None:
+            self._readiness.close()
         self._show_metrics()
         self._sock.close()
 
@@ -321,7 +326,8 @@ class TcpServer:
             connection.abort()
 
     def _accept(self, sock: socket.socket, address: tuple[str, int]) -> None:
-        StreamSocket(sock, address, TcpConnection(self), self.loop).start()
+        assert self._readiness is not None, "connections are accepted between start and stop"
+        StreamSocket(sock, address, TcpConnection(self), self.loop, self._readiness).start()
 
     def _show_metrics(self) -> None:
         """Tell the metrics; for each connection that would take as long as a look-up."""

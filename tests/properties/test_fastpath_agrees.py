@@ -207,6 +207,20 @@ def test_of_every_change_of_a_request(cached: bool) -> None:
     assert answered > 100  # request ids, versions, expiration and so on change nothing
 
 
+@pytest.mark.parametrize("cached", [False, True])
+@pytest.mark.parametrize("at", [40, 44])
+def test_of_lengths_that_lie(cached: bool, at: int) -> None:
+    paths = holding(url(), cached=cached)
+    whole = asked()
+    lies = [25, 80, 2**31 - 1, -1, -(2**31)]
+    damaged = [whole[:at] + lie.to_bytes(4, "big", signed=True) + whole[at + 4 :] for lie in lies]
+    assert paths.check(damaged) == len(lies)
+    refused = [answer for each in damaged for answer in paths.readable(each) or ()]
+    # A header with a negative length cannot be read, and is met with silence.
+    assert len(refused) == (3 if at == 40 else 5)
+    assert all(decode_message(each).header.response_code == 4 for each in refused)
+
+
 @pytest.mark.parametrize("flags", [PUBLIC, 0])
 @pytest.mark.parametrize("cached", [False, True])
 def test_of_every_change_of_a_row(cached: bool, flags: int) -> None:

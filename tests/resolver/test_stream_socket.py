@@ -6,6 +6,7 @@ from typing import Any, cast
 import uvloop
 
 from resolver.acceptor import Acceptor
+from resolver.readiness import Readiness
 from resolver.sockets import open_tcp
 from resolver.stream_socket import StreamSocket
 
@@ -60,7 +61,8 @@ def connect(before: bytes = b"") -> tuple[Recorder, socket.socket]:
     if before:
         theirs.send(before)
     recorder = Recorder()
-    StreamSocket(ours, ADDRESS, recorder, asyncio.get_running_loop()).start()
+    loop = asyncio.get_running_loop()
+    StreamSocket(ours, ADDRESS, recorder, loop, Readiness(loop)).start()
     return recorder, theirs
 
 

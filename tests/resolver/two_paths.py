@@ -99,7 +99,8 @@ class Paths(NamedTuple):
             pieces = sent[address[1]]
             assert pieces is not None
             pieces.append(datagram)
-        assert batch.answered + batch.missing == sum(bool(pieces) for pieces in sent)
+        counted = batch.answered + batch.missing + batch.refused
+        assert counted == sum(bool(pieces) for pieces in sent)
         return sent
 
     def check(self, datagrams: list[bytes]) -> int:
