@@ -1,9 +1,10 @@
 """The rows of a benchmark by formula, as `generator/rows.h` has them, so that no table is needed.
 
-Row n of prefix p has the handle `p/P<n as 10 digits>` and three values, or one in the short shape;
-every datum holds digits that only this row and this value have.
+Row n of prefix p has the handle `p/P<n as 10 digits>` and three values, one in the short shape, or
+one to four of unlike lengths; every datum holds digits that only this row and this value have.
 """
 
+import statistics
 from dataclasses import dataclass
 
 from protocol.value import HandleValue, encode_values
@@ -12,6 +13,11 @@ TIMESTAMP_S = 1_795_219_200  # 2026-11-21T00:00:00Z
 NUMBER_DIGITS = 10
 SHORT = 1  # values of the short shape
 FULL = 3
+UNLIKE = 0  # the number of values and their lengths change from row to row
+UNLIKE_TYPES = ("SERIAL", "LOT", "DESC", "CODE")
+UNLIKE_LEAST = 16
+UNLIKE_MOST = (255, 181, 111, 75)  # octets of one datum when there are 1, 2, 3, 4
+SAMPLE_ROWS = 1_000
 
 _U64 = (1 << 64) - 1
 
@@ -26,10 +32,17 @@ class Shape:
 
     def words(self) -> str:
         """Return the shape in words, for reports."""
-        row = make_row(self, 0)
-        octets = len(encode_values(row)) + len(make_handle(self, 0))
+        octets = self.row_octets(0)
+        if self.values == UNLIKE:
+            mean = statistics.fmean(map(self.row_octets, range(min(self.rows, SAMPLE_ROWS))))
+            values = "1 to 4 values of unlike lengths"
+            return f"{self.rows:,} rows of {values}, {mean:.0f} octets with the handle on average"
         values = "one short value" if self.values == SHORT else f"{self.values} values"
         return f"{self.rows:,} rows of {values}, {octets} octets with the handle"
+
+    def row_octets(self, row: int) -> int:
+        """Return the octets of a row's value list and handle."""
+        return len(encode_values(make_row(self, row))) + len(make_handle(self, row))
 
 
 def mix(row: int, lane: int) -> str:
@@ -49,7 +62,9 @@ def make_row(shape: Shape, row: int) -> tuple[HandleValue, ...]:
     """Return the values of a row."""
     number = f"{row:0{NUMBER_DIGITS}d}"
     texts = [("SERIAL", mix(row, 3))]
-    if shape.values == FULL:
+    if shape.values == UNLIKE:
+        texts = _unlike_texts(row)
+    elif shape.values == FULL:
         texts = [
             ("URL", f"https://id.example.cn/p/{number}?c={mix(row, 1)}"),
             ("DESC", f"product {number} of lot {mix(row, 2)}"),
@@ -59,3 +74,16 @@ def make_row(shape: Shape, row: int) -> tuple[HandleValue, ...]:
         HandleValue(index, type_.encode(), text.encode(), timestamp=TIMESTAMP_S)
         for index, (type_, text) in enumerate(texts, 1)
     )
+
+
+def _unlike_texts(row: int) -> list[tuple[str, str]]:
+    """Return types and texts: 2 bits choose how many there are, then 15 each one's length."""
+    chosen = int(mix(row, 0), 16)
+    count = 1 + (chosen & 3)
+    span = UNLIKE_MOST[count - 1] - UNLIKE_LEAST + 1
+    texts = []
+    for number, type_ in enumerate(UNLIKE_TYPES[:count], 1):
+        share = chosen >> (15 * number - 13) & 0x7FFF
+        length = UNLIKE_LEAST + (share * span >> 15)
+        texts.append((type_, (mix(row, number % 4) * 16)[:length]))
+    return texts

@@ -15,6 +15,7 @@ enum protocol { HANDLE, DNS, ECHO };
 enum kind { PRESENT, MISSING, MALFORMED };
 
 #define MALFORMED_ID 0x40000000u /* set in the ids of malformed requests: nobody waits for them */
+#define SOCKETS_MAX 256
 #define ID_MASK 0x3fffffffu
 
 struct options {
@@ -23,9 +24,12 @@ struct options {
     enum protocol protocol;
     int window;      /* requests in flight; closed loop */
     int connections; /* TCP */
+    int sockets;     /* UDP */
     double rate;     /* requests a second; 0: closed loop */
     double seconds, warmup;
     double zipf, missing, malformed;
+    bool sequential;
+    bool once; /* end when every row was answered or lost */
     uint64_t seed;
 };
 
@@ -41,6 +45,7 @@ struct run {
     struct counted counted;
     struct keys keys;
     uint64_t measure_ns, end_ns;
+    double seconds; /* measured */
     uint32_t sequence;
 };
 

@@ -1,4 +1,4 @@
-/* Which row is asked for next: uniform or Zipf.
+/* Which row is asked for next: uniform, Zipf or one after the other.
  *
  * Zipf draws a rank by rejection-inversion (Hoermann and Derflinger 1996), which takes neither a
  * table nor time that grows with the number of rows. A rank is then scattered over the rows, so that
@@ -8,6 +8,7 @@
 #define KEYS_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct random {
@@ -19,6 +20,8 @@ struct keys {
     uint64_t rows, stride;
     double exponent; /* 0: uniform */
     double h_first, h_last, cut;
+    bool sequential;
+    uint64_t asked; /* sequential: keys handed out so far */
 };
 
 static inline uint64_t next_random(struct random *random)
@@ -80,6 +83,8 @@ static inline void keys_start(struct keys *keys, uint64_t rows, double exponent,
 
 static inline uint64_t next_key(struct keys *keys)
 {
+    if (keys->sequential)
+        return keys->asked++ % keys->rows;
     if (keys->exponent == 0)
         return below(&keys->random, keys->rows);
     for (;;) {

@@ -12,23 +12,28 @@ static const char usage[] =
     "        dns (TXT over UDP) | echo (UDP, the answer is the request)\n"
     "        ndjson | zone (write the rows for `biaoshi load`, for a DNS server)\n"
     "  --server IPV4 --port N       where to ask\n"
-    "  --prefix P --rows N --values 1|3   what is registered\n"
-    "  --window N                   requests in flight (64)\n"
+    "  --prefix P --rows N --values 3|1|0   what is registered; 0: 1 to 4 of unlike lengths\n"
+    "  --window N                   requests in flight (64), shared out among the sockets\n"
+    "  --sockets N                  UDP sockets, each with a port of its own (1)\n"
     "  --rate N                     open loop, requests a second (0: closed loop)\n"
     "  --connections N              TCP connections (16)\n"
     "  --zipf S                     exponent of the key distribution (0: uniform)\n"
     "  --missing P --malformed P    shares of requests, 0 to 1\n"
+    "  --order random|sequential    which row is next; sequential: 0, 1, 2, ... and again\n"
+    "  --once                       sequential, UDP, closed loop: end when every row was answered\n"
+    "                               or lost, at the latest after --seconds; no warm-up\n"
     "  --warmup S --seconds S --seed N\n";
 
 enum { SERVER = 256, PORT, PREFIX, ROWS, VALUES, WINDOW, RATE, CONNECTIONS, ZIPF, ABSENT, BROKEN,
-       WARMUP, SECONDS, SEED };
+       WARMUP, SECONDS, SEED, SOCKETS, ORDER, ONCE };
 
 static const struct option names[] = {
     {"server", 1, 0, SERVER}, {"port", 1, 0, PORT}, {"prefix", 1, 0, PREFIX}, {"rows", 1, 0, ROWS},
     {"values", 1, 0, VALUES}, {"window", 1, 0, WINDOW}, {"rate", 1, 0, RATE},
     {"connections", 1, 0, CONNECTIONS}, {"zipf", 1, 0, ZIPF}, {"missing", 1, 0, ABSENT},
     {"malformed", 1, 0, BROKEN}, {"warmup", 1, 0, WARMUP}, {"seconds", 1, 0, SECONDS},
-    {"seed", 1, 0, SEED}, {0, 0, 0, 0}};
+    {"seed", 1, 0, SEED}, {"sockets", 1, 0, SOCKETS}, {"order", 1, 0, ORDER},
+    {"once", 0, 0, ONCE}, {0, 0, 0, 0}};
 
 static void fail(const char *words)
 {
@@ -56,6 +61,13 @@ static void set_option(struct options *options, int option)
     case WARMUP: options->warmup = atof(optarg); break;
     case SECONDS: options->seconds = atof(optarg); break;
     case SEED: options->seed = strtoull(optarg, NULL, 10); break;
+    case SOCKETS: options->sockets = atoi(optarg); break;
+    case ORDER:
+        options->sequential = !strcmp(optarg, "sequential");
+        if (!options->sequential && strcmp(optarg, "random"))
+            fail("--order is random or sequential");
+        break;
+    case ONCE: options->once = true; break;
     default: fail("unknown option");
     }
 }
@@ -64,14 +76,36 @@ static void check_options(const struct options *options)
 {
     if (strlen(options->shape.prefix) > PREFIX_MAX)
         fail("--prefix is too long");
-    if (options->shape.values != 1 && options->shape.values != 3)
-        fail("--values is 1 or 3");
+    if (options->shape.values != 1 && options->shape.values != 3 &&
+        options->shape.values != UNLIKE)
+        fail("--values is 3, 1 or 0");
+    if (options->shape.values == UNLIKE && strlen(options->shape.prefix) > UNLIKE_PREFIX_MAX)
+        fail("--values 0 takes a --prefix of at most 20 octets: its answers fit one datagram");
     if (options->shape.rows < 1 || options->shape.rows > 5000000000ull)
         fail("--rows is 1 to 5,000,000,000: numbers have ten digits, missing ones included");
     if (options->window < 1 || options->window > 32768)
         fail("--window is 1 to 32,768");
+    if (options->sockets < 1 || options->sockets > SOCKETS_MAX)
+        fail("--sockets is 1 to 256");
     if (options->seconds <= 0 || options->seconds > 3600)
         fail("--seconds is more than 0, at most 3,600");
+}
+
+/* What goes together, and with which mode. */
+static void check_mode(const struct options *options, const char *mode)
+{
+    bool tcp = !strcmp(mode, "tcp") || !strcmp(mode, "fresh");
+    if (tcp && (options->malformed > 0 || options->rate > 0))
+        fail("--malformed and --rate are for UDP");
+    if (tcp && options->sockets != 1)
+        fail("--sockets is for UDP; TCP has --connections");
+    if (options->sockets > options->window && options->rate <= 0)
+        fail("--window is less than --sockets: each needs a request in flight");
+    if (options->sequential &&
+        (options->zipf != 0 || options->missing > 0 || options->malformed > 0))
+        fail("--order sequential goes without --zipf, --missing and --malformed");
+    if (options->once && (tcp || options->rate > 0 || !options->sequential))
+        fail("--once is for UDP without --rate, and with --order sequential");
 }
 
 static void print_result(const struct run *run, const char *mode)
@@ -80,7 +114,7 @@ static void print_result(const struct run *run, const char *mode)
     printf("{\"mode\":\"%s\",\"seconds\":%.6f,\"right\":%llu,\"missing\":%llu,\"wrong\":%llu,"
            "\"lost\":%llu,\"stray\":%llu,\"refused\":%llu,\"malformed_sent\":%llu,"
            "\"malformed_answered\":%llu,\"fault\":\"%s\",\"latency\":",
-           mode, run->options->seconds, (unsigned long long)counted->right,
+           mode, run->seconds, (unsigned long long)counted->right,
            (unsigned long long)counted->missing_right, (unsigned long long)counted->wrong,
            (unsigned long long)counted->lost, (unsigned long long)counted->stray,
            (unsigned long long)counted->refused, (unsigned long long)counted->malformed_sent,
@@ -93,26 +127,27 @@ static void measure(struct run *run, const char *mode)
 {
     uint64_t begun_ns = clock_ns();
     const struct options *options = run->options;
-    run->measure_ns = begun_ns + (uint64_t)(options->warmup * 1e9);
+    run->measure_ns = begun_ns + (options->once ? 0 : (uint64_t)(options->warmup * 1e9));
     run->end_ns = run->measure_ns + (uint64_t)(options->seconds * 1e9);
     keys_start(&run->keys, options->shape.rows, options->zipf, options->seed);
-    bool tcp = !strcmp(mode, "tcp") || !strcmp(mode, "fresh");
-    if (tcp && (options->malformed > 0 || options->rate > 0))
-        fail("--malformed and --rate are for UDP");
+    run->keys.sequential = options->sequential;
+    run->seconds = options->seconds;
     if (!strcmp(mode, "tcp"))
         run_tcp_pipelined(run);
     else if (!strcmp(mode, "fresh"))
         run_tcp_fresh(run);
     else
         run_udp(run);
+    if (options->once)
+        run->seconds = (double)(clock_ns() - run->measure_ns) / 1e9;
 }
 
 int main(int count, char **words)
 {
     static struct run run;
     struct options options = {
-        .shape = {"88.118.5", 1000000, 3}, .window = 64, .connections = 16, .seconds = 3,
-        .warmup = 0.5, .seed = 1};
+        .shape = {"88.118.5", 1000000, 3}, .window = 64, .connections = 16, .sockets = 1,
+        .seconds = 3, .warmup = 0.5, .seed = 1};
     options.server.sin_family = AF_INET;
     options.server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;)
@@ -129,6 +164,7 @@ int main(int count, char **words)
         strcmp(mode, "dns") && strcmp(mode, "echo"))
         fail("unknown mode");
     options.protocol = !strcmp(mode, "dns") ? DNS : !strcmp(mode, "echo") ? ECHO : HANDLE;
+    check_mode(&options, mode);
     run.options = &options;
     signal(SIGPIPE, SIG_IGN);
     measure(&run, mode);

@@ -100,7 +100,7 @@ static const char *find_handle_fault(const struct shape *shape, const uint8_t *a
 static const char *find_dns_fault(const struct shape *shape, const uint8_t *answer, int octets,
                                   uint64_t row, enum kind kind)
 {
-    struct value values[3];
+    struct value values[VALUES_MAX];
     if (octets < 12 || !(answer[2] & 0x80))
         return "not a DNS answer";
     if ((answer[3] & 15) != (kind == MISSING ? 3 : 0))

@@ -5,7 +5,10 @@
  *     2 DESC           product <n> of lot <m(n,2)>
  *     3 SERIAL         <m(n,3)>
  * The short shape has one value: 1 SERIAL <m(n,3)>. m(n,k) is splitmix64 of 4 n + k as 16 hex
- * digits. All ttl 86,400 s, timestamp 2026-11-21T00:00:00Z, permissions 1110, no references.
+ * digits. The unlike shape has rows of unlike lengths: m(n,0) holds, from its low end, 2 bits that
+ * are the number of values less 1 and then 15 bits for each, which choose a length from 16 to the
+ * most that so many values may have; value k is m(n,k mod 4) over and over, cut off at its length.
+ * All ttl 86,400 s, timestamp 2026-11-21T00:00:00Z, permissions 1110, no references.
  * `loadtest/formula.py` says the same in Python; a test holds them equal.
  */
 #ifndef ROWS_H
@@ -17,20 +20,29 @@
 
 #define PREFIX_MAX 128
 #define PACKET_MAX 2048 /* a request or an answer of these rows takes under 600 octets */
+#define VALUES_MAX 4
 #define TIMESTAMP 1795219200u
 #define TTL 86400u
 #define PERMISSION 0x0e
 #define NUMBER_DIGITS 10
 
+/* The unlike shape. A Handle message over UDP is cut at 512 octets: what so many values may have
+ * follows from that, one datum's 255 from TXT strings. */
+#define UNLIKE 0
+#define UNLIKE_PREFIX_MAX 20
+#define UNLIKE_LEAST 16
+static const char *const unlike_types[VALUES_MAX] = {"SERIAL", "LOT", "DESC", "CODE"};
+static const int unlike_most[VALUES_MAX] = {255, 181, 111, 75};
+
 struct shape {
     const char *prefix;
     uint64_t rows;
-    int values; /* 3, or 1 for the short shape */
+    int values; /* 3; 1 for the short shape, UNLIKE for the unlike one */
 };
 
 struct value {
     const char *type;
-    char data[96];
+    char data[256];
     int length;
 };
 
@@ -87,9 +99,27 @@ static inline int put_handle(char *at, const struct shape *shape, uint64_t row)
     return (int)(put_number(end, row) - at);
 }
 
-/* Fill in the values of a row; return how many there are. */
-static inline int make_values(struct value out[3], const struct shape *shape, uint64_t row)
+static inline int make_unlike_values(struct value out[VALUES_MAX], uint64_t row)
 {
+    uint64_t chosen = mix(row, 0);
+    int count = 1 + (int)(chosen & 3), span = unlike_most[count - 1] - UNLIKE_LEAST + 1;
+    chosen >>= 2;
+    for (int i = 0; i < count; i++, chosen >>= 15) {
+        struct value *value = &out[i];
+        value->type = unlike_types[i];
+        value->length = UNLIKE_LEAST + ((int)(chosen & 0x7fff) * span >> 15);
+        put_hex(value->data, mix(row, (uint64_t)(i + 1) & 3));
+        for (int at = 16; at < value->length; at += 16)
+            memcpy(value->data + at, value->data, 16);
+    }
+    return count;
+}
+
+/* Fill in the values of a row; return how many there are. */
+static inline int make_values(struct value out[VALUES_MAX], const struct shape *shape, uint64_t row)
+{
+    if (shape->values == UNLIKE)
+        return make_unlike_values(out, row);
     struct value *serial = &out[shape->values - 1];
     if (shape->values == 3) {
         char *end = put_text(out[0].data, "https://id.example.cn/p/");
@@ -109,7 +139,7 @@ static inline int make_values(struct value out[3], const struct shape *shape, ui
 /* Write the wire octets of a row's value list, count included; return their number. */
 static inline int put_value_list(uint8_t *at, const struct shape *shape, uint64_t row)
 {
-    struct value values[3];
+    struct value values[VALUES_MAX];
     int count = make_values(values, shape, row);
     uint8_t *end = put_u32(at, (uint32_t)count);
     for (int i = 0; i < count; i++) {
@@ -130,7 +160,7 @@ static inline int put_value_list(uint8_t *at, const struct shape *shape, uint64_
 /* Write rows as `biaoshi load` reads them. */
 static inline int write_ndjson(FILE *out, const struct shape *shape, uint64_t first)
 {
-    struct value values[3];
+    struct value values[VALUES_MAX];
     char handle[PREFIX_MAX + 16];
     for (uint64_t row = first; row < shape->rows; row++) {
         int count = make_values(values, shape, row);
@@ -149,7 +179,7 @@ static inline int write_ndjson(FILE *out, const struct shape *shape, uint64_t fi
 /* Write rows as the zone of a DNS server: a TXT record for every value. */
 static inline int write_zone(FILE *out, const struct shape *shape)
 {
-    struct value values[3];
+    struct value values[VALUES_MAX];
     fprintf(out, "$ORIGIN bench.\n$TTL %u\n@ SOA ns. admin. 1 3600 600 86400 300\n@ NS ns.\n", TTL);
     for (uint64_t row = 0; row < shape->rows; row++) {
         int count = make_values(values, shape, row);

@@ -1,6 +1,23 @@
-from loadtest.formula import SHORT, Shape, make_handle, make_row, mix
+import pytest
+
+from loadtest.formula import (
+    SHORT,
+    UNLIKE,
+    UNLIKE_LEAST,
+    UNLIKE_MOST,
+    UNLIKE_TYPES,
+    Shape,
+    make_handle,
+    make_row,
+    mix,
+)
+from protocol.value import HandleValue, encode_values
 
 SHAPE = Shape(1_000_000)
+# Envelope, header, the handle's length, an empty credential.
+AROUND_OCTETS = 20 + 24 + 4 + 4
+DATAGRAM_OCTETS = 512
+PREFIX = "p" * 20  # the longest that the unlike shape takes
 
 
 def test_mix_is_splitmix64() -> None:
@@ -21,8 +38,9 @@ def test_a_row() -> None:
     assert b"0000000042" in values[1].data
 
 
-def test_rows_and_their_values_differ() -> None:
-    data = [value.data for row in range(1_000) for value in make_row(SHAPE, row)]
+@pytest.mark.parametrize("shape", [SHAPE, Shape(1_000_000, UNLIKE)])
+def test_rows_and_their_values_differ(shape: Shape) -> None:
+    data = [value.data for row in range(1_000) for value in make_row(shape, row)]
     assert len(set(data)) == len(data)
 
 
@@ -30,3 +48,33 @@ def test_the_short_shape_has_the_last_value_only() -> None:
     (value,) = make_row(Shape(10, SHORT), 7)
     assert (value.index, value.type) == (1, b"SERIAL")
     assert value.data == make_row(SHAPE, 7)[2].data
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_every_unlike_row_fits_a_datagram(count: int) -> None:
+    most = UNLIKE_MOST[count - 1]
+    texts = zip(UNLIKE_TYPES[:count], [b"x" * most] * count, strict=True)
+    values = [HandleValue(1, type_.encode(), text) for type_, text in texts]
+    handle = make_handle(Shape(1, UNLIKE, PREFIX), 0)
+    assert AROUND_OCTETS + len(handle) + len(encode_values(values)) <= DATAGRAM_OCTETS
+    assert most <= 255  # a TXT string
+    rows = (make_row(Shape(1, UNLIKE), row) for row in range(4_000))
+    lengths = {len(value.data) for row in rows if len(row) == count for value in row}
+    assert (min(lengths), max(lengths)) == (UNLIKE_LEAST, most)
+
+
+def test_unlike_rows_are_unlike() -> None:
+    shape = Shape(1_000, UNLIKE)
+    answers = [AROUND_OCTETS + shape.row_octets(row) for row in range(shape.rows)]
+    assert min(answers) < 150
+    assert max(answers) > 470
+    alike = sum(answers[row] == answers[row + 1] for row in range(shape.rows - 1))
+    assert alike < 20
+    assert {len(make_row(shape, row)) for row in range(shape.rows)} == {1, 2, 3, 4}
+
+
+def test_a_shape_in_words() -> None:
+    assert Shape(1_000_000).words() == "1,000,000 rows of 3 values, 226 octets with the handle"
+    unlike = Shape(1_000_000, UNLIKE).words()
+    assert "1 to 4 values of unlike lengths, 281 octets" in unlike
+    assert unlike.endswith("on average")

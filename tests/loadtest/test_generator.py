@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.formula import SHORT, Shape, make_handle, make_row
+from loadtest.formula import SHORT, UNLIKE, Shape, make_handle, make_row
 from loadtest.load import Tools, check_http, compile_tools, run_generator
 from loadtest.servers import BIAOSHI, load_node, make_node, serving_echo, serving_node
 from loadtest.startup import MeasurementError
@@ -42,7 +42,7 @@ def ports(node: Path) -> Iterator[tuple[int, int]]:
         yield opened
 
 
-@pytest.mark.parametrize("shape", [Shape(30), Shape(30, SHORT, "10.77")])
+@pytest.mark.parametrize("shape", [Shape(30), Shape(30, SHORT, "10.77"), Shape(300, UNLIKE)])
 def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
     words = ["ndjson", "--rows", str(shape.rows), "--values", str(shape.values)]
     words += ["--prefix", shape.prefix]
@@ -53,6 +53,18 @@ def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
         read = values_from_json(form["values"])
         assert encode_values(read) == encode_values(make_row(shape, row))
     assert row == shape.rows - 1
+
+
+@pytest.mark.parametrize("shape", [SHAPE, Shape(50, UNLIKE)])
+def test_the_zone_has_the_same_texts(tools: Tools, shape: Shape) -> None:
+    words = ["zone", "--rows", str(shape.rows), "--values", str(shape.values)]
+    shown = subprocess.run([str(tools.generator), *words], capture_output=True, check=True).stdout
+    records = [line.split(b" TXT ") for line in shown.splitlines() if b" TXT " in line]
+    assert records == [
+        [make_handle(shape, row).rpartition(b"/")[2], b'"%b"' % value.data]
+        for row in range(shape.rows)
+        for value in make_row(shape, row)
+    ]
 
 
 @pytest.mark.parametrize("mode", ["udp", "tcp", "fresh"])
