@@ -6,16 +6,24 @@ that others use too. Target P8 is in `loadtest.large`.
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtest.formula import Shape, make_handle
-from loadtest.load import Answers, Tools, check_http, compile_tools, run_generator, run_wrk
-from loadtest.report import Sample, make_report
+from loadtest.conditions import describe, measure_conditions, prepare
+from loadtest.formula import make_handle
+from loadtest.load import Answers, check_http, compile_tools, run_wrk
+from loadtest.plan import (
+    DNS_SERVERS,
+    HTTP_CONNECTIONS,
+    SOCKETS_OPTIONS,
+    Bench,
+    Plan,
+    check_cores,
+)
+from loadtest.report import make_report
+from loadtest.scaling import summarize_scaling
 from loadtest.servers import (
     FASTPATH_VARIABLE,
     find_program,
@@ -28,98 +36,22 @@ from loadtest.servers import (
 )
 from loadtest.startup import MeasurementError, measure_start, report
 
-VARIANTS = ("native", "python", "off")
-DNS_SERVERS = {"knot": "Knot DNS", "nsd": "NSD"}
 DNS_PROGRAMS = {"knot": "knotd", "nsd": "nsd"}
-ECHO = "C echo"
 
 P1 = "P1 UDP, uniform"
 P1_ZIPF = "UDP, Zipf 0.9"
 P1_MIXED = "UDP, 5 % malformed, 5 % missing"
+P1_SOCKETS = "UDP, 64 client sockets"
 P1_OPEN = "UDP, open loop at half of P1"
 P2 = "P2 HTTP JSON, 16 connections"
+P2_TLS = "P2 over TLS"
 P3_FRESH = "P3 TCP, new connection each"
 P3_KEPT = "P3 TCP, kept open, pipelined"
 
-HTTP_CONNECTIONS = 16
 KEPT_OPTIONS = ("--connections", "8", "--window", "256")
 FRESH_OPTIONS = ("--connections", "16")
 ZIPF_OPTIONS = ("--zipf", "0.9")
 MIXED_OPTIONS = ("--malformed", "0.05", "--missing", "0.05")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure, and how long."""
-
-    shape: Shape
-    runs: int = 3
-    seconds: int = 3
-    server_core: int | None = 0
-    client_core: int | None = 1
-    variants: Sequence[str] = VARIANTS
-    dns: Sequence[str] = tuple(DNS_SERVERS)
-
-    def setup(self) -> dict[str, str]:
-        """Return in words what every figure depends on."""
-        return {
-            "rows": self.shape.words(),
-            "authentication": "none",
-            "TLS": "none",
-            "cores": f"server {self.server_core}, generator {self.client_core}; one worker",
-            "keys": "uniform over all rows unless the case says Zipf",
-            "load": f"64 in flight over UDP, {HTTP_CONNECTIONS} connections over HTTP, "
-            "8 with 32 in flight each over kept-open TCP, 16 at a time with a new one each; "
-            f"{self.runs} interleaved runs of {self.seconds} s after 0.5 s; every answer checked",
-        }
-
-
-@dataclass
-class Bench:
-    """One benchmark under way."""
-
-    plan: Plan
-    tools: Tools
-    folder: Path
-    say: Callable[[str], None]
-    echo_port: int = 0
-    samples: list[Sample] = field(default_factory=list)
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def generate(self, mode: str, port: int, options: Sequence[str] = ()) -> Answers:
-        """Run our generator once."""
-        plan = self.plan
-        return run_generator(
-            self.tools,
-            mode,
-            port,
-            plan.shape,
-            seconds=plan.seconds,
-            core=plan.client_core,
-            options=options,
-        )
-
-    def measure(
-        self, case: str, system: str, run: int, mode: str, port: int, options: Sequence[str] = ()
-    ) -> Answers:
-        """Measure one system; right before it the echo, for the ratio."""
-        echo = self.generate("echo", self.echo_port, options)
-        answers = self.generate(mode, port, options)
-        self.keep(case, ECHO, run, echo)
-        self.keep(case, system, run, answers, answers.rate / echo.rate)
-        return answers
-
-    def keep(
-        self, case: str, system: str, run: int, answers: Answers, ratio: float | None = None
-    ) -> None:
-        """Keep a sample and show it."""
-        sample = Sample(
-            case, system, run, answers.rate, ratio, answers.counts, answers.latency_us,
-            answers.histogram,
-        )  # fmt: skip
-        self.samples.append(sample)
-        share = f"  {ratio:.2f} of the echo" if ratio is not None else ""
-        self.say(f"run {run}  {case:<32} {system:<16} {answers.rate:>9,.0f}/s{share}")
 
 
 def run_bench(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -140,29 +72,22 @@ def run_bench(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str,
     seconds = load_node(bench.tools, node, plan.shape)
     bench.notes["loaded"] = f"{plan.shape.rows / seconds:,.0f} rows/s with biaoshi load"
     variants = find_variants(bench, node)
+    conditions = prepare(bench, node)
     with contextlib.ExitStack() as stack:
         bench.echo_port = stack.enter_context(serving_echo(bench.tools, folder, plan.server_core))
         dns_ports = start_dns(bench, stack)
         for run in range(1, plan.runs + 1):
             for variant in variants:
-                measure_node(bench, node, variant, run, extras=variant == variants[0])
+                p1_rate = measure_node(bench, node, variant, run, extras=variant == variants[0])
+                if variant == variants[0]:
+                    measure_conditions(bench, conditions, variant, run, p1_rate)
             for name, port in dns_ports.items():
                 bench.measure(P1, DNS_SERVERS[name], run, "dns", port)
+    describe(bench, conditions)
     starts = measure_starts(bench, node, variants)
-    return make_report(bench.samples, plan.setup(), {"notes": bench.notes, "starts": starts})
-
-
-def check_cores(plan: Plan) -> None:
-    """Raise MeasurementError when the cores to pin to are not there."""
-    wanted = {core for core in (plan.server_core, plan.client_core) if core is not None}
-    if wanted and shutil.which("taskset") is None:
-        raise MeasurementError("taskset is not installed (Debian: util-linux); or pin to no core")
-    missing = wanted - os.sched_getaffinity(0)
-    if missing:
-        raise MeasurementError(
-            f"core {min(missing)} is not ours to use: choose others with --server-core and "
-            "--client-core, -1 for none"
-        )
+    scaling = summarize_scaling(conditions.scaled)
+    extra = {"notes": bench.notes, "starts": starts, "scaling": scaling}
+    return make_report(bench.samples, plan.setup(), extra)
 
 
 def find_variants(bench: Bench, node: Path) -> list[str]:
@@ -201,8 +126,8 @@ def start_dns(bench: Bench, stack: contextlib.ExitStack) -> dict[str, int]:
     return ports
 
 
-def measure_node(bench: Bench, node: Path, variant: str, run: int, *, extras: bool) -> None:
-    """Measure one variant once: P1, P2, P3, and with `extras` the other UDP loads."""
+def measure_node(bench: Bench, node: Path, variant: str, run: int, *, extras: bool) -> float:
+    """Measure one variant once: P1, P2, P3, and with `extras` other loads; return P1's rate."""
     plan, system = bench.plan, f"biaoshi {variant}"
     with serving_node(node, plan.shape, plan.server_core, variant) as (port, http_port):
         answers = bench.measure(P1, system, run, "udp", port)
@@ -210,18 +135,22 @@ def measure_node(bench: Bench, node: Path, variant: str, run: int, *, extras: bo
             bench.measure(P1_ZIPF, system, run, "udp", port, ZIPF_OPTIONS)
             bench.keep(P1_MIXED, system, run, bench.generate("udp", port, MIXED_OPTIONS))
             rate = ("--rate", f"{answers.rate / 2:.0f}")
+            bench.measure(P1_SOCKETS, system, run, "udp", port, SOCKETS_OPTIONS)
             bench.keep(P1_OPEN, system, run, bench.generate("udp", port, rate))
         if shutil.which("wrk"):
             check_http(http_port, plan.shape)
             bench.keep(P2, system, run, measure_http(plan, http_port, run))
+            if extras:
+                bench.keep(P2_TLS, system, run, measure_http(plan, http_port, run, "https"))
         else:
             bench.notes["not measured, P2"] = "wrk is not installed"
         bench.keep(P3_FRESH, system, run, bench.generate("fresh", port, FRESH_OPTIONS))
         bench.keep(P3_KEPT, system, run, bench.generate("tcp", port, KEPT_OPTIONS))
+    return answers.rate
 
 
-def measure_http(plan: Plan, port: int, seed: int) -> Answers:
-    """Measure P2 with wrk."""
+def measure_http(plan: Plan, port: int, seed: int, scheme: str = "http") -> Answers:
+    """Measure P2 with wrk, plain or over TLS."""
     return run_wrk(
         port,
         plan.shape,
@@ -229,6 +158,7 @@ def measure_http(plan: Plan, port: int, seed: int) -> Answers:
         connections=HTTP_CONNECTIONS,
         core=plan.client_core,
         seed=seed,
+        scheme=scheme,
     )
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from loadtest.bench import DNS_SERVERS, Plan, run_bench
+from loadtest.bench import run_bench
 from loadtest.formula import FULL, SHORT, Shape
 from loadtest.large import LARGE_ROWS, run_large
+from loadtest.plan import DNS_SERVERS, Plan
 from loadtest.report import to_markdown
 from loadtest.report import write_report as write_bench
 from loadtest.startup import MeasurementError, measure_start, write_report
@@ -65,7 +66,7 @@ def bench(
     ] = None,
     results: ResultsOption = None,
 ) -> None:
-    """Measure targets P1 to P3, P10 and P11 beside a C echo, Knot DNS and NSD."""
+    """Measure P1 to P3, P10 to P12 and P1 under other conditions, beside C echo, Knot and NSD."""
     plan = Plan(
         Shape(rows, FULL),
         runs,

@@ -1,5 +1,7 @@
 """`make bench-100m`: target P8, whether a store of 100 M rows answers as fast as one of 1 M.
 
+Also P10, whether its node starts as fast, and what a row takes on the disk.
+
 Rows have one short value. Keys are Zipf 0.9, so that most answers come from a small part of the
 store, as in life. Both stores are asked in turns, each right after the echo. Stores stay in the
 folder and are used again: building the large one takes a quarter of an hour.
@@ -7,19 +9,21 @@ folder and are used again: building the large one takes a quarter of an hour.
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loadtest.bench import ZIPF_OPTIONS, Bench, Plan, check_cores
-from loadtest.formula import SHORT, Shape
+from loadtest.bench import MIXED_OPTIONS, ZIPF_OPTIONS
+from loadtest.formula import SHORT, Shape, make_handle
 from loadtest.load import Tools, compile_tools
+from loadtest.plan import Bench, Plan, check_cores
 from loadtest.report import make_report
-from loadtest.servers import load_node, make_node, serving_echo, serving_node
-from loadtest.startup import MeasurementError
+from loadtest.servers import CONFIG, load_node, make_node, serving_echo, serving_node
+from loadtest.startup import MeasurementError, measure_start, report
 
 P8 = "P8 UDP, Zipf 0.9"
+P8_MIXED = "UDP, Zipf 0.9, 5 % malformed, 5 % missing"
 LARGE_ROWS = 100_000_000
 SMALL_ROWS = 1_000_000
 # Of the short shape, journal included: 102 measured at 400,000 rows, and some to spare.
@@ -73,15 +77,47 @@ def run_large(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str,
         for run in range(1, plan.runs + 1):
             for shape, node in nodes.items():
                 bench.plan = replace(plan, shape=shape)
-                system = f"biaoshi, {shape.rows:,} rows"
+                system = system_words(shape)
                 with serving_node(node, shape, plan.server_core) as (port, _):
                     bench.measure(P8, system, run, "udp", port, ZIPF_OPTIONS)
+                    mixed = bench.generate("udp", port, (*ZIPF_OPTIONS, *MIXED_OPTIONS))
+                    bench.keep(P8_MIXED, system, run, mixed)
+    starts = measure_starts(bench, nodes)
+    for shape, node in nodes.items():
+        octets = disk_octets(node / "store")
+        bench.notes[f"disk, {shape.rows:,} rows"] = (
+            f"{octets:,} octets, journal included, {octets / shape.rows:.1f} a row"
+        )
     setup = plan.setup() | {
+        "authentication": "none",
+        "TLS": "none",
+        "cores": f"server {plan.server_core}, generator {plan.client_core}; one worker",
         "keys": "Zipf 0.9, ranks scattered over the rows",
         "load": f"64 in flight over UDP; {plan.runs} interleaved runs of {plan.seconds} s after "
         "0.5 s; every answer checked",
     }
-    return make_report(bench.samples, setup, {"notes": bench.notes})
+    return make_report(bench.samples, setup, {"notes": bench.notes, "starts": starts})
+
+
+def system_words(shape: Shape) -> str:
+    """Return how the report calls a store."""
+    return f"biaoshi, {shape.rows:,} rows"
+
+
+def measure_starts(bench: Bench, nodes: Mapping[Shape, Path]) -> dict[str, Any]:
+    """Measure P10 and P11 of every store; the page cache holds what P8 has just read."""
+    starts: dict[str, Any] = {}
+    for shape, node in nodes.items():
+        handle = make_handle(shape, 0)
+        runs = [measure_start(node / CONFIG, handle) for _ in range(bench.plan.runs)]
+        starts[system_words(shape)] = report(runs)
+        bench.say(f"start  {system_words(shape)}: {min(one.first_answer_s for one in runs):.3f} s")
+    return starts
+
+
+def disk_octets(folder: Path) -> int:
+    """Return what a folder's files take on the disk: blocks, since LMDB leaves holes."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def build(tools: Tools, folder: Path, shape: Shape, say: Callable[[str], None]) -> Path:

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,12 @@ def _compile(target: Path, sources: Iterable[Path], libraries: Iterable[str]) ->
         raise MeasurementError(f"{target.name} does not compile:\n{error.stderr}") from None
 
 
-def pinned(core: int | None) -> list[str]:
-    """Return the words before a command that keep it on one core."""
-    return [] if core is None else ["taskset", "-c", str(core)]
+def pinned(cores: int | Sequence[int] | None) -> list[str]:
+    """Return the words before a command that keep it on one core, or on some."""
+    if cores is None:
+        return []
+    names = [cores] if isinstance(cores, int) else cores
+    return ["taskset", "-c", ",".join(map(str, names))]
 
 
 def run_generator(
@@ -133,15 +136,22 @@ def read_result(result: dict[str, Any]) -> Answers:
 
 
 def run_wrk(
-    port: int, shape: Shape, *, seconds: int, connections: int, core: int | None, seed: int
+    port: int,
+    shape: Shape,
+    *,
+    seconds: int,
+    connections: int,
+    core: int | None,
+    seed: int,
+    scheme: str = "http",
 ) -> Answers:
-    """Run wrk: uniform GETs over kept-open connections.
+    """Run wrk: uniform GETs over kept-open connections, plain or (https) over TLS.
 
     Raises:
         MeasurementError: a status other than 200, a broken connection, or wrk failed.
     """
     words = [*pinned(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
-    words += [str(WRK_SCRIPT), f"http://127.0.0.1:{port}"]
+    words += [str(WRK_SCRIPT), f"{scheme}://127.0.0.1:{port}"]
     environment = {"PREFIX": shape.prefix, "ROWS": str(shape.rows), "SEED": str(seed)}
     ended = subprocess.run(
         words,

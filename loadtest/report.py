@@ -216,6 +216,7 @@ def to_markdown(report: Mapping[str, Any]) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
         *(_table_line(line) for line in report["summary"]),
         *_start_lines(report.get("starts", {})),
+        *_scaling_lines(report.get("scaling", [])),
     ]
     return "\n".join(lines) + "\n"
 
@@ -239,6 +240,26 @@ def _start_lines(starts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for system, start in starts.items():
         memory = start["uss_octets_largest"] / 1e6
         lines.append(f"| {system} | {start['first_answer_s_median']:.3f} | {memory:.1f} |")
+    return lines
+
+
+def _scaling_lines(scaling: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not scaling:
+        return []
+    lines = [
+        "",
+        "| scaling: workers | offered /s | answered /s | processor µs per answer | by run "
+        "| shares of the workers by run |",
+        "|--:|--:|--:|--:|---|---|",
+    ]
+    for one in scaling:
+        costs = ", ".join(f"{cost:.2f}" for cost in one["cpu_us_per_answer"])
+        shares = ", ".join(" + ".join(f"{s:.0%}" for s in each) for each in one["shares"])
+        lines.append(
+            f"| {one['workers']} | {one['offered_per_s_median']:,} "
+            f"| {one['answered_per_s_median']:,} | {one['cpu_us_per_answer_median']:.2f} "
+            f"| {costs} | {shares} |"
+        )
     return lines
 
 

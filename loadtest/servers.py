@@ -15,6 +15,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from loadtest.formula import Shape, make_handle
@@ -26,6 +27,7 @@ STOP_LIMIT_S = 15.0
 LOOK_S = 0.3
 BIAOSHI = Path(sys.executable).with_name("biaoshi")
 FASTPATH_VARIABLE = "BIAOSHI_FASTPATH"
+CONFIG = "biaoshi.toml"
 # Below those the kernel gives to clients, so that none of ours takes a server's while it restarts.
 PORTS = range(20_000, 32_000)
 
@@ -70,6 +72,14 @@ zone:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A node that runs: its supervisor's process id; ports for the Handle protocol and HTTP."""
+
+    pid: int
+    ports: tuple[int, int]
+
+
 def free_port() -> int:
     """Return a port that is free for TCP and UDP on loopback."""
     while True:
@@ -97,6 +107,7 @@ def running(
             stderr=sink,
             env={**os.environ, **(environment or {})},
             start_new_session=True,  # so that its group is it and its children, nobody else
+            preexec_fn=_heed_interrupts,
         )
     try:
         yield process
@@ -112,19 +123,27 @@ def running(
             process.wait(STOP_LIMIT_S)
 
 
+def _heed_interrupts() -> None:
+    """Undo what a shell did that runs us in the background: its children ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def make_node(folder: Path, shape: Shape) -> Path:
     """Make an enterprise node's data folder with `biaoshi init`; return it.
 
     Raises:
         MeasurementError: a command failed.
     """
-    top, node = folder / "top", folder / "node"
+    init_node("top", folder / "top")
+    root = ("--root", str(folder / "top" / "bootstrap.json"))
+    return init_node("enterprise", folder / "node", "--prefix", shape.prefix, *root)
+
+
+def init_node(role: str, folder: Path, *words: str) -> Path:
+    """Make a node's data folder, its ports free ones; return it. Raises: MeasurementError."""
     ports = ("--handle-port", str(free_port()), "--http-port", str(free_port()))
-    run_biaoshi("init", "top", "--data", str(top), *ports)
-    ports = ("--handle-port", str(free_port()), "--http-port", str(free_port()))
-    words = ("--prefix", shape.prefix, "--root", str(top / "bootstrap.json"), *ports)
-    run_biaoshi("init", "enterprise", "--data", str(node), *words)
-    return node
+    run_biaoshi("init", role, "--data", str(folder), *words, *ports)
+    return folder
 
 
 def run_biaoshi(*words: str) -> str:
@@ -157,9 +176,9 @@ def load_node(tools: Tools, node: Path, shape: Shape) -> float:
     return time.monotonic() - begun
 
 
-def node_ports(node: Path) -> tuple[int, int]:
+def node_ports(node: Path, config: str = CONFIG) -> tuple[int, int]:
     """Return the node's ports for the Handle protocol and HTTP."""
-    listen = tomllib.loads((node / "biaoshi.toml").read_text("utf-8"))["listen"]
+    listen = tomllib.loads((node / config).read_text("utf-8"))["listen"]
     return int(listen["handle_port"]), int(listen["http_port"])
 
 
@@ -178,18 +197,33 @@ def serving_node(
     Raises:
         MeasurementError: it ended or does not answer.
     """
-    ports = node_ports(node)
-    words = [*pinned(core), str(BIAOSHI), "serve", str(node)]
+    with serving(node, make_handle(shape, 0), core, fastpath) as served:
+        yield served.ports
+
+
+@contextlib.contextmanager
+def serving(
+    node: Path,
+    handle: bytes,
+    cores: int | Sequence[int] | None,
+    fastpath: str | None = None,
+    config: str = CONFIG,
+) -> Iterator[Served]:
+    """Run a node with one of the configurations in its folder until it answers for `handle`.
+
+    Raises:
+        MeasurementError: it ended or does not answer.
+    """
+    ports = node_ports(node, config)
+    words = [*pinned(cores), str(BIAOSHI), "serve", str(node / config)]
     log = node.with_suffix(".log")
     environment = {FASTPATH_VARIABLE: fastpath} if fastpath else {}
     with running(words, log, environment) as process:
         try:
-            await_answer(
-                ("127.0.0.1", ports[0]), make_handle(shape, 0), lambda: process.poll() is None
-            )
+            await_answer(("127.0.0.1", ports[0]), handle, lambda: process.poll() is None)
         except MeasurementError as error:
             raise MeasurementError(f"{error}\n{_tail(log)}") from None
-        yield ports
+        yield Served(process.pid, ports)
 
 
 def _tail(log: Path) -> str:

@@ -34,3 +34,17 @@ def test_the_report_names_what_a_figure_depends_on(tmp_path: Path) -> None:
     paths = write_report(report, tmp_path / "new", "bench")
     assert [path.suffix for path in paths] == [".json", ".md"]
     assert json.loads(paths[0].read_text("utf-8"))["samples"][0]["rate"] == 123_456
+
+
+def test_scaling_has_a_table_of_its_own() -> None:
+    scaling = {
+        "workers": 2,
+        "offered_per_s_median": 97_054,
+        "answered_per_s_median": 96_967,
+        "cpu_us_per_answer_median": 5.98,
+        "cpu_us_per_answer": [5.9, 6.06],
+        "shares": [[0.52, 0.48], [0.5, 0.5]],
+    }
+    page = to_markdown(make_report([sample(1, 1, None)], {}, {"scaling": [scaling]}))
+    assert "| 2 | 97,054 | 96,967 | 5.98 | 5.90, 6.06 | 52% + 48%, 50% + 50% |" in page
+    assert "scaling" not in to_markdown(make_report([sample(1, 1, None)], {}, {}))
