@@ -75,13 +75,14 @@ bench-tools:
 	    echo "could not install$$missing: measuring without"; \
 	else echo "measuring without$$missing; to have them: sudo RUNLEVEL=1 apt-get install$$missing"; fi
 
-fuzz: $(VENV)/.installed-test ## a million damaged inputs for the native code, under AddressSanitizer
+fuzz: $(VENV)/.installed-test ## a million damaged inputs and 100,000 damaged stores, under AddressSanitizer
 	@$(PIP) 'Cython>=3.1' 'setuptools>=77'
 	CFLAGS='-O1 -g -fsanitize=address -fno-omit-frame-pointer' LDFLAGS=-fsanitize=address \
 	  $(BIN)/python setup.py --quiet build_ext --force --build-lib build/asan --build-temp build/asan
-	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
+	@for each in fuzz_fastpath fuzz_pages; do \
+	  LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	  $(BIN)/python -m tests.fuzz.fuzz_fastpath --extension build/asan/resolver/_batch.*.so
+	  $(BIN)/python -m tests.fuzz.$$each --extension build/asan/resolver/_batch.*.so || exit 1; done
 
 install: $(VENV)/.installed ## make the virtual environment with the command biaoshi in it
 

@@ -105,7 +105,9 @@ cdef class MappedPages:
         if not 512 <= self._page_octets <= 65_536:
             return False
         self._pages = min(<int64_t>status.st_size, self._octets) // self._page_octets
-        return self._pages > 2
+        if self._pages <= 2:
+            self._pages = 0  # not even both meta pages, or no tree yet: look again next time
+        return self._pages > 0
 
     cdef inline const uint8_t *_page(self, uint64_t number) noexcept nogil:
         """Return a page's address, NULL when the file has no such page as far as is known."""
