@@ -15,12 +15,10 @@ PREFIX_PREFIX = b"0.NA"  # the prefix under which prefixes themselves are handle
 PREFIX_HANDLE_START = b"0.NA/"
 ROOT_HANDLE = b"0.NA/0.NA"
 
-_UPPER = bytes(c - 32 if 97 <= c <= 122 else c for c in range(256))
-
 
 def fold_case(octets: bytes) -> bytes:
     """Return `octets` with ASCII a-z upper-cased and everything else untouched."""
-    return octets.translate(_UPPER)
+    return octets.upper()  # of octets it touches nothing else
 
 
 def split_handle(handle: bytes) -> tuple[bytes, bytes]:
@@ -35,6 +33,8 @@ def fold_handle(handle: bytes, *, case_sensitive: bool = False) -> bytes:
     `x` without a slash becomes `0.NA/X`. With `case_sensitive` the suffix keeps its case, unless
     the handle begins with `0.`.
     """
+    if not case_sensitive and b"/" in handle:
+        return fold_case(handle)
     prefix, suffix = split_handle(handle)
     prefix = fold_case(prefix)
     if not case_sensitive or prefix.startswith(b"0."):

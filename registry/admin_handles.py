@@ -41,7 +41,7 @@ def decide_create(step: Step) -> Outcome:
     if found is None:
         values = edits.stamp(body.values, (), step.now_s)
         change = Change((ChangeOperation(Kind.CREATE, handle, values),), answer)
-        return granted(_may_create(step, handle), change)
+        return granted(may_create(step, handle), change)
     if not step.operation.overwrite:
         return refuse(
             ResponseCode.HANDLE_ALREADY_EXISTS, f"{to_text(handle)} is registered already"
@@ -56,7 +56,7 @@ def decide_create(step: Step) -> Outcome:
     return granted(step.permission(handle, needed), change)
 
 
-def _may_create(step: Step, handle: bytes) -> Authorization:
+def may_create(step: Step, handle: bytes) -> Authorization:
     """Say whether the identity may register a new handle: its prefix's administrators decide."""
     if not step.policy.allow_na_admins:
         return step.role()

@@ -70,6 +70,11 @@ class JournalOperation:
     actor: Reference
     time_s: int
 
+    def packed(self) -> list[Any]:
+        """Return the list that stands for it in a frame."""
+        octets = b"" if self.kind in WITHOUT_VALUES else encode_values(self.values)
+        return pack_change(self.kind, self.handle, octets, self.actor, self.time_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -88,12 +93,14 @@ def frame_digest(frame: bytes) -> bytes:
 
 def encode_frame(head: Head, operations: Sequence[JournalOperation], time_ms: int) -> bytes:
     """Return the frame that follows `head`."""
-    return encode_packed(head, [_pack_operation(operation) for operation in operations], time_ms)
+    return encode_packed(head, [operation.packed() for operation in operations], time_ms)
 
 
-def pack_creation(handle: bytes, values: bytes, time_s: int) -> list[Any]:
-    """Return the list that stands for one record the owner put there, its values as wire octets."""
-    return [int(Kind.CREATE), handle, values, OWNER.handle, OWNER.index, time_s]
+def pack_change(
+    kind: Kind, handle: bytes, values: bytes, actor: Reference, time_s: int
+) -> list[Any]:
+    """Return the list that stands for one change in a frame, its values as wire octets."""
+    return [int(kind), handle, values, actor.handle, actor.index, time_s]
 
 
 def encode_packed(head: Head, items: list[list[Any]], time_ms: int) -> bytes:
@@ -103,18 +110,6 @@ def encode_packed(head: Head, items: list[list[Any]], time_ms: int) -> bytes:
     assert len(packed) <= FRAME_OCTETS_MAX, "the operations of one commit are too large"
     body = zstandard.ZstdCompressor(COMPRESSION_LEVEL, write_content_size=True).compress(packed)
     return _HEAD.pack(FRAME_FORMAT, head.seq + 1, time_ms, head.digest, len(items)) + body
-
-
-def _pack_operation(operation: JournalOperation) -> list[Any]:
-    without = operation.kind in WITHOUT_VALUES
-    return [
-        int(operation.kind),
-        operation.handle,
-        b"" if without else encode_values(operation.values),
-        operation.actor.handle,
-        operation.actor.index,
-        operation.time_s,
-    ]
 
 
 def decode_frame(frame: bytes) -> Frame:

@@ -99,7 +99,7 @@ class LocalLog:
         return self.append(LOCAL_PART, head.seq, head.digest, frame)
 
     def append_packed(self, items: list[list[Any]], time_ms: int) -> Head:
-        """Append likewise, of operations packed as `registry.journal.pack_creation` does."""
+        """Append likewise, of operations packed as `registry.journal.pack_change` does."""
         head = self.head(LOCAL_PART)
         frame = encode_packed(head, items, time_ms)
         return self.append(LOCAL_PART, head.seq, head.digest, frame)

@@ -5,7 +5,7 @@ either all steps happen or none. To add one: raise `STORE_VERSION` in `registry.
 the new form there, and add the step here. A step may re-write every row; it keeps what the journal
 replays to equal to what is stored, or it says so in the release notes and seals a snapshot.
 
-There is no older version yet, so the table is empty.
+    1 -> 2   databases for streams of registrations, which are made when the store is opened
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,12 @@ from registry.views import View, WriteView
 
 Migration = Callable[[WriteView], None]
 
-MIGRATIONS: dict[int, Migration] = {}
+
+def _nothing_to_rewrite(_: WriteView) -> None:
+    """Leave all rows as they are: the new version only has more databases."""
+
+
+MIGRATIONS: dict[int, Migration] = {1: _nothing_to_rewrite}
 
 
 def migrate(

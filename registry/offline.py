@@ -26,7 +26,7 @@ from registry.journal import (
     OWNER,
     JournalOperation,
     Kind,
-    pack_creation,
+    pack_change,
     replay,
 )
 from registry.log import LocalLog
@@ -263,4 +263,4 @@ def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> 
     if stored is not None and policy is LoadPolicy.REFUSE:
         raise _ExistsError("the handle is stored with other values")
     view.put_row(key, record)
-    return pack_creation(folded, octets, now_s)
+    return pack_change(Kind.CREATE, folded, octets, OWNER, now_s)

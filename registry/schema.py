@@ -1,4 +1,4 @@
-"""The keys and records of the store, written down: store version 1.
+"""The keys and records of the store, written down: store version 2.
 
 The store is one LMDB environment with these named databases (all keys sort as octets):
 
@@ -10,6 +10,8 @@ The store is one LMDB environment with these named databases (all keys sort as o
     snapshot   u32 part number              frame of a sealed snapshot, see `registry.log`
     foreign    storage key, suffix in the   u64 fetched at (seconds since 1970), record:
                case asked                   values of other nodes that log-ins were made with
+    streams    16 octets, name of a stream  what is known of it, see `registry.streams`
+    verdicts   the same, u64 last row       what became of some rows of it
     meta       b"version"                   u32 store version
                b"case_sensitive"            u8 0 or 1: whether suffixes keep their case
                b"head"                      u64 sequence number, 32 octets SHA-256: last frame
@@ -43,7 +45,7 @@ from protocol.value import HandleValue, encode_values, read_value, read_values
 from protocol.wire import HANDLE_OCTETS_MAX, MESSAGE_OCTETS_MAX, Reader
 from registry.errors import RecordError
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 RECORD_FORMAT = 1
 
 KEY_OCTETS_MAX = 511  # LMDB's own bound, compiled into the engine

@@ -35,8 +35,8 @@ class Transaction(Protocol):
         """Return the value stored under a key."""
         ...
 
-    def put(self, key: bytes, value: bytes, *, db: Any = None) -> bool:
-        """Store a value."""
+    def put(self, key: bytes, value: bytes, *, overwrite: bool = True, db: Any = None) -> bool:
+        """Store a value; say whether it was stored."""
         ...
 
     def delete(self, key: bytes, *, db: Any = None) -> bool:
@@ -64,6 +64,8 @@ class Databases(NamedTuple):
     journal: Any
     snapshot: Any
     foreign: Any
+    streams: Any
+    verdicts: Any
     meta: Any
 
 
@@ -214,6 +216,32 @@ class View:
         """Return the number of handles stored."""
         return int(self._txn.stat(db=self._dbs.handles)["entries"])
 
+    def find_stream(self, name: bytes) -> bytes | None:
+        """Return what is known of a stream, as `registry.streams` writes it."""
+        return self._txn.get(name, db=self._dbs.streams)
+
+    def count_streams(self) -> int:
+        """Return the number of streams that are kept."""
+        return int(self._txn.stat(db=self._dbs.streams)["entries"])
+
+    def list_streams(self, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Return up to `limit` of (name, what is known of it) beyond a name."""
+        cursor = self._txn.cursor(db=self._dbs.streams)
+        found = seek_after(cursor, after)
+        streams: list[tuple[bytes, bytes]] = []
+        while found and len(streams) < limit:
+            streams.append(cursor.item())
+            found = cursor.next()
+        return streams
+
+    def verdicts(self, name: bytes, row: int) -> Iterator[bytes]:
+        """Iterate over what became of a stream's rows, from the batch that `row` is in."""
+        cursor = self._txn.cursor(db=self._dbs.verdicts)
+        found = cursor.set_range(name + _U64.pack(row))
+        while found and cursor.key().startswith(name):
+            yield cursor.value()
+            found = cursor.next()
+
     def find_meta(self, key: bytes) -> bytes | None:
         """Return one entry of the store's own notes."""
         return self._txn.get(key, db=self._dbs.meta)
@@ -238,6 +266,33 @@ class WriteView(View):
         """Store a record's octets under its storage key."""
         self._txn.put(key, row, db=self._dbs.handles)
         self.unjournaled = True
+
+    def add_row(self, key: bytes, row: bytes) -> bool:
+        """Store a record's octets under a storage key that is not there yet; say whether."""
+        added = self._txn.put(key, row, overwrite=False, db=self._dbs.handles)
+        self.unjournaled |= added
+        return added
+
+    def put_stream(self, name: bytes, octets: bytes) -> None:
+        """Keep what is known of a stream."""
+        self._txn.put(name, octets, db=self._dbs.streams)
+
+    def put_verdicts(self, name: bytes, last_row: int, octets: bytes) -> None:
+        """Keep what became of some rows of a stream, the last of which is `last_row`."""
+        self._txn.put(name + _U64.pack(last_row), octets, db=self._dbs.verdicts)
+
+    def delete_verdicts(self, name: bytes, limit: int) -> int:
+        """Delete up to `limit` batches of a stream's verdicts; return how many there were."""
+        cursor = self._txn.cursor(db=self._dbs.verdicts)
+        deleted = 0
+        while deleted < limit and cursor.set_range(name) and cursor.key().startswith(name):
+            cursor.delete()
+            deleted += 1
+        return deleted
+
+    def delete_stream(self, name: bytes) -> None:
+        """Forget a stream whose verdicts are deleted already."""
+        self._txn.delete(name, db=self._dbs.streams)
 
     def delete_record(self, handle: bytes) -> bool:
         """Delete a handle; say whether it was there."""

@@ -1,9 +1,13 @@
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 class UnpackException(Exception): ...
 class ExtraData(UnpackException, ValueError): ...
 class OutOfData(UnpackException): ...
+
+class ExtType(NamedTuple):
+    code: int
+    data: bytes
 
 class Packer:
     def __init__(self, *, use_bin_type: bool = ..., autoreset: bool = ...) -> None: ...
@@ -16,6 +20,7 @@ class Unpacker:
         self,
         file_like: Any = ...,
         *,
+        read_size: int = ...,
         raw: bool = ...,
         use_list: bool = ...,
         strict_map_key: bool = ...,
@@ -40,4 +45,5 @@ def unpackb(
     raw: bool = ...,
     use_list: bool = ...,
     strict_map_key: bool = ...,
+    object_pairs_hook: Callable[[list[tuple[Any, Any]]], Any] | None = ...,
 ) -> Any: ...

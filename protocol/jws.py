@@ -1,0 +1,186 @@
+"""JSON Web Signatures in their compact form (RFC 7515 §3.1), as receipts carry them.
+
+     token    BASE64URL(header) "." BASE64URL(payload) "." BASE64URL(signature)
+     header   {"alg":"RS256","kid":"..."}
+     signed   the octets of the token before its second "."
+
+     key              alg      signature (RFC 7518 §3.1)
+     RSA              RS256    PKCS#1 v1.5 with SHA-256
+     EC, P-256        ES256    32 octets r, 32 octets s, with SHA-256
+     DSA, others      none: refused
+
+The key decides the algorithm; a header that names another one, "none" among them, is refused.
+A token has one spelling only: padding, line breaks and stray bits in the last character are
+refused, so no octet of a token can change unnoticed. Nothing here keeps state: every function may
+run in a thread.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from protocol.errors import DecodeError, InvalidValueError, SecurityError
+from protocol.key_files import PrivateKey
+from protocol.types.hs_pubkey import PublicKey
+
+# Key files hold no EC keys; verifiers elsewhere and later nodes may.
+SigningKey = PrivateKey | EllipticCurvePrivateKey
+VerifyingKey = PublicKey | EllipticCurvePublicKey
+
+RS256 = "RS256"
+ES256 = "ES256"
+
+# A payload of 8 KiB, a signature by the longest key computed with (1 KiB), a third more for
+# base64, and room for the header: everything fits into one header field or form field elsewhere.
+TOKEN_OCTETS_MAX = 16_384
+_ES256_NUMBER_OCTETS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class JwsHeader:
+    """What a token says of itself; `key_id` is empty where it does not name its key."""
+
+    algorithm: str
+    key_id: str
+
+
+def sign(payload: bytes, key: SigningKey, *, key_id: str) -> str:
+    """Return a token of `payload` signed with `key`.
+
+    Raises:
+        SecurityError: no algorithm fits the key.
+        InvalidValueError: the token would have more than TOKEN_OCTETS_MAX octets.
+    """
+    algorithm = find_algorithm(key)
+    header = msgspec.json.encode({"alg": algorithm, "kid": key_id})
+    signed = f"{_to_base64(header)}.{_to_base64(payload)}"
+    token = f"{signed}.{_to_base64(_make_signature(key, signed.encode()))}"
+    if len(token) > TOKEN_OCTETS_MAX:
+        raise InvalidValueError(
+            f"the signed token has {len(token)} octets, at most {TOKEN_OCTETS_MAX} are allowed"
+        )
+    return token
+
+
+def verify(token: str, key: VerifyingKey) -> bytes:
+    """Return the payload of a token that `key` signed.
+
+    Raises:
+        DecodeError: this is not a token.
+        SecurityError: no algorithm fits the key, the token names another one or asks for an
+            extension, or the signature does not hold.
+    """
+    header, payload, signed, signature = _take_apart(token)
+    algorithm = find_algorithm(key)
+    if header.alg != algorithm:
+        raise SecurityError(
+            f"the token is signed with {header.alg[:32]!r}, with this key it has to be {algorithm}"
+        )
+    if header.crit is not msgspec.UNSET:  # RFC 7515 §4.1.11
+        raise SecurityError("the token's header asks for extensions, none are known here")
+    if not _signature_holds(key, signed, signature):
+        raise SecurityError("the token's signature does not hold under this key")
+    return payload
+
+
+def peek(token: str) -> tuple[JwsHeader, bytes]:
+    """Return header and payload of a token, nothing of which is proved. Raises: DecodeError."""
+    header, payload, _, _ = _take_apart(token)
+    return JwsHeader(header.alg, header.kid), payload
+
+
+def find_algorithm(key: SigningKey | VerifyingKey) -> str:
+    """Return the algorithm that belongs to a key.
+
+    Raises:
+        SecurityError: none does.
+    """
+    # Deviation: RFC 7518 §3.3 asks for RSA keys of 2,048 bits. Nodes that came from Handle.Net
+    # may have shorter ones, and a receipt then proves as much as everything else they sign.
+    if isinstance(key, RSAPrivateKey | RSAPublicKey):
+        return RS256
+    if isinstance(key, EllipticCurvePrivateKey | EllipticCurvePublicKey):
+        if isinstance(key.curve, SECP256R1):
+            return ES256
+        raise SecurityError(f"EC keys sign tokens on curve secp256r1, this one is {key.curve.name}")
+    kind = type(key).__name__.removesuffix("PublicKey").removesuffix("PrivateKey").upper()
+    raise SecurityError(f"{kind} keys sign no tokens: it takes an RSA key or an EC key on P-256")
+
+
+class _Header(msgspec.Struct):
+    alg: str
+    kid: str = ""
+    crit: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def _take_apart(token: str) -> tuple[_Header, bytes, bytes, bytes]:
+    """Return header, payload, the octets signed, and the signature. Raises: DecodeError."""
+    if len(token) > TOKEN_OCTETS_MAX:
+        raise DecodeError(f"a token has at most {TOKEN_OCTETS_MAX} octets, this has {len(token)}")
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise DecodeError(f"a token has 3 parts with dots between them, this has {len(parts)}")
+    names = ("header", "payload", "signature")
+    header, payload, signature = map(_from_base64, parts, names)
+    return _read_header(header), payload, f"{parts[0]}.{parts[1]}".encode(), signature
+
+
+def _read_header(octets: bytes) -> _Header:
+    try:
+        return msgspec.json.decode(octets, type=_Header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"the token's header cannot be read: {error}") from None
+
+
+def _make_signature(key: SigningKey, octets: bytes) -> bytes:
+    if isinstance(key, RSAPrivateKey):
+        return key.sign(octets, PKCS1v15(), SHA256())
+    assert isinstance(key, EllipticCurvePrivateKey), "find_algorithm refuses the others"
+    numbers = decode_dss_signature(key.sign(octets, ECDSA(SHA256())))
+    return b"".join(number.to_bytes(_ES256_NUMBER_OCTETS, "big") for number in numbers)
+
+
+def _signature_holds(key: VerifyingKey, octets: bytes, signature: bytes) -> bool:
+    try:
+        if isinstance(key, RSAPublicKey):
+            key.verify(signature, octets, PKCS1v15(), SHA256())
+            return True
+        assert isinstance(key, EllipticCurvePublicKey), "find_algorithm refuses the others"
+        if len(signature) != 2 * _ES256_NUMBER_OCTETS:
+            return False
+        r = int.from_bytes(signature[:_ES256_NUMBER_OCTETS], "big")
+        s = int.from_bytes(signature[_ES256_NUMBER_OCTETS:], "big")
+        key.verify(encode_dss_signature(r, s), octets, ECDSA(SHA256()))
+        return True
+    except (InvalidSignature, UnsupportedAlgorithm):
+        return False
+
+
+def _to_base64(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _from_base64(text: str, name: str) -> bytes:
+    try:
+        octets = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise DecodeError(f"the token's {name} is not base64url: {error}") from None
+    if _to_base64(octets) != text:  # the decoder skips what it does not know
+        raise DecodeError(f"the token's {name} is not base64url in its one spelling")
+    return octets

@@ -1,0 +1,301 @@
+"""Registering many rows of a stream in one transaction: each gets a verdict, none stops the others.
+
+    row seen before ──> compared with its digest: the same ─> its verdict stands
+    (by its number)                                other    ─> refused, its verdict stands
+    plain creation  ──> prefix permitted? (asked once a batch) ─> stored if it is new
+    anything else   ──> `admin.decide`, `admin.apply`, as every single request
+
+A refused row changes nothing. All that was changed is one frame of the journal; the verdicts and
+how far the stream has come are kept in the same transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from protocol.bodies import HandleRequest, ValuesRequest
+from protocol.codes import OpCode, ResponseCode
+from protocol.handle import is_prefix_handle, to_text
+from protocol.value import HandleValue, Reference, read_values
+from protocol.wire import Reader
+from registry.admin import apply, decide
+from registry.admin_handles import may_create
+from registry.admin_step import Step
+from registry.authorization import Permitted, Policy
+from registry.errors import RecordError, StoreError
+from registry.journal import FRAME_OPERATIONS_MAX, Kind, pack_change
+from registry.knowledge import Knowledge
+from registry.log import LocalLog
+from registry.operations import Change, Operation
+from registry.outcomes import Foreign, Need, Refusal, refuse
+from registry.prefixes import is_responsible
+from registry.receipts import chain
+from registry.schema import RECORD_OCTETS_MAX, decode_record, folded_key, record_of_public
+from registry.streams import (
+    ROW_DIGEST_OCTETS,
+    Batch,
+    Run,
+    Stream,
+    Verdict,
+    batches,
+    cut,
+    put_batch,
+    put_stream,
+)
+from registry.views import WriteView
+
+ROWS_MAX = FRAME_OPERATIONS_MAX  # of one transaction: they are one frame
+
+
+class RowKind(IntEnum):
+    """What a row asks for."""
+
+    BAD = 0
+    """Nothing that can be understood; its octets say why."""
+    PLAIN = 1
+    """A creation whose values anybody may read and whose octets were checked."""
+    CREATE = 2
+    REPLACE = 3
+    """A creation, or other values for a handle that exists."""
+    DELETE = 4
+
+
+class Row(NamedTuple):
+    """One row. `octets` are a list of values on the wire, nothing (DELETE), or words (BAD)."""
+
+    kind: int
+    handle: bytes
+    octets: bytes
+    digest: bytes
+    """SHA-256 of the row as it was sent."""
+
+
+PackedRow = tuple[int, bytes, bytes, bytes]
+"""The members of a `Row`; what most rows stay."""
+
+
+class StreamError(StoreError):
+    """Rows that a stream cannot take; `next_row` is the one it waits for."""
+
+    def __init__(self, words: str, next_row: int) -> None:
+        super().__init__(words)
+        self.next_row = next_row
+
+
+class NeedError(Exception):
+    """Handles of other nodes have to be fetched before a row can be decided on."""
+
+    def __init__(self, need: Need) -> None:
+        super().__init__("handles of other nodes are needed")
+        self.handles = need.handles
+
+
+class Registered(NamedTuple):
+    """How far the stream has come, and which rows were sent before with other content."""
+
+    stream: Stream
+    changed: tuple[int, ...]
+
+
+def register_rows(
+    view: WriteView,
+    stream: Stream,
+    first: int,
+    rows: Sequence[PackedRow],
+    *,
+    foreign: Foreign,
+    policy: Policy,
+    now_ms: int,
+) -> Registered:
+    """Decide on rows, make their changes, keep their verdicts.
+
+    Args:
+        view: of the transaction that is committed afterwards.
+        stream: as it is in this transaction; its identity asks.
+        first: the number of the first row.
+        rows: at most ROWS_MAX, the octets of each at most RECORD_OCTETS_MAX or it is refused.
+        foreign: what was fetched of other nodes' handles.
+        policy: the node's own administrators.
+        now_ms: time since 1970.
+
+    Raises:
+        StreamError: rows before `first` are missing, or the stream has ended before these.
+        NeedError: fetch these and begin anew, with a new transaction.
+    """
+    assert len(rows) <= ROWS_MAX, f"{len(rows)} rows, {ROWS_MAX} are a batch"
+    expected = stream.rows + 1
+    if first > expected:
+        raise StreamError(f"row {first} cannot follow row {stream.rows}", expected)
+    known = min(expected - first, len(rows))
+    changed = _find_changed(view, stream, first, rows[:known])
+    new = rows[known:]
+    if not new:
+        return Registered(stream, changed)
+    if stream.ended_ms:
+        raise StreamError(f"the stream has ended with row {stream.rows}", expected)
+    registration = _Registration(view, stream.identity, foreign, policy, now_ms // 1000)
+    runs = registration.run(new)
+    sequence = 0
+    if registration.items:
+        sequence = LocalLog(view).append_packed(registration.items, now_ms).seq
+    digests = b"".join([digest[:ROW_DIGEST_OCTETS] for _, _, _, digest in new])
+    put_batch(view, stream.name, Batch(expected, sequence, now_ms, digests, runs))
+    stream = replace(
+        stream.counted(runs),
+        digest=chain(stream.digest, [digest for _, _, _, digest in new]),
+        first_sequence=stream.first_sequence or sequence,
+        last_sequence=sequence or stream.last_sequence,
+    )
+    put_stream(view, stream)
+    return Registered(stream, changed)
+
+
+def _find_changed(
+    view: WriteView, stream: Stream, first: int, rows: Sequence[PackedRow]
+) -> tuple[int, ...]:
+    """Return the numbers of rows that are not what was sent under their numbers before."""
+    if not rows:
+        return ()
+    last = first + len(rows) - 1
+    before = bytearray()
+    for batch in batches(view, stream.name, first):
+        before += cut(
+            batch, max(first, batch.first), min(last, batch.first + batch.rows - 1)
+        ).digests
+        if batch.first + batch.rows > last:
+            break
+    now = b"".join([digest[:ROW_DIGEST_OCTETS] for _, _, _, digest in rows])
+    if now == before:
+        return ()
+    return tuple(
+        first + at // ROW_DIGEST_OCTETS
+        for at in range(0, len(now), ROW_DIGEST_OCTETS)
+        if now[at : at + ROW_DIGEST_OCTETS] != before[at : at + ROW_DIGEST_OCTETS]
+    )
+
+
+class _Registration:
+    """One batch under way."""
+
+    def __init__(
+        self, view: WriteView, identity: Reference, foreign: Foreign, policy: Policy, now_s: int
+    ) -> None:
+        self._view = view
+        self._identity = identity
+        self._foreign = foreign
+        self._policy = policy
+        self._now_s = now_s
+        self._prefixes: dict[bytes, Refusal | None] = {}
+        self.items: list[list[Any]] = []
+
+    def run(self, rows: Sequence[PackedRow]) -> tuple[Run, ...]:
+        """Decide on every row; return the verdicts."""
+        created = Run(1, Verdict.CREATED)
+        runs: list[Run] = []
+        count, last = 0, created
+        for row in rows:
+            if row[0] == RowKind.PLAIN and self._create_plain(row):
+                run = created
+            else:
+                run = self._any(Row(*row))
+            if run is last or run == last:
+                count += 1
+                continue
+            if count:
+                runs.append(last._replace(rows=count))
+            count, last = 1, run
+        runs.append(last._replace(rows=count))
+        return tuple(runs)
+
+    def _create_plain(self, row: PackedRow) -> bool:
+        """Create a handle whose values are plain; False: another way has to find out why not."""
+        _, handle, octets, _ = row
+        folded = self._view.fold(handle)
+        prefix = folded.partition(b"/")[0]
+        if prefix not in self._prefixes:
+            self._prefixes[prefix] = self._refusal_of_prefix(handle)
+        if self._prefixes[prefix] is not None or len(octets) > RECORD_OCTETS_MAX:
+            return False
+        if not self._view.add_row(folded_key(folded), record_of_public(octets, folded)):
+            return False
+        actor = self._identity
+        self.items.append(pack_change(Kind.CREATE, folded, octets, actor, self._now_s))
+        return True
+
+    def _refusal_of_prefix(self, handle: bytes) -> Refusal | None:
+        """Return why this identity may create no handle under a prefix, None when it may."""
+        if is_prefix_handle(handle):
+            return refuse(ResponseCode.ERROR, "prefixes are decided on one by one")
+        if not is_responsible(self._view, handle):
+            return refuse(ResponseCode.SERVER_NOT_RESPONSIBLE, "not homed here")
+        operation = Operation(OpCode.CREATE_HANDLE, ValuesRequest(handle, ()))
+        knowledge = Knowledge(self._view, self._foreign)
+        step = Step(self._view, operation, self._identity, knowledge, self._policy, self._now_s)
+        permission = may_create(step, handle)
+        if isinstance(permission, Need):
+            raise NeedError(permission)
+        return None if isinstance(permission, Permitted) else permission
+
+    def _any(self, row: Row) -> Run:
+        """Do what a row asks for as if it were a request of its own; return its verdict."""
+        if row.kind == RowKind.BAD:
+            return Run(1, Verdict.REFUSED, ResponseCode.INVALID_VALUE, row.octets)
+        try:
+            return self._carry_out(row)
+        except RecordError as error:
+            words = f"{to_text(row.handle)} is stored damaged: {error}"
+            return Run(1, Verdict.REFUSED, ResponseCode.ERROR, words.encode())
+
+    def _carry_out(self, row: Row) -> Run:
+        operation = _operation(row)
+        outcome = decide(
+            self._view, operation, self._identity, self._foreign, self._policy, self._now_s
+        )
+        if isinstance(outcome, Need):
+            raise NeedError(outcome)
+        if isinstance(outcome, Change):
+            for entry in apply(self._view, outcome, self._identity, self._now_s):
+                self.items.append(entry.packed())
+            if row.kind == RowKind.DELETE:
+                return Run(1, Verdict.DELETED)
+            if not outcome.operations:
+                return Run(1, Verdict.UNCHANGED)
+            return Run(1, Verdict.REPLACED if outcome.overwrote else Verdict.CREATED)
+        if not isinstance(outcome, Refusal):
+            outcome = refuse(
+                ResponseCode.SERVER_NOT_RESPONSIBLE,
+                f"the prefix of {to_text(row.handle)} is not homed on this node",
+            )
+        if outcome.response_code == ResponseCode.HANDLE_ALREADY_EXISTS and self._is_same(row):
+            return Run(1, Verdict.UNCHANGED)
+        return Run(1, Verdict.REFUSED, outcome.response_code, outcome.message)
+
+    def _is_same(self, row: Row) -> bool:
+        """Say whether a handle exists with these values, whatever their times."""
+        key = folded_key(self._view.fold(row.handle))
+        stored = self._view.find_row(key)
+        if stored is None or self._refusal_to_create(row.handle) is not None:
+            return False
+        return _timeless(decode_record(stored).values) == _timeless(_values(row))
+
+    def _refusal_to_create(self, handle: bytes) -> Refusal | None:
+        prefix = self._view.fold(handle).partition(b"/")[0]
+        if prefix not in self._prefixes:
+            self._prefixes[prefix] = self._refusal_of_prefix(handle)
+        return self._prefixes[prefix]
+
+
+def _operation(row: Row) -> Operation:
+    if row.kind == RowKind.DELETE:
+        return Operation(OpCode.DELETE_HANDLE, HandleRequest(row.handle))
+    body = ValuesRequest(row.handle, _values(row))
+    return Operation(OpCode.CREATE_HANDLE, body, overwrite=row.kind == RowKind.REPLACE)
+
+
+def _values(row: Row) -> tuple[HandleValue, ...]:
+    return read_values(Reader(row.octets))
+
+
+def _timeless(values: Sequence[HandleValue]) -> list[HandleValue]:
+    return [replace(value, timestamp=0) for value in values]

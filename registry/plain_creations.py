@@ -1,0 +1,96 @@
+"""Creations whose outcome hangs on two things only: who asks, and whether the name is free.
+
+Most registrations are alike: a new handle below a prefix, with values that anybody may read and
+that this node does not act upon. Such a one is made here exactly as `admin.decide` and
+`admin.apply` make it, or it is left to them:
+
+    prefix is homed and the identity permitted ─> name free ─> stored; what the journal is to say
+      (asked once a transaction) │                    │
+                                 └────────────────────┴─> None, nothing is done
+
+It also is what is remembered between two of a transaction: `forget` it after any other change,
+which may have been one of permissions. Plain creations themselves change none.
+"""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from protocol.bodies import ValuesRequest
+from protocol.codes import OpCode
+from protocol.handle import is_prefix_handle
+from protocol.value import Reference
+from registry.admin_handles import may_create
+from registry.admin_step import Step
+from registry.authorization import Permitted, Policy
+from registry.errors import RecordError
+from registry.journal import Kind, pack_change
+from registry.knowledge import Knowledge
+from registry.operations import Operation
+from registry.outcomes import NOTHING_FOREIGN
+from registry.prefixes import is_responsible
+from registry.schema import KEY_OCTETS_MAX, record_of_public
+from registry.views import WriteView
+
+_pack_time = struct.Struct(">i").pack
+
+
+class PlainCreation(NamedTuple):
+    """A new handle and its values.
+
+    `pieces` are the wire octets of the value list, cut where the timestamps stand: the time of the
+    transaction joins them. The values are public, have indexes of their own and no references, are
+    of no type that `registry.checks` looks into, and fit into a record; the handle may be created.
+    """
+
+    handle: bytes
+    pieces: Sequence[bytes]
+
+
+class PlainCreations:
+    """Makes the plain creations of one transaction.
+
+    Args:
+        view: of the transaction.
+        policy: the node's own administrators.
+        now_s: the time of the transaction.
+    """
+
+    def __init__(self, view: WriteView, policy: Policy, now_s: int) -> None:
+        self._view = view
+        self._policy = policy
+        self._now_s = now_s
+        self._packed_time = _pack_time(now_s)
+        self._permitted: dict[tuple[Reference, bytes], bool] = {}
+
+    def create(self, creation: PlainCreation, identity: Reference) -> list[Any] | None:
+        """Store the handle and return its item for the journal; None: `decide` has to say why."""
+        handle, pieces = creation
+        folded = self._view.fold(handle)
+        key = (identity, folded.partition(b"/")[0])
+        permitted = self._permitted.get(key)
+        if permitted is None:
+            permitted = self._permitted[key] = self._may_create(handle, identity)
+        if not permitted or len(folded) > KEY_OCTETS_MAX:
+            return None
+        octets = self._packed_time.join(pieces)
+        if not self._view.add_row(folded, record_of_public(octets, folded)):
+            return None
+        return pack_change(Kind.CREATE, folded, octets, identity, self._now_s)
+
+    def forget(self) -> None:
+        """Forget who may do what: something else was changed."""
+        self._permitted.clear()
+
+    def _may_create(self, handle: bytes, identity: Reference) -> bool:
+        if is_prefix_handle(handle):
+            return False
+        operation = Operation(OpCode.CREATE_HANDLE, ValuesRequest(handle, ()))
+        knowledge = Knowledge(self._view, NOTHING_FOREIGN)
+        step = Step(self._view, operation, identity, knowledge, self._policy, self._now_s)
+        try:
+            return is_responsible(self._view, handle) and isinstance(
+                may_create(step, handle), Permitted
+            )
+        except RecordError:
+            return False

@@ -1,0 +1,216 @@
+"""Streams of registrations: how far each has come, and what became of every row.
+
+A client names a stream with an idempotency key of its own; the stream belongs to the identity that
+began it. Its rows are numbered from 1. A row is decided on once, in the transaction that makes its
+change, and the same transaction keeps its verdict: what is acknowledged is there, and what is there
+was not done twice. A row that comes again is compared with the digest of what came first.
+
+    streams     name -> msgpack [format, identity's handle, its index, key, begun ms, ended ms or 0,
+                rows, created, replaced, deleted, unchanged, refused, first and last sequence
+                number (0: none), digest of all rows, receipt or ""]
+    verdicts    name, u64 last row -> msgpack [first row, sequence number or 0, time ms,
+                first 8 octets of each row's SHA-256,
+                [[rows, verdict, response code, words], ...] equal ones after another as one]
+
+    name        first 16 octets of SHA-256(folded handle, 0, u32 index, key)
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgpack
+
+from protocol.handle import fold_handle
+from protocol.value import Reference
+from registry.errors import StoreError
+from registry.views import View, WriteView
+
+FORMAT = 1
+KEY_OCTETS_MAX = 128  # of an idempotency key
+ROW_DIGEST_OCTETS = 8  # kept of each row: enough to tell a mistake, and a row costs no more
+WORDS_OCTETS_MAX = 1_024  # kept of a reason
+NAME_OCTETS = 16
+
+_U32 = struct.Struct(">I")
+
+
+class Verdict(IntEnum):
+    """What became of a row. The numbers are in stores: never re-use one."""
+
+    REFUSED = 0
+    CREATED = 1
+    REPLACED = 2
+    DELETED = 3
+    UNCHANGED = 4
+
+
+class Run(NamedTuple):
+    """Rows one after another of which the same became; code and words say why not."""
+
+    rows: int
+    verdict: int
+    code: int = 1
+    words: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """How far a stream has come. `ended_ms` is 0 while rows may follow."""
+
+    identity: Reference
+    key: bytes
+    begun_ms: int
+    ended_ms: int = 0
+    rows: int = 0
+    created: int = 0
+    replaced: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    first_sequence: int = 0
+    last_sequence: int = 0
+    digest: bytes = bytes(32)
+    receipt: str = ""
+
+    @property
+    def name(self) -> bytes:
+        """The name it is stored under."""
+        return stream_name(self.identity, self.key)
+
+    def counted(self, runs: Sequence[Run]) -> "Stream":
+        """Return the stream with these verdicts added to its counts."""
+        added = dict.fromkeys(Verdict, 0)
+        for run in runs:
+            added[Verdict(run.verdict)] += run.rows
+        return replace(
+            self,
+            rows=self.rows + sum(added.values()),
+            created=self.created + added[Verdict.CREATED],
+            replaced=self.replaced + added[Verdict.REPLACED],
+            deleted=self.deleted + added[Verdict.DELETED],
+            unchanged=self.unchanged + added[Verdict.UNCHANGED],
+            refused=self.refused + added[Verdict.REFUSED],
+        )
+
+
+class Batch(NamedTuple):
+    """What became of rows that were decided on together."""
+
+    first: int
+    sequence: int
+    time_ms: int
+    digests: bytes
+    runs: tuple[Run, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.digests) // ROW_DIGEST_OCTETS
+
+
+def stream_name(identity: Reference, key: bytes) -> bytes:
+    """Return the name of an identity's stream."""
+    start = fold_handle(identity.handle) + b"\0" + _U32.pack(identity.index)
+    return hashlib.sha256(start + key).digest()[:NAME_OCTETS]
+
+
+def find_stream(view: View, name: bytes) -> Stream | None:
+    """Return a stream, None when there is none. Raises: StoreError: damaged."""
+    octets = view.find_stream(name)
+    return None if octets is None else decode_stream(octets)
+
+
+def put_stream(view: WriteView, stream: Stream) -> None:
+    """Keep how far a stream has come."""
+    form = [
+        FORMAT,
+        stream.identity.handle,
+        stream.identity.index,
+        stream.key,
+        stream.begun_ms,
+        stream.ended_ms,
+        stream.rows,
+        stream.created,
+        stream.replaced,
+        stream.deleted,
+        stream.unchanged,
+        stream.refused,
+        stream.first_sequence,
+        stream.last_sequence,
+        stream.digest,
+        stream.receipt,
+    ]
+    view.put_stream(stream.name, msgpack.packb(form))
+
+
+def decode_stream(octets: bytes) -> Stream:
+    """Take apart what `put_stream` wrote. Raises: StoreError: damaged."""
+    try:
+        format_, handle, index, *rest = msgpack.unpackb(octets)
+        if format_ != FORMAT:
+            raise ValueError(f"format {format_}")
+        return Stream(Reference(handle, index), *rest)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise StoreError(f"a stream's entry is damaged: {error}") from error
+
+
+def put_batch(view: WriteView, name: bytes, batch: Batch) -> None:
+    """Keep what became of some rows."""
+    runs = [
+        [run.rows, int(run.verdict), int(run.code), run.words[:WORDS_OCTETS_MAX]]
+        for run in batch.runs
+    ]
+    form = [batch.first, batch.sequence, batch.time_ms, batch.digests, runs]
+    view.put_verdicts(name, batch.first + batch.rows - 1, msgpack.packb(form))
+
+
+def batches(view: View, name: bytes, row: int) -> Iterator[Batch]:
+    """Iterate over a stream's batches from the one that a row is in. Raises: StoreError."""
+    for octets in view.verdicts(name, row):
+        try:
+            first, sequence, time_ms, digests, runs = msgpack.unpackb(octets)
+            yield Batch(first, sequence, time_ms, digests, tuple(Run(*run) for run in runs))
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise StoreError(f"a stream's verdicts are damaged: {error}") from error
+
+
+def cut(batch: Batch, first: int, last: int) -> Batch:
+    """Return what a batch says of the rows from `first` to `last`, which are in it."""
+    runs: list[Run] = []
+    at = batch.first
+    for run in batch.runs:
+        start, end = max(at, first), min(at + run.rows - 1, last)
+        if start <= end:
+            runs.append(run._replace(rows=end - start + 1))
+        at += run.rows
+    octets = batch.digests[
+        (first - batch.first) * ROW_DIGEST_OCTETS : (last - batch.first + 1) * ROW_DIGEST_OCTETS
+    ]
+    return Batch(first, batch.sequence, batch.time_ms, octets, tuple(runs))
+
+
+def purge(view: WriteView, before_ms: int, batches_max: int) -> int:
+    """Forget streams that ended before a time, with all their verdicts.
+
+    A stream that has not ended is forgotten when it began so long ago.
+
+    Returns:
+        How many entries were deleted, some `batches_max` at most; call again until it is 0.
+    """
+    deleted, after = 0, b""
+    while page := view.list_streams(after, 1_000):
+        for name, octets in page:
+            stream = decode_stream(octets)
+            if (stream.ended_ms or stream.begun_ms) >= before_ms:
+                continue
+            deleted += view.delete_verdicts(name, batches_max - deleted)
+            if deleted >= batches_max:
+                return deleted
+            view.delete_stream(name)
+            deleted += 1
+        after = page[-1][0]
+    return deleted
