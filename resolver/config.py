@@ -116,6 +116,13 @@ class CommitConfig(Struct, frozen=True, kw_only=True):
     queue_max: Count = 8_192
 
 
+class StreamsConfig(Struct, frozen=True, kw_only=True):
+    """Streams of registrations."""
+
+    kept_s: Seconds = 7_776_000
+    """How long verdicts and receipt of a stream are kept after its end: 90 days."""
+
+
 class LimitsConfig(Struct, frozen=True, kw_only=True):
     """Everything a stranger can make this node hold or wait for. Per worker unless said."""
 
@@ -177,6 +184,7 @@ class Config(Struct, frozen=True, kw_only=True):
     roles: RolesConfig = RolesConfig()
     store: StoreConfig = StoreConfig()
     commit: CommitConfig = CommitConfig()
+    streams: StreamsConfig = StreamsConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -5,6 +5,9 @@
                                         decide again, apply, append the journal's frame
                                       commit (fdatasync) ─> only now every future is resolved
 
+    create   ─> queue ─> in a batch with the others, by the short way of `plain_creations`
+    transact ─> queue ─> the same thread: a transaction of its own, between two batches
+
 One thread owns the store's write transactions. What was decided before, without the lock, is
 decided again inside: two creations of one handle in one batch give one handle and one refusal.
 When there is no room, nothing of the batch is acknowledged and the node turns read-only: every
@@ -18,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from protocol.codes import ResponseCode
 from protocol.value import HandleValue, Reference
@@ -26,8 +30,10 @@ from registry.authorization import Policy
 from registry.errors import StoreError, StoreFullError
 from registry.log import LocalLog
 from registry.operations import Change, Operation, Outcome
-from registry.outcomes import Foreign, Refusal
+from registry.outcomes import NOTHING_FOREIGN, Foreign, Refusal
+from registry.plain_creations import PlainCreation, PlainCreations
 from registry.store import Store
+from registry.views import WriteView
 from resolver.metrics import (
     COMMIT_OPERATIONS,
     COMMIT_QUEUE,
@@ -41,20 +47,41 @@ from resolver.metrics import (
 RECOVERY_FACTOR = 1.1
 # Octets of operations in one transaction: a frame of the journal is made in memory.
 BATCH_OCTETS_MAX = 16 * 1_048_576
+JOBS_MAX = 256  # transactions of their own that wait
 KEPT_WAITING_MAX = 256  # records of other nodes that wait to be kept; the oldest is forgotten
+
+Done = TypeVar("Done")
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """An operation whose identity is proven, with what was fetched to decide on it."""
+class Submitted(NamedTuple):
+    """An operation whose identity is proven, with what was fetched to decide on it.
 
-    operation: Operation
+    A plain creation ends in whether it was made.
+    """
+
+    operation: Operation | PlainCreation
     identity: Reference | None
     foreign: Foreign
     octets: int
-    future: "asyncio.Future[Outcome]"
+    future: "asyncio.Future[Any]"
+
+
+class NotWritingError(Exception):
+    """The node registers nothing at the moment, `refusal` says why; nothing was changed."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message.decode("utf-8", "replace"))
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to be done in a transaction of its own."""
+
+    work: Callable[[WriteView], Any]
+    future: "asyncio.Future[Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +125,7 @@ class GroupCommit:
         self._free_octets_min = free_octets_min
         self._now_s = now_s
         self._queue: deque[Submitted] = deque()
+        self._jobs: deque[Job] = deque()
         self._to_keep: deque[KeptRecord] = deque(maxlen=KEPT_WAITING_MAX)
         self._wake = threading.Condition()
         self._stopping = False
@@ -141,11 +169,54 @@ class GroupCommit:
             words = f"{self._queue_max} registrations are waiting, try again"
             return Refusal(ResponseCode.SERVER_TOO_BUSY, words.encode())
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._enqueue(Submitted(operation, identity, foreign, octets, future))
+        return await future
+
+    def create(self, creation: PlainCreation, identity: Reference) -> "asyncio.Future[bool]":
+        """Create a handle in the shortest way there is.
+
+        Args:
+            creation: of a handle that is probably not there.
+            identity: who asks, proven.
+
+        Returns:
+            A future: True once the handle is durable; False when nothing was done, so that
+            `submit` says why.
+        """
+        assert self._loop is not None, "started before anything is submitted"
+        future: asyncio.Future[bool] = self._loop.create_future()
+        if self.read_only or len(self._queue) >= self._queue_max:
+            future.set_result(False)
+            return future
+        octets = sum(map(len, creation.pieces))
+        self._enqueue(Submitted(creation, identity, NOTHING_FOREIGN, octets, future))
+        return future
+
+    def _enqueue(self, submitted: Submitted) -> None:
         with self._wake:
-            self._queue.append(Submitted(operation, identity, foreign, octets, future))
+            self._queue.append(submitted)
             # The writer waits for the first and for a full batch; others need not wake it.
             if len(self._queue) in (1, self._operations_max):
                 self._wake.notify()
+
+    async def transact(self, work: Callable[[WriteView], Done]) -> Done:
+        """Do something in a transaction of its own; return its result once that is durable.
+
+        Args:
+            work: called in the writer's thread; what it raises undoes the transaction.
+
+        Raises:
+            NotWritingError: read-only, no room, or too many wait.
+        """
+        if self.read_only:
+            raise NotWritingError(Refusal(ResponseCode.SERVER_BACKUP, self.read_only.encode()))
+        if len(self._jobs) >= JOBS_MAX:
+            words = f"{JOBS_MAX} transactions are waiting, try again"
+            raise NotWritingError(Refusal(ResponseCode.SERVER_TOO_BUSY, words.encode()))
+        future: asyncio.Future[Done] = asyncio.get_running_loop().create_future()
+        with self._wake:
+            self._jobs.append(Job(work, future))
+            self._wake.notify()
         return await future
 
     def keep(self, handle: bytes, values: Sequence[HandleValue], now_s: int) -> None:
@@ -177,25 +248,29 @@ class GroupCommit:
 
     def _run(self) -> None:
         while True:
-            batch = self._gather()
+            batch, job = self._gather()
             if batch:
                 self._commit_and_tell(batch)
-            elif self._to_keep:
+            if job is not None:
+                self._tell_later([job], [self._carry_out(job)])
+            if not batch and job is None:
+                if not self._to_keep:
+                    return
                 self._keep_waiting()
-            else:
-                return
 
-    def _gather(self) -> list[Submitted]:
-        """Wait for operations; return a batch, or nothing when it is time to stop."""
+    def _gather(self) -> tuple[list[Submitted], Job | None]:
+        """Wait for operations; return a batch and a job, or nothing when it is time to stop."""
         with self._wake:
-            self._wake.wait_for(lambda: self._queue or self._to_keep or self._stopping)
+            self._wake.wait_for(
+                lambda: self._queue or self._jobs or self._to_keep or self._stopping
+            )
             deadline = time.monotonic() + self._window_s
-            while len(self._queue) < self._operations_max and not self._stopping:
+            while len(self._queue) < self._operations_max and not (self._stopping or self._jobs):
                 left_s = deadline - time.monotonic()
                 if left_s <= 0:
                     break
                 self._wake.wait(left_s)
-            return self._take()
+            return self._take(), self._jobs.popleft() if self._jobs else None
 
     def _keep_waiting(self) -> None:
         """Write the records to keep. They are a help for bad days: to fail here is no failure."""
@@ -220,20 +295,43 @@ class GroupCommit:
 
     def _commit_and_tell(self, batch: list[Submitted]) -> None:
         outcomes = self.commit(batch)
+        self._tell_later(batch, outcomes)
+
+    def _tell_later(self, asked: Sequence[Submitted | Job], outcomes: Sequence[Any]) -> None:
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(_tell, batch, outcomes)
+            self._loop.call_soon_threadsafe(_tell, asked, outcomes)
         except RuntimeError:
-            _log.warning("the loop ended before %d commits were told", len(batch))
+            _log.warning("the loop ended before %d commits were told", len(asked))
 
-    def commit(self, batch: list[Submitted]) -> list[Outcome | Exception]:
+    def _carry_out(self, job: Job) -> Any:
+        """Do a job; return its result, or what it raised."""
+        started = time.perf_counter()
+        try:
+            with self._store.write() as view:
+                result = job.work(view)
+        except StoreFullError as error:
+            return NotWritingError(self._no_room(error))
+        except Exception as error:
+            return error
+        COMMITS.inc()
+        COMMIT_SECONDS.observe(time.perf_counter() - started)
+        return result
+
+    def _no_room(self, error: StoreFullError) -> Refusal:
+        words = f"no room in the store, this node registers nothing: {error}"
+        self._turn_read_only(words)
+        return Refusal(ResponseCode.SERVER_BACKUP, words.encode())
+
+    def commit(self, batch: list[Submitted]) -> list[Outcome | bool | Exception]:
         """Commit one batch and return how each operation ended."""
         try:
             return list(self._transact(batch))
         except StoreFullError as error:
-            words = f"no room in the store, this node registers nothing: {error}"
-            self._turn_read_only(words)
-            return [Refusal(ResponseCode.SERVER_BACKUP, words.encode())] * len(batch)
+            refusal = self._no_room(error)
+            return [
+                False if isinstance(each.operation, PlainCreation) else refusal for each in batch
+            ]
         except Exception as error:
             _log.exception("a transaction of %d operations failed", len(batch))
             if len(batch) == 1:
@@ -241,30 +339,38 @@ class GroupCommit:
             # Whoever made it fail shall not take the others with him: one by one.
             return [outcome for each in batch for outcome in self.commit([each])]
 
-    def _transact(self, batch: list[Submitted]) -> list[Outcome]:
+    def _transact(self, batch: list[Submitted]) -> list[Outcome | bool]:
         started = time.perf_counter()
         now_s = int(self._now_s())
-        outcomes: list[Outcome] = []
-        changes = []
+        outcomes: list[Outcome | bool] = []
+        items: list[list[Any]] = []
         with self._store.write() as view:
-            for each in batch:
-                outcome = decide(
-                    view, each.operation, each.identity, each.foreign, self._policy, now_s
-                )
+            creations = PlainCreations(view, self._policy, now_s)
+            for operation, identity, foreign, _, _ in batch:
+                if isinstance(operation, PlainCreation):
+                    assert identity is not None, "a plain creation is somebody's"
+                    item = creations.create(operation, identity)
+                    if item is not None:
+                        items.append(item)
+                    outcomes.append(item is not None)
+                    continue
+                outcome = decide(view, operation, identity, foreign, self._policy, now_s)
                 if isinstance(outcome, Change):
-                    changes += apply(view, outcome, each.identity, now_s)
+                    changes = apply(view, outcome, identity, now_s)
+                    items += [change.packed() for change in changes]
+                    creations.forget()
                 outcomes.append(outcome)
-            if changes:
-                LocalLog(view).append_operations(changes, int(self._now_s() * 1000))
-        if changes:
+            if items:
+                LocalLog(view).append_packed(items, int(self._now_s() * 1000))
+        if items:
             COMMITS.inc()
-            COMMIT_OPERATIONS.observe(len(changes))
+            COMMIT_OPERATIONS.observe(len(items))
             COMMIT_SECONDS.observe(time.perf_counter() - started)
         return outcomes
 
 
-def _tell(batch: list[Submitted], outcomes: list[Outcome | Exception]) -> None:
-    for each, outcome in zip(batch, outcomes, strict=True):
+def _tell(asked: Sequence[Submitted | Job], outcomes: Sequence[Any]) -> None:
+    for each, outcome in zip(asked, outcomes, strict=True):
         if each.future.done():  # its client went away; the change stands
             continue
         if isinstance(outcome, Exception):

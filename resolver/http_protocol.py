@@ -3,7 +3,8 @@
 uvicorn parses, queues pipelined requests and runs the ASGI application. This subclass adds
 
     head     at most so many headers and octets (431) in so much time (408)
-    body     at most so many octets (413), in so much time
+    body     at most so many octets (413), in so much time; a stream of registrations may have
+             any number, and that much time for each piece
     answer   read by the client in so much time, else the connection is cut
     tunnel   a POST of application/x-hdl-message is answered here, before ASGI (`tunnel`)
     hot      so is a GET of a handle that needs nothing else (`hot_route`), when no answer before
@@ -42,6 +43,7 @@ _TELLING_HEADERS = frozenset(
     {b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
 )
 
+_STREAM_PATH = b"/api/registrations"
 _IN_HEAD, _IN_BODY, _BETWEEN = range(3)
 
 
@@ -56,6 +58,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_octets = 0
         self._body_octets = 0
         self._body_octets_max = 0
+        self._is_stream = False  # of registrations: a body without end
         self._is_refused = False
         self._input_ended = False
         self._is_idle = False  # after a hot answer; uvicorn has a timer of its own for others
@@ -158,7 +161,13 @@ class HttpProtocol(HttpToolsProtocol):
         is_tunnel = is_tunnel_request(self.parser.get_method(), self.headers)
         limits = self.server_.limits
         self._body_octets_max = TUNNEL_BODY_OCTETS_MAX if is_tunnel else limits.http_body_octets_max
-        self._check_body(self._announced_octets())
+        self._is_stream = (
+            not is_tunnel
+            and self.parser.get_method() == b"POST"
+            and self.url.partition(b"?")[0] == _STREAM_PATH
+        )
+        if not self._is_stream:
+            self._check_body(self._announced_octets())
         if len(self.pipeline) >= limits.pipelined_max:
             self._stop(503, f"more than {limits.pipelined_max} requests wait on this connection")
         self._phase = _IN_BODY
@@ -171,7 +180,10 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take in a piece of the body."""
         self._body_octets += len(body)
-        self._check_body(self._body_octets)
+        if self._is_stream:
+            self._wait(self.server_.limits.http_body_timeout_s)
+        else:
+            self._check_body(self._body_octets)
         if isinstance(self.cycle, TunnelExchange):
             self.cycle.body += body
         else:
@@ -217,6 +229,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def time_out(self) -> None:
         """End a connection whose deadline has passed."""
+        if self._is_stream and self._phase == _IN_BODY and self.flow.read_paused:
+            self._wait(self.server_.limits.http_body_timeout_s)  # it is us who take their time
+            return
         if self._phase != _BETWEEN and self._head_octets and not self._is_refused:
             self._refuse_input(408, "the request took too long to arrive")
         elif self._is_idle and not self.transport.is_closing():

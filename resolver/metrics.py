@@ -101,6 +101,7 @@ CERTIFICATE_EXPIRY = Gauge(
 CONNECTIONS = Gauge(
     "biaoshi_connections", "Connections open", ["transport"], multiprocess_mode="livesum"
 )
+BULK_ROWS = Counter("biaoshi_bulk_rows", "Rows of streams decided on", ["verdict"])
 REFUSED = Counter("biaoshi_refused", "What a limit turned away", ["limit"])
 RESTARTS = Counter("biaoshi_restarts", "Processes replaced", ["process"])
 

@@ -1,5 +1,6 @@
 """What a running node knows of itself: its role, its site as others find it, its server key."""
 
+import hashlib
 from dataclasses import dataclass
 
 from protocol.bodies import ResolutionRequest
@@ -46,6 +47,17 @@ class Node:
             if server.public_key == self.public_key:
                 return server
         return self.site.servers[0]
+
+    @property
+    def key_id(self) -> str:
+        """The server key's name in what it signs: SHA-256 of its HS_PUBKEY data."""
+        return "sha256:" + hashlib.sha256(self.public_key).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """What people call this node: its site's description, else its key."""
+        described = self.site.find_attribute(b"desc")
+        return described.decode("utf-8", "replace") if described else self.key_id
 
     def answers_admin(self, transport: int) -> bool:
         """Say whether administration may come over a transport, by the site's interfaces.

@@ -29,6 +29,7 @@ from registry.authentication import Keys, RemoteSecret, find_keys, verify_answer
 from registry.authorization import Policy
 from registry.operations import Operation, Outcome
 from registry.outcomes import Foreign, Need, Refusal, Unavailable, refuse
+from registry.plain_creations import PlainCreation
 from registry.schema import Record
 from registry.store import Store
 from registry.views import View
@@ -149,6 +150,14 @@ class Operations:
                 return outcome
             known.foreign.update(await self._afar.fetch(outcome.handles))
         return _too_many_rounds()
+
+    def create(self, creation: PlainCreation, identity: Reference) -> "asyncio.Future[bool]":
+        """Create a handle by the short way, or not: see `GroupCommit.create`."""
+        return self._commit.create(creation, identity)
+
+    async def fetch(self, handles: frozenset[bytes], known: Known) -> None:
+        """Fetch the records of handles on other nodes."""
+        known.foreign.update(await self._afar.fetch(handles))
 
     async def prove(self, proof: Proof, known: Known) -> Reference | Refusal:
         """Check a proof; return the identity proven."""

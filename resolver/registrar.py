@@ -2,9 +2,11 @@
 
     link kinds   message       octets in, whole answer messages out   (`resolver.messages`)
                  request       one operation of the REST interface    (`resolver.rest_requests`)
+                 creation      the shortest way to create a handle
                  list          all of a list, for REST
                  list_page     one page of it, and its length
                  rest_session  log-ins of the REST interface          (`resolver.rest_sessions`)
+                 registrations_*   streams of registrations         (`resolver.registrations`)
                  status        whether the node is read-only, and why
 
 Challenges, sessions and the group commit live here, so that a client may come back over any
@@ -38,7 +40,7 @@ from resolver.bounded_table import BoundedTable, Bounds
 from resolver.challenges import Challenges
 from resolver.config import Config, LimitsConfig
 from resolver.foreign import ForeignRecords, ForeignSettings
-from resolver.group_commit import GroupCommit
+from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.link_server import LinkServer
 from resolver.listing import Pages
 from resolver.messages import Messages
@@ -48,6 +50,7 @@ from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
 from resolver.recursion import Ask, Reply, Walk, sites_in
 from resolver.refused_log_ins import RefusedLogIns, make_refused_log_ins
+from resolver.registrations import Registrations
 from resolver.rest_requests import RestRequests
 from resolver.rest_sessions import RestSessions
 from resolver.sessions import Sessions
@@ -58,6 +61,7 @@ from resolver.walker import Lookups, follow
 
 TICK_S = 1.0  # how often room, time-outs and metrics are looked at
 READERS_EVERY = 10  # ticks between two searches for readers that died
+PURGE_EVERY = 3_600  # ticks between two looks for streams that need not be kept any more
 RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
 PREFIXES_SHOWN_MAX = 100  # on the front page: what people read, not a list to work with
 
@@ -160,6 +164,16 @@ class Registrar:
             now_s=now_s,
         )
         requests = RestRequests(operations, self._rest_sessions, pages, self._refused_log_ins)
+        registrations = self._registrations = Registrations(
+            self._store,
+            self.commit,
+            operations,
+            make_policy(self._config),
+            requests.prove,
+            node=node,
+            threads=self._threads,
+            now_s=now_s,
+        )
         return LinkServer(
             self._config.link_path,
             {
@@ -167,8 +181,13 @@ class Registrar:
                 "list_page": requests.list_page,
                 "rest_session": self._rest_sessions.handle,
                 "status": self._status,
+                "registrations_begin": registrations.begin,
+                "registrations_rows": registrations.rows,
+                "registrations_end": registrations.end,
+                "registrations_show": registrations.show,
             },
             {"message": messages.answer, "list": requests.list_all},
+            {"creation": requests.create},
         )
 
     async def start(self) -> None:
@@ -199,6 +218,8 @@ class Registrar:
             await asyncio.sleep(TICK_S)
             count += 1
             self.tick(count)
+            if count % PURGE_EVERY == 0:
+                await self._purge()
 
     def tick(self, count: int) -> None:
         """Do what time brings: look for room, forget what nobody came back for, count."""
@@ -216,6 +237,12 @@ class Registrar:
         if count % READERS_EVERY == 0:
             # A worker that was killed leaves its slot, which would keep old pages for ever.
             self._store.clear_dead_readers()
+
+    async def _purge(self) -> None:
+        try:
+            await self._registrations.purge(self._config.streams.kept_s)
+        except (NotWritingError, StoreError) as error:
+            _log.warning("old streams of registrations could not be forgotten: %s", error)
 
     async def _status(self, payload: dict[str, Any]) -> dict[str, Any]:
         with self._store.read() as view:

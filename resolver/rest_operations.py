@@ -20,6 +20,8 @@ from protocol.bodies import (
 )
 from protocol.codes import OpCode, ResponseCode
 from protocol.header import Header
+from registry.store import Store
+from registry.streams import Batch, batches, cut
 from resolver.dispatch import Peer, link_code
 from resolver.link import Link, LinkDown
 from resolver.metrics import RequestMetrics
@@ -48,13 +50,22 @@ class RestOperations:
         records: what is answered without asking anybody.
         link: to the registrar or keeper.
         metrics: counts what is answered.
+        store: where verdicts are read; None where nothing is registered.
     """
 
-    def __init__(self, node: Node, records: Records, link: Link, metrics: RequestMetrics) -> None:
+    def __init__(
+        self,
+        node: Node,
+        records: Records,
+        link: Link,
+        metrics: RequestMetrics,
+        store: Store | None = None,
+    ) -> None:
         self._node = node
         self._records = records
         self._link = link
         self._metrics = metrics
+        self._store = store
 
     async def perform(
         self,
@@ -119,6 +130,30 @@ class RestOperations:
             LinkDown: the registrar cannot be reached.
         """
         return await self._link.call("rest_session", {"action": action, **payload})
+
+    async def registrations(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Begin, feed, end or show a stream of registrations (`resolver.registrations`).
+
+        Raises:
+            LinkDown: the registrar cannot be reached.
+        """
+        if not self._node.registers:
+            code = int(ResponseCode.OPERATION_NOT_SUPPORTED)
+            return {"code": code, "message": NOT_REGISTERING_WORDS}
+        return await self._link.call(f"registrations_{action}", payload)
+
+    def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
+        """Return what became of rows from `first` on, of one batch and not beyond `last`.
+
+        Raises:
+            StoreError: what is kept is damaged.
+        """
+        assert self._store is not None, "a stream is known, so something is registered here"
+        with self._store.read() as view:
+            batch = next(batches(view, name, first), None)
+        if batch is None:
+            return None
+        return cut(batch, max(first, batch.first), min(last, batch.first + batch.rows - 1))
 
     async def status(self) -> dict[str, Any]:
         """Return what /readyz tells: {"ready", "role", "read_only" (why, or ""), "link"}.

@@ -5,8 +5,10 @@
     {"session": id}                 whoever proved to be somebody in that REST session
 
 Replies are {code, body, created}; lists are streamed as {code, handles} or {code, message}.
+`create` is the short way of what most sessions ask for.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +32,7 @@ from registry.answers import Answer
 from registry.errors import RecordError
 from registry.operations import Change, Listing, Operation, Outcome, Referral
 from registry.outcomes import NeedAuthentication, Refusal, refuse
+from registry.plain_creations import PlainCreation
 from resolver.listing import Pages
 from resolver.operations import Known, Operations
 from resolver.query import Result, damaged_record, question_of, result_of
@@ -79,6 +82,30 @@ class RestRequests:
             "body": result.body.encode(),
             "created": result.created,
         }
+
+    def create(self, payload: list[Any]) -> "asyncio.Future[bool]":
+        """Create a handle: [session id, handle, pieces of its values] (`PlainCreation`).
+
+        Returns:
+            A future: True once it is durable; False when `perform` has to be asked instead.
+        """
+        session_id, handle, pieces = payload
+        identity = self._sessions.identity(session_id)
+        if identity is not None:
+            return self._operations.create(PlainCreation(handle, pieces), identity)
+        nobody: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        nobody.set_result(False)
+        return nobody
+
+    async def prove(self, payload: dict[str, Any]) -> Reference | Refusal | None:
+        """Prove who asks: {authorization, address, transport}; None: nobody says who he is."""
+        claim = self._claim(payload["authorization"])
+        if claim.identity is None or claim.password is None:
+            return claim.identity
+        proven = await self._operations.prove_password(claim.identity, claim.password)
+        if isinstance(proven, Refusal):
+            self._note_refused(payload, proven.response_code, proven.message)
+        return proven
 
     async def list_page(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return one page of a list: {prefix, page, page_size, authorization}."""

@@ -102,7 +102,8 @@ class Worker:
         records = await self._open_records()
         metrics = RequestMetrics()
         dispatcher = Dispatcher(self._node, records, self._link, self._threads, metrics)
-        operations = RestOperations(self._node, records, self._link, metrics)
+        store = self._store if isinstance(self._store, Store) else None
+        operations = RestOperations(self._node, records, self._link, metrics, store)
         app = make_app(operations, self._config)
         rows = public_rows(self._store)
         self._servers = make_servers(

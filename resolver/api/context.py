@@ -2,6 +2,8 @@
 
 import ipaddress
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -9,6 +11,7 @@ from starlette.requests import Request
 
 from protocol.bodies import Body
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
+from registry.streams import Batch
 from resolver.config import Config
 from resolver.dispatch import Peer
 from resolver.query import Result
@@ -44,6 +47,14 @@ class Operations(Protocol):
         """Make, answer, show or end a session. Raises: LinkDown."""
         ...
 
+    async def registrations(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Begin, feed, end or show a stream of registrations. Raises: LinkDown."""
+        ...
+
+    def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
+        """Return what became of rows of a stream. Raises: StoreError."""
+        ...
+
     async def status(self) -> dict[str, Any]:
         """Return {"ready": bool, "read_only": why or "", ...}."""
         ...
@@ -55,6 +66,7 @@ class Context:
 
     operations: Operations
     config: Config
+    now_s: Callable[[], float] = time.time
     has_warned: bool = field(default=False)
 
     def takes_credentials(self, request: Request) -> bool:

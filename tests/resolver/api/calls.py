@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from protocol.bodies import Body, ErrorAnswer, ValuesRequest
 from protocol.codes import ResponseCode
 from protocol.value import HandleValue
+from registry.streams import Batch
 from resolver.api.app import make_app
 from resolver.api.context import Authorization
 from resolver.config import Config, MetricsConfig, NodeRole, TlsConfig
@@ -55,6 +56,8 @@ class FakeOperations:
             "handle": b"",
             "index": 0,
         }
+        self.stream_calls: list[tuple[str, dict[str, Any]]] = []
+        self.stream: dict[str, Any] = {"code": 402, "message": b""}
         self.state: dict[str, Any] = {"ready": True, "role": "top", "read_only": ""}
 
     async def perform(
@@ -78,6 +81,13 @@ class FakeOperations:
     async def rest_session(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         self.session_calls.append((action, payload))
         return self.session
+
+    async def registrations(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
+        self.stream_calls.append((action, payload))
+        return self.stream
+
+    def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
+        return None
 
     async def status(self) -> dict[str, Any]:
         return self.state

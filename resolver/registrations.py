@@ -1,0 +1,311 @@
+"""Streams of registrations in the registrar: who may go on with one, and its rows to the store.
+
+    begin  {authorization, key, address, transport}  proves who asks, opens or finds the stream
+    rows   {name, token, first, rows}                decided and durable when it is answered
+    end    {name, token}                             no rows follow: signs the receipt
+    show   {authorization, key, address, transport}  how far the stream has come
+
+Replies are {code, message} and what is known of the stream (`stream_form`). `rows` is msgpack of
+[[kind, handle, octets, digest], ...]. A stream has one sender at a time, whoever began last: a
+client whose connection broke need not wait until we notice. What the one before it had under way
+may still be written; it comes again then, and is known by its digest.
+"""
+
+import asyncio
+import itertools
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgpack
+
+from protocol import jws
+from protocol.codes import ResponseCode
+from protocol.errors import ProtocolError
+from protocol.value import Reference
+from registry.authorization import Policy
+from registry.bulk import NeedError, Registered, StreamError, register_rows
+from registry.errors import StoreError
+from registry.outcomes import Refusal, identity_text, refuse
+from registry.receipts import Receipt, to_payload
+from registry.store import Store
+from registry.streams import Stream, find_stream, purge, put_stream, stream_name
+from registry.views import WriteView
+from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.metrics import BULK_ROWS
+from resolver.node import Node
+from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
+
+SENDERS_MAX = 4_096  # streams that somebody sends to; the longest silent one has to begin again
+STREAMS_MAX = 1_000_000  # kept in all
+CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one batch
+PURGED_BATCHES_MAX = 1_000  # deleted in one transaction
+
+Prove = Callable[[dict[str, Any]], Awaitable[Reference | Refusal | None]]
+
+
+@dataclass(slots=True)
+class _Sender:
+    """Who sends to a stream now, and what was fetched to decide on its rows."""
+
+    token: int
+    known: Known = field(default_factory=Known)
+
+
+class Registrations:
+    """Takes the rows of streams; use from the registrar's loop.
+
+    Args:
+        store: read here.
+        commit: writes.
+        operations: fetches what is on other nodes.
+        policy: the node's own administrators.
+        prove: proves who asks, given {authorization, address, transport}: an identity, None when
+            there are no credentials, or a Refusal.
+        node: signs receipts.
+        threads: where they are signed.
+        now_s: the time since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        commit: GroupCommit,
+        operations: Operations,
+        policy: Policy,
+        prove: Prove,
+        *,
+        node: Node,
+        threads: Executor,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._commit = commit
+        self._operations = operations
+        self._policy = policy
+        self._prove = prove
+        self._node = node
+        self._threads = threads
+        self._now_s = now_s
+        self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
+        self._tokens = itertools.count(1)
+
+    async def begin(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Open a stream, or find how far it has come."""
+        identity = await self._prove(payload)
+        if not isinstance(identity, Reference):
+            return _refused(identity)
+        now_ms = self._now_ms()
+        try:
+            stream = await self._commit.transact(
+                lambda view: _open(view, identity, payload["key"], now_ms)
+            )
+        except (NotWritingError, StoreError) as error:
+            return _failed(error)
+        token = next(self._tokens)
+        self._senders[stream.name] = _Sender(token)
+        self._senders.move_to_end(stream.name)
+        if len(self._senders) > SENDERS_MAX:
+            self._senders.popitem(last=False)
+        return _known(stream) | {"token": token}
+
+    async def rows(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Register rows; answered once what became of them is durable."""
+        name, sender = payload["name"], self._senders.get(payload["name"])
+        if sender is None or sender.token != payload["token"]:
+            return _refused(_NOT_THE_SENDER)
+        try:
+            registered = await self._register(name, payload["first"], payload["rows"], sender)
+        except (NotWritingError, StoreError) as error:
+            return _failed(error)
+        changed = registered.changed
+        return _known(registered.stream) | {
+            "changed": list(changed[:CHANGED_SHOWN_MAX]),
+            "changed_count": len(changed),
+        }
+
+    async def end(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """End a stream and sign its receipt; of one that has ended, show that."""
+        name, sender = payload["name"], self._senders.get(payload["name"])
+        if sender is None or sender.token != payload["token"]:
+            return _refused(_NOT_THE_SENDER)
+        try:
+            with self._store.read() as view:
+                stream = find_stream(view, name)
+            if stream is None:
+                raise StoreError("the stream is not kept any more: begin it anew")
+            if not stream.ended_ms:
+                stream = await self._end(stream)
+        except (NotWritingError, StoreError, ProtocolError) as error:
+            return _failed(error)
+        if self._senders.get(name) is sender:
+            del self._senders[name]
+        return _known(stream)
+
+    async def show(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Show how far a stream has come."""
+        identity = await self._prove(payload)
+        if not isinstance(identity, Reference):
+            return _refused(identity)
+        try:
+            with self._store.read() as view:
+                stream = find_stream(view, stream_name(identity, payload["key"]))
+        except StoreError as error:
+            return _failed(error)
+        if stream is None:
+            words = f"{identity_text(identity)} has begun no stream with this key"
+            return _refused(refuse(ResponseCode.HANDLE_NOT_FOUND, words))
+        return _known(stream)
+
+    async def purge(self, kept_s: float) -> None:
+        """Forget streams that ended longer ago, some at a time."""
+        before_ms = int((self._now_s() - kept_s) * 1000)
+        while await self._commit.transact(lambda view: purge(view, before_ms, PURGED_BATCHES_MAX)):
+            pass
+
+    async def _register(self, name: bytes, first: int, rows: bytes, sender: _Sender) -> Registered:
+        def work(view: WriteView) -> Registered:
+            stream = find_stream(view, name)
+            if stream is None:
+                raise StoreError("the stream is not kept any more: begin it anew")
+            unpacked = msgpack.unpackb(rows, use_list=False)
+            registered = register_rows(
+                view,
+                stream,
+                first,
+                unpacked,
+                foreign=sender.known.foreign,
+                policy=self._policy,
+                now_ms=self._now_ms(),
+            )
+            _count(stream, registered.stream)
+            return registered
+
+        for _ in range(NEED_ROUNDS_MAX):
+            try:
+                return await self._commit.transact(work)
+            except NeedError as need:
+                await self._operations.fetch(need.handles, sender.known)
+        raise StoreError(f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches")
+
+    async def _end(self, stream: Stream) -> Stream:
+        ended = replace(stream, ended_ms=self._now_ms())
+        loop = asyncio.get_running_loop()
+        token = await loop.run_in_executor(
+            self._threads,
+            lambda: jws.sign(
+                to_payload(make_receipt(ended, self._node.name)),
+                self._node.private_key,
+                key_id=self._node.key_id,
+            ),
+        )
+        ended = replace(ended, receipt=token)
+
+        def work(view: WriteView) -> Stream:
+            if find_stream(view, stream.name) != stream:
+                raise StoreError("rows were added while the stream was to end: end it again")
+            put_stream(view, ended)
+            return ended
+
+        return await self._commit.transact(work)
+
+    def _now_ms(self) -> int:
+        return int(self._now_s() * 1000)
+
+
+def make_receipt(stream: Stream, node_name: str) -> Receipt:
+    """Return what the receipt of a stream that has ended says."""
+    return Receipt(
+        node=node_name,
+        identity=identity_text(stream.identity),
+        key=stream.key.decode(),
+        rows=stream.rows,
+        created=stream.created,
+        replaced=stream.replaced,
+        deleted=stream.deleted,
+        unchanged=stream.unchanged,
+        refused=stream.refused,
+        first_sequence=stream.first_sequence,
+        last_sequence=stream.last_sequence,
+        digest=stream.digest,
+        begun=time_text(stream.begun_ms),
+        ended=time_text(stream.ended_ms),
+    )
+
+
+def time_text(time_ms: int) -> str:
+    """Return a time as RFC 3339 has it, in UTC with milliseconds."""
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _open(view: WriteView, identity: Reference, key: bytes, now_ms: int) -> Stream:
+    stream = find_stream(view, stream_name(identity, key))
+    if stream is not None:
+        return stream
+    if view.count_streams() >= STREAMS_MAX:
+        words = f"{STREAMS_MAX} streams are kept already, no more can begin"
+        raise NotWritingError(refuse(ResponseCode.SERVER_TOO_BUSY, words))
+    stream = Stream(identity, key, now_ms)
+    put_stream(view, stream)
+    return stream
+
+
+def _count(before: Stream, after: Stream) -> None:
+    for name in ("created", "replaced", "deleted", "unchanged", "refused"):
+        added = getattr(after, name) - getattr(before, name)
+        if added:
+            BULK_ROWS.labels(name).inc(added)
+
+
+_NOT_THE_SENDER = refuse(
+    ResponseCode.ERROR, "another connection goes on with this stream: ask where it stands"
+)
+
+
+def _refused(refusal: Refusal | None) -> dict[str, Any]:
+    if refusal is None:
+        refusal = refuse(ResponseCode.AUTHENTICATION_NEEDED, "")
+    return {"code": int(refusal.response_code), "message": refusal.message}
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    if isinstance(error, NotWritingError):
+        return _refused(error.refusal)
+    if isinstance(error, StreamError):
+        return _refused(refuse(ResponseCode.ERROR, str(error))) | {"next": error.next_row}
+    return _refused(refuse(ResponseCode.ERROR, str(error)))
+
+
+def _known(stream: Stream) -> dict[str, Any]:
+    """Return what a worker has to know of a stream."""
+    return {
+        "code": int(ResponseCode.SUCCESS),
+        "message": b"",
+        "name": stream.name,
+        "next": stream.rows + 1,
+        "stream": stream_form(stream),
+    }
+
+
+def stream_form(stream: Stream) -> dict[str, Any]:
+    """Return a stream as the REST interface shows it."""
+    return {
+        "key": stream.key.decode(),
+        "identity": identity_text(stream.identity),
+        "rows": stream.rows,
+        "created": stream.created,
+        "replaced": stream.replaced,
+        "deleted": stream.deleted,
+        "unchanged": stream.unchanged,
+        "refused": stream.refused,
+        "firstSequence": stream.first_sequence,
+        "lastSequence": stream.last_sequence,
+        "digest": stream.digest.hex(),
+        "begun": time_text(stream.begun_ms),
+        "ended": time_text(stream.ended_ms) if stream.ended_ms else None,
+        "receipt": stream.receipt or None,
+    }
