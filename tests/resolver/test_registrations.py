@@ -1,0 +1,240 @@
+"""Streams in the registrar: who may send, what a row's reply promises, how a stream ends."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from protocol import jws
+from protocol.codes import ResponseCode
+from protocol.value import Reference, encode_values
+from registry.bulk import RowKind
+from registry.errors import StoreFullError
+from registry.outcomes import foreign_key
+from registry.receipts import from_payload
+from registry.schema import Record
+from registry.store import Store
+from resolver import registrations
+from resolver.registrations import Registrations
+from tests.registry.builders import NOW_S, POLICY, PREFIX, admin_value, group, put, url
+from tests.resolver.office import (
+    ADDRESS,
+    ADMIN_KEY,
+    SECRET,
+    SECRET_ADMIN,
+    Office,
+    make_node,
+    open_office,
+)
+
+BASIC = {"basic": [SECRET_ADMIN.handle, SECRET_ADMIN.index, SECRET]}
+Reply = dict[str, Any]
+
+
+class Desk:
+    """Streams over an office, and calls as a worker makes them."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        self.now_s = float(NOW_S)
+        self.streams = Registrations(
+            office.store,
+            office.commit,
+            office.operations,
+            POLICY,
+            office.rest.prove,
+            node=make_node(),
+            threads=office.threads,
+            now_s=lambda: self.now_s,
+        )
+
+    async def begin(self, key: bytes = b"lot", authorization: Any = BASIC) -> Reply:
+        return await self.streams.begin(asked(key, authorization))
+
+    async def send(self, begun: Reply, first: int, *rows: list[Any]) -> Reply:
+        payload = {"name": begun["name"], "token": begun["token"], "first": first}
+        return await self.streams.rows(payload | {"rows": msgpack.packb(list(rows))})
+
+    async def end(self, begun: Reply) -> Reply:
+        return await self.streams.end({"name": begun["name"], "token": begun["token"]})
+
+
+def asked(key: bytes, authorization: Any = BASIC) -> dict[str, Any]:
+    return {"authorization": authorization, "key": key, "address": ADDRESS, "transport": 1}
+
+
+def plain(number: int, text: bytes = b"x") -> list[Any]:
+    octets = encode_values((url(data=text),))
+    handle = b"88.118/P%d" % number
+    return [int(RowKind.PLAIN), handle, octets, hashlib.sha256(handle + octets).digest()]
+
+
+def run(tmp_path: Path, scenario: Callable[[Desk], Awaitable[None]]) -> None:
+    async def with_desk() -> None:
+        async with open_office(tmp_path) as office:
+            await scenario(Desk(office))
+
+    asyncio.run(with_desk())
+
+
+def test_a_stream_from_its_beginning_to_its_receipt(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        assert (begun["code"], begun["next"]) == (1, 1)
+        done = await desk.send(begun, 1, plain(1), plain(2), plain(1, b"other"))
+        assert (done["code"], done["next"], done["changed"]) == (1, 4, [])
+        assert desk.office.has(b"88.118/P2")
+        desk.now_s += 5
+        ended = await desk.end(begun)
+        receipt = from_payload(jws.verify(ended["stream"]["receipt"], ADMIN_KEY.public_key()))
+        assert (receipt.rows, receipt.created, receipt.refused) == (3, 2, 1)
+        assert receipt.identity == "301:0.NA/88.118"
+        assert (receipt.begun, receipt.ended) == (
+            "2026-11-18T11:06:40.000Z",
+            "2026-11-18T11:06:45.000Z",
+        )
+        again = await desk.begin()
+        assert (await desk.end(again))["stream"] == ended["stream"]
+
+    run(tmp_path, scenario)
+
+
+def test_nobody_begins_a_stream_without_a_proof(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        nobody = await desk.begin(authorization=None)
+        assert nobody["code"] == ResponseCode.AUTHENTICATION_NEEDED
+        wrong = {"basic": [SECRET_ADMIN.handle, SECRET_ADMIN.index, b"guess"]}
+        assert (await desk.begin(authorization=wrong))["code"] == ResponseCode.AUTHENTICATION_FAILED
+        assert (await desk.streams.show(asked(b"lot")))["code"] == ResponseCode.HANDLE_NOT_FOUND
+        with desk.office.store.read() as view:
+            assert view.count_streams() == 0
+
+    run(tmp_path, scenario)
+
+
+def test_who_began_last_sends_and_the_one_before_is_told(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        first, second = await desk.begin(), await desk.begin()
+        refused = await desk.send(first, 1, plain(1))
+        assert (refused["code"], b"another connection" in refused["message"]) == (2, True)
+        assert not desk.office.has(b"88.118/P1")
+        assert (await desk.end(first))["code"] == ResponseCode.ERROR
+        assert (await desk.send(second, 1, plain(1)))["next"] == 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_sender_that_was_silent_longest_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registrations, "SENDERS_MAX", 2)
+
+    async def scenario(desk: Desk) -> None:
+        begun = [await desk.begin(b"lot %d" % number) for number in range(3)]
+        codes = [
+            (await desk.send(each, 1, plain(number)))["code"] for number, each in enumerate(begun)
+        ]
+        assert codes == [2, 1, 1]
+        again = await desk.begin(b"lot 0")
+        assert (await desk.send(again, 1, plain(7)))["code"] == 1
+
+    run(tmp_path, scenario)
+
+
+def test_rows_that_cannot_follow_name_the_one_that_is_next(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        refused = await desk.send(begun, 5, plain(5))
+        assert (refused["code"], refused["next"]) == (ResponseCode.ERROR, 1)
+
+    run(tmp_path, scenario)
+
+
+def test_without_room_nothing_is_acknowledged_and_nothing_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        write = Store.write
+
+        def full(self: Store, **options: Any) -> Any:
+            raise StoreFullError("no room, as the test wants it")
+
+        monkeypatch.setattr(Store, "write", full)
+        refused = await desk.send(begun, 1, plain(1))
+        assert (refused["code"], b"no room" in refused["message"]) == (
+            ResponseCode.SERVER_BACKUP,
+            True,
+        )
+        monkeypatch.setattr(Store, "write", write)
+        assert (await desk.send(begun, 1, plain(1)))["code"] == ResponseCode.SERVER_BACKUP
+        desk.office.commit.check_room()
+        assert (await desk.send(begun, 1, plain(1)))["next"] == 2
+
+    run(tmp_path, scenario)
+
+
+def test_a_group_on_another_node_is_fetched_once(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        far = Reference(b"99/GROUP", 200)
+        values = [*keys(desk), group(200, far), admin_value(Reference(PREFIX, 200))]
+        put(desk.office.store, {PREFIX: values})
+        desk.office.afar.records[foreign_key(b"99/GROUP")] = Record((group(200, SECRET_ADMIN),))
+        begun = await desk.begin()
+        assert (await desk.send(begun, 1, plain(1)))["stream"]["created"] == 1
+        assert (await desk.send(begun, 2, plain(2)))["stream"]["created"] == 2
+        assert desk.office.afar.fetched == [foreign_key(b"99/GROUP")]
+
+    run(tmp_path, scenario)
+
+
+def keys(desk: Desk) -> list[Any]:
+    with desk.office.store.read() as view:
+        record = view.find_record(PREFIX)
+    assert record is not None
+    return [value for value in record.values if value.type != b"HS_ADMIN"]
+
+
+def test_old_streams_are_forgotten_and_their_rows_stay(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        await desk.send(begun, 1, plain(1))
+        await desk.end(begun)
+        desk.now_s += 50
+        await desk.begin(b"newer")
+        await desk.streams.purge(20.0)
+        assert (await desk.streams.show(asked(b"lot")))["code"] == ResponseCode.HANDLE_NOT_FOUND
+        assert (await desk.streams.show(asked(b"newer")))["code"] == 1
+        assert desk.office.has(b"88.118/P1")
+
+    run(tmp_path, scenario)
+
+
+def test_the_number_of_streams_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registrations, "STREAMS_MAX", 1)
+
+    async def scenario(desk: Desk) -> None:
+        assert (await desk.begin(b"one"))["code"] == 1
+        assert (await desk.begin(b"two"))["code"] == ResponseCode.SERVER_TOO_BUSY
+        assert (await desk.begin(b"one"))["code"] == 1
+
+    run(tmp_path, scenario)
+
+
+def test_a_clock_that_jumps_back_does_no_harm(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        await desk.send(begun, 1, plain(1))
+        desk.now_s -= 86_400
+        assert (await desk.send(begun, 2, plain(2)))["stream"]["created"] == 2
+        ended = await desk.end(begun)
+        receipt = from_payload(jws.verify(ended["stream"]["receipt"], ADMIN_KEY.public_key()))
+        assert receipt.rows == 2
+        assert receipt.ended < receipt.begun  # as the clock had it
+        assert receipt.first_sequence < receipt.last_sequence
+
+    run(tmp_path, scenario)
