@@ -12,7 +12,7 @@ AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test test-tools bench bench-100m bench-tools fuzz install clean
+.PHONY: help demo demo-once test test-tools bench bench-100m bench-writes bench-tools fuzz soak install clean
 
 help: ## show these lines
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS
 
 bench-100m: $(VENV)/.installed bench-tools ## 100 M rows beside 1 M: 12 GB in .bench, half an hour
 	@$(BIN)/biaoshi loadtest large --results loadtest/results $(BENCH_OPTIONS)
+
+bench-writes: $(VENV)/.installed bench-tools ## single registrations, streams, look-ups beside them (5 minutes)
+	@$(BIN)/biaoshi loadtest writes --results loadtest/results $(BENCH_OPTIONS)
 
 # Some tests watch system calls, speak with curl, or need the native batch and thus a compiler. What
 # is missing is installed where that is possible, else those tests are skipped and say why. A new
@@ -75,14 +78,17 @@ bench-tools:
 	    echo "could not install$$missing: measuring without"; \
 	else echo "measuring without$$missing; to have them: sudo RUNLEVEL=1 apt-get install$$missing"; fi
 
-fuzz: $(VENV)/.installed-test ## a million damaged inputs and 100,000 damaged stores, under AddressSanitizer
+fuzz: $(VENV)/.installed-test ## damaged messages, stores and rows, over a million, under AddressSanitizer
 	@$(PIP) 'Cython>=3.1' 'setuptools>=77'
 	CFLAGS='-O1 -g -fsanitize=address -fno-omit-frame-pointer' LDFLAGS=-fsanitize=address \
 	  $(BIN)/python setup.py --quiet build_ext --force --build-lib build/asan --build-temp build/asan
-	@for each in fuzz_fastpath fuzz_pages; do \
+	@for each in fuzz_fastpath:_batch fuzz_pages:_batch fuzz_rows:_rows; do \
 	  LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
-	  $(BIN)/python -m tests.fuzz.$$each --extension build/asan/resolver/_batch.*.so || exit 1; done
+	  $(BIN)/python -m tests.fuzz.$${each%:*} --extension build/asan/resolver/$${each#*:}.*.so || exit 1; done
+
+soak: $(VENV)/.installed-test ## kill a node 200 times in the middle of a stream of registrations
+	@$(BIN)/python -m tests.streams.kills --kills 200
 
 install: $(VENV)/.installed ## make the virtual environment with the command biaoshi in it
 
@@ -102,7 +108,7 @@ $(VENV)/bin/python:
 	@echo "making the virtual environment $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml setup.py resolver/_batch.pyx $(wildcard resolver/*.pxi) | $(VENV)/bin/python
+$(VENV)/.installed: pyproject.toml setup.py $(wildcard resolver/*.pyx resolver/*.pxi) | $(VENV)/bin/python
 	@echo "installing biaoshi into $(VENV) (a minute the first time)"
 	@$(PIP) --editable .
 	@touch $@

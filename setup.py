@@ -1,7 +1,7 @@
-"""The optional native part; everything else about the package stands in pyproject.toml.
+"""The optional native parts; everything else about the package stands in pyproject.toml.
 
 Where no C compiler is found, or Cython is missing, the package installs without it and
-`resolver.fastpath` uses the twin in pure Python.
+`resolver.fastpath` and `resolver.rows.native` use the twins in pure Python.
 """
 
 from setuptools import Extension, setup
@@ -12,7 +12,10 @@ except ImportError:
     extensions = []
 else:
     extensions = cythonize(
-        [Extension("resolver._batch", ["resolver/_batch.pyx"])],
+        [
+            Extension("resolver._batch", ["resolver/_batch.pyx"]),
+            Extension("resolver._rows", ["resolver/_rows.pyx"]),
+        ],
         build_dir="build",  # the generated C is no source of ours
         quiet=True,
     )

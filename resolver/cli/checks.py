@@ -25,6 +25,7 @@ from resolver.cli.tls_checks import check_tls
 from resolver.config import Config
 from resolver.fastpath import VARIABLE, Choice, FastPathError, choose, is_native_built
 from resolver.node_files import NodeFilesError, read_site
+from resolver.rows import native as rows
 
 PYTHON_MIN = (3, 11)
 OPEN_FILES_RESERVE = 256  # sockets, store, log and libraries beside the connections
@@ -79,18 +80,18 @@ def check_fast_path() -> Iterator[Finding]:
     except FastPathError as error:
         yield Finding(Level.PROBLEM, "fast path", str(error), f"unset {VARIABLE}")
         return
-    if choice is Choice.NATIVE:
+    hint = "install a C compiler and Python's headers, then install biaoshi again"
+    if choice is Choice.NATIVE and rows.is_native_built():
         yield Finding(Level.OK, "fast path", "native")
         return
     words = {
+        Choice.NATIVE: "native, but for NDJSON: its rows are read without native code",
         Choice.PYTHON: "python: UDP is answered in batches, without native code",
         Choice.OFF: "off: UDP is answered one datagram at a time",
     }[choice]
-    if is_native_built():
-        yield Finding(Level.WARNING, "fast path", words, f"unset {VARIABLE}")
-    else:
-        hint = "install a C compiler and Python's headers, then install biaoshi again"
-        yield Finding(Level.WARNING, "fast path", words, hint)
+    if is_native_built() and choice is not Choice.NATIVE:
+        hint = f"unset {VARIABLE}"
+    yield Finding(Level.WARNING, "fast path", words, hint)
 
 
 MACHINE_CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (

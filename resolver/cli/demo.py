@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 
 from protocol.handle import to_text
-from resolver.cli.bulk import make_progress
+from resolver.cli.by_row import make_progress
 from resolver.cli.errors import ExitCode
 from resolver.cli.output import print_table
 from resolver.cli.resolve import show_hops
-from resolver.cli.rows import Row
 from resolver.demo import scenario
 from resolver.demo.errors import DemoError
 from resolver.demo.processes import NodeProcess, stop_all, wait_ready
@@ -37,6 +36,7 @@ from resolver.demo.topology import (
     make_folders,
     plan_topology,
 )
+from resolver.rows.row import Row
 
 SAMPLES = 9  # three over each transport
 WATCH_S = 0.5

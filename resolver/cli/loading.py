@@ -13,14 +13,14 @@ from protocol.value import HandleValue, read_values
 from protocol.wire import Reader
 from registry.offline import LoadedBatch, LoadPolicy, LoadRow, RefusedRow, load_records
 from registry.store import Store
-from resolver.cli.bulk import RefusedFile, make_progress, new_refused_path
+from resolver.cli.by_row import RefusedFile, make_progress, new_refused_path
 from resolver.cli.connect import JsonOption, find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.importing import RowVerdict, Verdict
-from resolver.cli.load_rows import read_load_rows
 from resolver.cli.output import print_json
-from resolver.cli.rows import BadRow, Row
 from resolver.config import Config, load_config
+from resolver.rows.ndjson import read_load_rows
+from resolver.rows.row import BadRow, Row
 from resolver.supervisor import take_pid_file
 
 READ_OCTETS = 1 << 20  # read from the file at a time

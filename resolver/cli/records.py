@@ -24,14 +24,10 @@ from resolver.cli.connect import (
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.output import print_json
-from resolver.cli.value_texts import (
-    FIRST_ADMIN_INDEX,
-    make_admin_value,
-    parse_identity,
-    parse_values,
-)
+from resolver.cli.value_texts import parse_identity, parse_values
 from resolver.client import BlockingClient, HandleError
 from resolver.node_files import NodeFilesError, read_json
+from resolver.rows.value_texts import FIRST_ADMIN_INDEX, make_admin_value
 
 HandleArgument = Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)]
 

@@ -11,20 +11,25 @@ usually stands: administrators from 100, groups from 200, keys from 300, anythin
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from protocol.codes import AdminPermission, Permission
 from protocol.errors import ProtocolError
 from protocol.json_forms import site_from_json
-from protocol.types import decode_typed
-from protocol.types.hs_admin import HsAdmin
-from protocol.types.hs_vlist import HsVlist
-from protocol.value import TTL_DEFAULT_S, HandleValue, Reference
+from protocol.value import HandleValue, Reference
 from resolver.cli.errors import CliError, ExitCode
 from resolver.node_files import NodeFilesError, read_json
+from resolver.rows import value_texts
+from resolver.rows.errors import RowsError
+from resolver.rows.value_texts import (
+    FIRST_ADMIN_INDEX,
+    INDEX_MAX,
+    check_data,
+    encode_data,
+    usual_permission,
+)
 
-FIRST_ADMIN_INDEX = 100
 FIRST_INDEXES = {
     b"HS_ADMIN": FIRST_ADMIN_INDEX,
     b"HS_VLIST": 200,
@@ -32,27 +37,23 @@ FIRST_INDEXES = {
     b"HS_SECKEY": 300,
 }
 SITE_TYPES = frozenset({b"HS_SITE", b"HS_SITE.6", b"HS_SITE.PREFIX", b"HS_NA_DELEGATE"})
-SECRET_PERMISSION = Permission.ADMIN_READ | Permission.ADMIN_WRITE
 
 _TEXT = re.compile(r"(?P<type>[^=:]+)(?::(?P<index>[0-9]{1,10}))?=(?P<data>.*)", re.DOTALL)
-_INDEX_MAX = 2**31 - 1
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn what is wrong with rows or texts into a CliError."""
+    try:
+        yield
+    except RowsError as error:
+        raise CliError(error.what, error.hint, ExitCode.USAGE) from None
 
 
 def parse_identity(text: str) -> Reference:
     """Return the identity written as `index:handle`. Raises: CliError."""
-    index, colon, handle = text.partition(":")
-    if not (colon and handle and index.isascii() and index.isdigit() and int(index) <= _INDEX_MAX):
-        raise CliError(
-            f"{text!r} is not an identity",
-            "write index:handle, such as 300:0.NA/88.118.5",
-            ExitCode.USAGE,
-        )
-    return Reference(handle.encode("utf-8", "surrogateescape"), int(index))
-
-
-def make_admin_value(admin: Reference, index: int = FIRST_ADMIN_INDEX) -> HandleValue:
-    """Return the HS_ADMIN value that lets `admin` do everything with a handle."""
-    return HandleValue(index, b"HS_ADMIN", HsAdmin(AdminPermission.ALL, admin).encode())
+    with usage_errors():
+        return value_texts.parse_identity(text)
 
 
 def parse_values(texts: Iterable[str], taken: Collection[int] = ()) -> tuple[HandleValue, ...]:
@@ -77,15 +78,14 @@ def parse_values(texts: Iterable[str], taken: Collection[int] = ()) -> tuple[Han
             while index in used:
                 index += 1
             used.add(index)
-        permission = SECRET_PERMISSION if type_ == b"HS_SECKEY" else Permission.DEFAULT
-        values.append(HandleValue(index, type_, data, permission, TTL_DEFAULT_S))
+        values.append(HandleValue(index, type_, data, usual_permission(type_)))
     return tuple(values)
 
 
 def _split(text: str) -> tuple[bytes, int | None, bytes, str]:
     match = _TEXT.fullmatch(text)
     index = int(match["index"]) if match and match["index"] else None
-    if match is None or (index is not None and not 0 < index <= _INDEX_MAX):
+    if match is None or (index is not None and not 0 < index <= INDEX_MAX):
         raise CliError(
             f"{text!r} is not a value",
             "write TYPE=DATA or TYPE:INDEX=DATA, such as URL:1=https://example.org/",
@@ -93,32 +93,12 @@ def _split(text: str) -> tuple[bytes, int | None, bytes, str]:
         )
     type_ = match["type"].encode()
     data = match["data"]
-    if data.startswith("@"):
-        return type_, index, _check_data(type_, _read_data_file(type_, Path(data[1:])), data), text
-    return type_, index, encode_data(type_, data), text
-
-
-def encode_data(type_: bytes, text: str) -> bytes:
-    """Return the data of a value of type `type_` written as `text`, which never names a file.
-
-    Rows of strangers' files come through here: an `@` at their start is just an `@`.
-
-    Raises:
-        CliError: not the form that the type asks for.
-    """
-    return _check_data(type_, _ENCODERS.get(type_, _encode_text)(text), text)
-
-
-def _check_data(type_: bytes, data: bytes, text: str) -> bytes:
-    try:
-        decode_typed(type_, data)
-    except ProtocolError as error:
-        raise CliError(
-            f"{text[:80]!r} is not {type_.decode()} data: {error}",
-            "see `biaoshi register --help` for the forms",
-            ExitCode.USAGE,
-        ) from None
-    return data
+    with usage_errors():
+        if data.startswith("@"):
+            octets = check_data(type_, _read_data_file(type_, Path(data[1:])), data)
+        else:
+            octets = encode_data(type_, data)
+    return type_, index, octets, text
 
 
 def _read_data_file(type_: bytes, path: Path) -> bytes:
@@ -130,21 +110,3 @@ def _read_data_file(type_: bytes, path: Path) -> bytes:
         raise CliError(f"{path} cannot be read: {error.strerror}", "check the path") from None
     except (NodeFilesError, ProtocolError) as error:
         raise CliError(f"{path} is not a site: {error}", "give a site.json") from None
-
-
-def _encode_text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _encode_admin(text: str) -> bytes:
-    return HsAdmin(AdminPermission.ALL, parse_identity(text)).encode()
-
-
-def _encode_vlist(text: str) -> bytes:
-    return HsVlist(tuple(parse_identity(part) for part in text.split(","))).encode()
-
-
-_ENCODERS: dict[bytes, Callable[[str], bytes]] = {
-    b"HS_ADMIN": _encode_admin,
-    b"HS_VLIST": _encode_vlist,
-}

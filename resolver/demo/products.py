@@ -11,8 +11,10 @@ from itertools import islice
 from pathlib import Path
 
 from protocol.value import HandleValue
-from resolver.cli.rows import BadRow, Row, open_rows, parse_maps, read_csv_rows
 from resolver.demo.errors import DemoError
+from resolver.rows.errors import RowsError
+from resolver.rows.row import BadRow, Row, open_rows
+from resolver.rows.tables import parse_maps, read_csv_rows
 
 PRODUCTS = 1_000
 HANDLE_TEMPLATE = "{prefix}/{gtin}"
@@ -39,8 +41,11 @@ def find_products() -> Path:
 
 def read_products(path: Path, prefix: str) -> list[Row]:
     """Return every product as a row to register. Raises: DemoError."""
-    with open_rows(path) as lines:
-        rows = list(read_csv_rows(lines, parse_maps(MAPS), HANDLE_TEMPLATE, {"prefix": prefix}))
+    try:
+        with open_rows(path) as lines:
+            rows = list(read_csv_rows(lines, parse_maps(MAPS), HANDLE_TEMPLATE, {"prefix": prefix}))
+    except RowsError as error:
+        raise DemoError(f"{path}: {error.what}", error.hint) from None
     products = [row for row in rows if not isinstance(row, BadRow)]
     if len(products) != PRODUCTS or len(rows) != PRODUCTS:
         raise DemoError(

@@ -17,7 +17,6 @@ from protocol.key_files import decode_private_key
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP, TRANSPORT_UDP
 from registry.verify import verify
 from resolver.cli.importing import Existing, RowVerdict, Verdict, register_rows
-from resolver.cli.rows import Row
 from resolver.client import (
     HandleClient,
     HandleError,
@@ -31,6 +30,7 @@ from resolver.demo.products import read_expected
 from resolver.demo.topology import ADDRESS, DemoNode, Topology
 from resolver.node_files import read_bootstrap, read_delegation, read_site
 from resolver.node_setup import delegation_values, prefix_handle_of
+from resolver.rows.row import Row
 
 TRANSPORTS = (("udp", TRANSPORT_UDP), ("tcp", TRANSPORT_TCP), ("http", TRANSPORT_HTTP))
 CHECKS_IN_FLIGHT = 16

@@ -37,12 +37,13 @@ HANDLES = (b"88.118/A", b"88.118.5/x/y", b"0.NA/88", b"a/" + b"b" * 509, b"a/" +
 
 
 def load_extension(path: Path) -> ModuleType:
-    """Import the extension from a file, in place of the installed one."""
-    spec = importlib.util.spec_from_file_location("resolver._batch", path)
+    """Import an extension of `resolver` from a file, in place of the installed one."""
+    name = f"resolver.{path.name.partition('.')[0]}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["resolver._batch"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -9,6 +9,7 @@ from resolver.cli.errors import ExitCode
 from resolver.cli.findings import Finding, Level, Subject
 from resolver.cli.main import main
 from resolver.config import load_config
+from resolver.fastpath import Choice
 from resolver.node_files import NodeFolder
 
 
@@ -104,6 +105,15 @@ def test_every_mistake_of_the_configuration(
     assert len(problems) == 2
     assert "wrokers" in problems[0]
     assert "limits.sessions_max" in problems[1]
+
+
+def test_native_code_that_is_missing_for_rows_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "choose", lambda: Choice.NATIVE)
+    monkeypatch.setattr("resolver.rows.native.is_native_built", lambda: False)
+    (finding,) = checks.check_fast_path()
+    assert finding.level is Level.WARNING
+    assert finding.words.startswith("native, but for NDJSON")
+    assert "install a C compiler" in finding.hint
 
 
 def test_only_the_machine(capsys: pytest.CaptureFixture[str]) -> None:

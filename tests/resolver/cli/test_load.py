@@ -12,9 +12,9 @@ from protocol.value import HandleValue, Reference, encode_values
 from registry.checks import check_values
 from registry.offline import LoadRow
 from resolver.cli.errors import ExitCode
-from resolver.cli.load_rows import read_load_rows
 from resolver.cli.main import main
-from resolver.cli.rows import BadRow
+from resolver.rows.ndjson import read_load_rows
+from resolver.rows.row import BadRow
 from resolver.supervisor import take_pid_file
 from tests.nodes import Node, make_node
 

@@ -6,7 +6,8 @@ from rich.console import Console
 from protocol.value import TTL_ABSOLUTE, HandleValue, Reference
 from resolver.cli import output
 from resolver.cli.output import print_table, show_data, show_ttl, value_rows, visible
-from resolver.cli.value_texts import make_admin_value, parse_values
+from resolver.cli.value_texts import parse_values
+from resolver.rows.value_texts import make_admin_value
 
 
 def test_control_characters_are_shown_not_obeyed() -> None:

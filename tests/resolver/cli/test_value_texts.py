@@ -8,7 +8,8 @@ from protocol.types.hs_site import decode_hs_site
 from protocol.types.hs_vlist import decode_hs_vlist
 from protocol.value import Reference
 from resolver.cli.errors import CliError, ExitCode
-from resolver.cli.value_texts import make_admin_value, parse_identity, parse_values
+from resolver.cli.value_texts import parse_identity, parse_values
+from resolver.rows.value_texts import make_admin_value
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 

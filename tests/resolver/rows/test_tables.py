@@ -6,18 +6,10 @@ from pathlib import Path
 import pytest
 
 from protocol.value import HandleValue, Reference
-from resolver.cli.errors import CliError
-from resolver.cli.rows import (
-    BadRow,
-    Row,
-    add_owners,
-    count_rows,
-    open_rows,
-    parse_maps,
-    read_csv_rows,
-    read_ndjson_rows,
-    to_json_object,
-)
+from resolver.rows.errors import RowsError
+from resolver.rows.ndjson import count_ndjson_rows, read_ndjson_rows
+from resolver.rows.row import BadRow, Row, add_owners, open_rows
+from resolver.rows.tables import count_csv_rows, parse_maps, read_csv_rows, to_json_object
 
 MAPS = ("image=URL:1", "name=DESC:2", "fat,salt=NUTRIENTS:3")
 HEADER = "gtin,name,image,fat,salt\n"
@@ -91,19 +83,19 @@ def test_a_handle_too_long_is_refused_here() -> None:
     ],
 )
 def test_a_missing_column_is_said_at_once(text: str, template: str, words: str) -> None:
-    with pytest.raises(CliError, match=words):
+    with pytest.raises(RowsError, match=words):
         read(text, template)
 
 
 @pytest.mark.parametrize("text", ["name", "=URL", "name=", "name=URL:x"])
 def test_not_a_map(text: str) -> None:
-    with pytest.raises(CliError, match="does not map a column"):
+    with pytest.raises(RowsError, match="does not map a column"):
         parse_maps([text])
 
 
 def test_indexes_of_maps() -> None:
     assert [each.index for each in parse_maps(["a=A", "b=B", "c=C:9"])] == [1, 2, 9]
-    with pytest.raises(CliError, match="twice"):
+    with pytest.raises(RowsError, match="twice"):
         parse_maps(["a=A:2", "b=B"])
 
 
@@ -160,12 +152,12 @@ def test_a_cell_never_names_a_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_column_is_said_before_the_first_row_is_asked_for() -> None:
-    with pytest.raises(CliError, match="no column name"):
+    with pytest.raises(RowsError, match="no column name"):
         read_csv_rows(["gtin\n", "1\n"], parse_maps(["name=DESC"]), "1/{gtin}", {})
 
 
 def test_a_first_line_that_is_no_header_is_said() -> None:
-    with pytest.raises(CliError, match="not a CSV header"):
+    with pytest.raises(RowsError, match="not a CSV header"):
         read_csv_rows(["x" * 300_000], parse_maps(["name=DESC"]), "1/{gtin}", {})
 
 
@@ -182,9 +174,9 @@ def test_csv_rows_are_counted_as_they_are_read(body: str) -> None:
     text = "gtin,name\n" + body
     lines = io.StringIO(text, newline="")
     rows = list(read_csv_rows(lines, parse_maps(["name=DESC"]), "1/{gtin}", {}))
-    assert count_rows(io.StringIO(text, newline=""), ",") == len(rows)
+    assert count_csv_rows(io.StringIO(text, newline=""), ",") == len(rows)
 
 
 def test_ndjson_rows_are_counted_as_they_are_read() -> None:
     lines = ["{}\n", "\n", "  \n", "odd\n"]
-    assert count_rows(lines, None) == len(list(read_ndjson_rows(lines))) == 2
+    assert count_ndjson_rows(lines) == len(list(read_ndjson_rows(lines))) == 2

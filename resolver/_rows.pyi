@@ -1,0 +1,19 @@
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from typing_extensions import Buffer
+
+from resolver.rows.packed import PackedRow
+
+Other = TypeVar("Other")
+
+class Hash(Protocol):
+    def digest(self) -> bytes: ...
+
+def read_lines(
+    data: Buffer,
+    now_s: int,
+    octets_max: int,
+    sha256: Callable[[bytes], Hash],
+    read_other: Callable[[bytes], Other],
+) -> list[PackedRow | Other]: ...

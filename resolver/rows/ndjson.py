@@ -1,0 +1,81 @@
+"""NDJSON files: one object a line, `{"handle": ..., "values": [...]}`.
+
+That is what `biaoshi export` writes; values are as in the REST interface. `read_ndjson_rows` makes
+values of them, `read_load_rows` mostly wire octets at once.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from protocol.errors import ProtocolError
+from protocol.handle import check_handle
+from protocol.json_forms import values_from_json
+from registry.offline import LoadRow
+from resolver.rows.plain import PLAIN_ERRORS, read_plain
+from resolver.rows.row import BadRow, Row, check_filled
+
+_BOM = b"\xef\xbb\xbf"
+
+
+class _Form(msgspec.Struct):
+    handle: str
+    values: list[dict[str, object]]
+
+
+def read_ndjson_rows(file: Iterable[str]) -> Iterator[Row | BadRow]:
+    """Yield a row for every line that is not blank."""
+    number = 0
+    for line in file:
+        if line.strip():
+            number += 1
+            yield _make_ndjson_row(number, line)
+
+
+def count_ndjson_rows(lines: Iterable[str]) -> int:
+    """Return how many rows `read_ndjson_rows` will make of these lines."""
+    return sum(1 for line in lines if line.strip())
+
+
+def _make_ndjson_row(number: int, line: str) -> Row | BadRow:
+    handle = b""
+    try:
+        form = msgspec.json.decode(line.encode("utf-8", "surrogateescape"), type=_Form)
+        handle = form.handle.encode()
+        check_handle(handle)
+        values = values_from_json(form.values)
+    except (msgspec.DecodeError, UnicodeError, ProtocolError) as error:
+        return BadRow(number, handle, str(error))
+    except RecursionError:
+        return BadRow(number, handle, "nested too deep")
+    return check_filled(Row(number, handle, tuple(values)))
+
+
+def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | BadRow]:
+    """Yield a row for every line that is not blank.
+
+    Args:
+        lines: octets of NDJSON.
+        now_s: timestamp of values that state none.
+    """
+    number = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        number += 1
+        try:
+            handle, octets = read_plain(line, now_s)
+        except PLAIN_ERRORS:
+            yield _read_any(number, line)
+        else:
+            yield LoadRow(number, handle, octets)
+
+
+def _read_any(number: int, line: bytes) -> LoadRow | BadRow:
+    text = line.removeprefix(_BOM).decode("utf-8", "surrogateescape")
+    row = next(read_ndjson_rows([text]), None)
+    if row is None:
+        return BadRow(number, b"", "the line is blank but for a byte order mark")
+    if isinstance(row, BadRow):
+        return BadRow(number, row.handle, row.reason)
+    return LoadRow(number, row.handle, row.values)

@@ -1,0 +1,106 @@
+"""NDJSON as it arrives: one object a line.
+
+    {"handle": "88.118.5/a", "values": [..], "operation": "create"}
+
+"operation" is create (when left out), replace or delete; a row that deletes has no "values".
+Values are as in the REST interface. Other members of a row are passed over; a member given twice
+is refused. Blank lines are no rows. A row is what stands between line feeds, and its digest that of
+the octets without the white space around them (space, HT, LF, VT, FF, CR).
+
+Most plain rows are read in native code, where that was built; it leaves every other line to us.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from resolver.rows.held import HeldRow, Opening
+from resolver.rows.native import choose_lines
+from resolver.rows.packed import (
+    ROW_OCTETS_MAX,
+    Kind,
+    PackedRow,
+    bad_row,
+    digest_of,
+    long_row,
+    make_object,
+    pack_form,
+)
+from resolver.rows.plain import PLAIN_ERRORS, read_plain_json
+
+_WHITE_SPACE = b" \t\n\v\f\r"  # as bytes.strip() has it
+_PLAIN = Kind.PLAIN.value
+
+
+class NdjsonReader:
+    """Rows out of octets of NDJSON; `now_s` gives the timestamps of what is plain."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self._read_lines = choose_lines()
+        self._now_s = now_s
+        self._opening = Opening()
+        self._held = HeldRow(_WHITE_SPACE, _WHITE_SPACE)
+
+    def feed(self, data: bytes) -> list[PackedRow]:
+        """Return the rows that end in `data`."""
+        data = self._opening.skip(data)
+        start, end = 0, data.rfind(b"\n") + 1
+        rows: list[PackedRow] = []
+        if end:
+            now_s = int(self._now_s())
+            if self._held:
+                start = data.index(b"\n") + 1
+                self._held.add(data[: start - 1])
+                rows += self._take(now_s)
+            rows += self._read(data[start:end], now_s)
+        self._held.add(data[end:])
+        return rows
+
+    def end(self) -> list[PackedRow]:
+        """Return the row that ends with the stream."""
+        self._held.add(self._opening.end())
+        return self._take(int(self._now_s()))
+
+    def _read(self, data: bytes, now_s: int) -> list[PackedRow]:
+        """Return the rows of lines."""
+        if self._read_lines is not None:
+            other = partial(read_line, now_s=now_s)
+            return self._read_lines(data, now_s, ROW_OCTETS_MAX, hashlib.sha256, other)
+        lines = (each.lstrip() for each in data.split(b"\n"))
+        return [read_line(line, now_s) for line in lines if line]
+
+    def _take(self, now_s: int) -> list[PackedRow]:
+        if self._held.is_long:
+            return [long_row(self._held.take_digest())]
+        return self._read(self._held.take(), now_s)
+
+
+def read_line(line: bytes, now_s: int) -> PackedRow:
+    """Return the row of a line that begins with it, read in Python."""
+    is_long = len(line) > ROW_OCTETS_MAX
+    line = line.rstrip()
+    if is_long:
+        return long_row(digest_of(line))
+    try:
+        handle, octets = read_plain_json(line, now_s)
+    except PLAIN_ERRORS:
+        return _read_any(line)
+    return _PLAIN, handle, octets, digest_of(line)
+
+
+def _read_any(line: bytes) -> PackedRow:
+    digest = digest_of(line)
+    try:
+        text = line.decode()
+        msgspec.json.decode(line)  # stricter than json, and its words are better
+        form = json.loads(text, object_pairs_hook=make_object)
+    except UnicodeDecodeError as error:
+        return bad_row(b"", [f"octet {error.start} of the row is not UTF-8"], digest)
+    except (msgspec.DecodeError, ValueError) as error:
+        return bad_row(b"", [str(error)[:200]], digest)
+    except RecursionError:
+        return bad_row(b"", ["nested too deep"], digest)
+    return pack_form(form, digest)

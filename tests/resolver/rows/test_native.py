@@ -1,0 +1,155 @@
+import hashlib
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from protocol.value import HandleValue, encode_values
+from registry.checks import CHECKED_TYPES
+from registry.schema import VALUES_MAX
+from resolver.fastpath import VARIABLE
+from resolver.rows import native
+from resolver.rows.native import choose_lines, is_native_built
+from resolver.rows.ndjson_stream import NdjsonReader
+from resolver.rows.packed import ROW_OCTETS_MAX, Kind, PackedRow
+from tests.resolver.rows.streams import NDJSON, NOW_S, read
+
+needs_native = pytest.mark.skipif(
+    not is_native_built(), reason="native code for rows was not built here"
+)
+URL = {"index": 1, "type": "URL", "data": {"format": "string", "value": "https://e.org/螺丝"}}
+
+
+def line(*values: Any, **more: Any) -> bytes:
+    return json.dumps({"handle": "88/a", "values": values} | more, ensure_ascii=False).encode()
+
+
+def read_lines(data: bytes, octets_max: int = ROW_OCTETS_MAX) -> list[PackedRow | bytes]:
+    """Read in native code; a line that is left to Python is given as it is."""
+    module = importlib.import_module("resolver._rows")
+    rows: list[PackedRow | bytes] = module.read_lines(
+        data, NOW_S, octets_max, hashlib.sha256, bytes
+    )
+    return rows
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("octets", "values"),
+    [
+        (line(URL), [HandleValue(1, b"URL", "https://e.org/螺丝".encode(), timestamp=NOW_S)]),
+        (
+            line(
+                URL | {"data": {"value": "", "format": "string"}, "type": ""},
+                URL | {"index": 2**31 - 1, "ttl": 0, "timestamp": "2020-01-01T00:00:00Z"},
+                operation="create",
+            ),
+            [
+                HandleValue(1, b"", b"", timestamp=NOW_S),
+                HandleValue(
+                    2**31 - 1, b"URL", "https://e.org/螺丝".encode(), ttl=0, timestamp=NOW_S
+                ),
+            ],
+        ),
+        (
+            line(*[URL | {"index": index + 1} for index in range(VALUES_MAX)]),
+            [
+                HandleValue(index + 1, b"URL", "https://e.org/螺丝".encode(), timestamp=NOW_S)
+                for index in range(VALUES_MAX)
+            ],
+        ),
+    ],
+)
+def test_what_is_read(octets: bytes, values: list[HandleValue]) -> None:
+    row = (Kind.PLAIN, b"88/a", encode_values(values), hashlib.sha256(octets).digest())
+    assert read_lines(b"\n \v\f" + octets + b" \r\n\n") == [row]
+    assert read(NDJSON, octets) == [row]
+
+
+@needs_native
+@pytest.mark.parametrize(
+    "octets",
+    [
+        line(),
+        line(URL, handle=""),
+        line(URL, handle="/a"),
+        line(URL, handle="a" * 2_049),
+        line(URL, operation="replace"),
+        line(URL, x=1),
+        line(URL, URL),
+        line(URL | {"index": 2}, URL),
+        line(URL | {"index": 0}),
+        line(URL | {"index": 2**31}),
+        line(URL | {"ttl": -1}),
+        line(URL | {"ttl": 1.0}),
+        line(URL | {"ttl": "2026-11-21T00:00:00Z"}),
+        line(URL | {"timestamp": "2026-11-21T00:00:00+08:00"}),
+        line(URL | {"permissions": "1110"}),
+        line(URL | {"data": "text"}),
+        line(URL | {"data": {"format": "string", "value": 'a "quote"'}}),
+        line(*[URL | {"index": index + 1} for index in range(VALUES_MAX + 1)]),
+        b'{"handle": "88/a", ' + line(URL)[1:],
+        b"\xef\xbb\xbf" + line(URL),
+        line(URL) + b"}",
+        b"{}",
+    ],
+)
+def test_what_is_left_to_python(octets: bytes) -> None:
+    assert read_lines(b" " + octets + b" ") == [octets]
+
+
+@needs_native
+def test_types_whose_data_must_make_sense_are_left_to_python() -> None:
+    for type_ in CHECKED_TYPES:
+        octets = line(URL | {"type": type_.decode()})
+        assert read_lines(octets) == [octets]
+
+
+@needs_native
+def test_a_row_that_is_too_long_is_left_with_its_end() -> None:
+    octets = line(URL)
+    assert read_lines(b" " + octets, len(octets))[0] != octets
+    assert read_lines(b" " + octets + b" \r\n\n", len(octets)) == [octets + b" \r"]
+    with pytest.raises(ValueError, match="31 bits"):
+        read_lines(octets, 2**31)
+
+
+@needs_native
+def test_nothing_is_no_rows() -> None:
+    assert read_lines(b"") == read_lines(b"\n \r\n\n") == []
+
+
+@needs_native
+def test_an_error_of_the_other_way_is_passed_on() -> None:
+    def fail(line: bytes) -> PackedRow:
+        raise RuntimeError(line)
+
+    lines = choose_lines({})
+    assert lines is not None
+    with pytest.raises(RuntimeError, match="nonsense"):
+        lines(b"nonsense", NOW_S, 100, hashlib.sha256, fail)
+
+
+def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (choose_lines({}) is not None) is is_native_built()
+    assert choose_lines({VARIABLE: "native"}) is choose_lines({})
+    assert choose_lines({VARIABLE: "python"}) is choose_lines({VARIABLE: "off"}) is None
+    monkeypatch.setattr(native, "native_lines", None)
+    assert choose_lines({}) is None
+    assert not is_native_built()
+
+
+@pytest.mark.parametrize("choose", [lambda: None, choose_lines])
+def test_both_ways_read_the_same(
+    monkeypatch: pytest.MonkeyPatch, choose: Callable[[], object]
+) -> None:
+    monkeypatch.setattr("resolver.rows.ndjson_stream.choose_lines", choose)
+    octets = b"\n".join([line(URL), b"nonsense", line(URL, operation="replace"), b" " * 99, b"{}"])
+    reader = NdjsonReader(lambda: NOW_S)
+    rows = reader.feed(octets) + reader.end()
+    assert [row[0] for row in rows] == [Kind.PLAIN, Kind.BAD, Kind.REPLACE, Kind.BAD]
+    assert [row[3] for row in rows] == [
+        hashlib.sha256(each).digest() for each in octets.split(b"\n") if each.strip()
+    ]
