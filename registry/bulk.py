@@ -68,7 +68,7 @@ class Row(NamedTuple):
     handle: bytes
     octets: bytes
     digest: bytes
-    """SHA-256 of the row as it was sent."""
+    """SHA-256 of the row as it was sent; of a row of CSV also of what its columns mean."""
 
 
 PackedRow = tuple[int, bytes, bytes, bytes]

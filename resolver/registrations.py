@@ -53,6 +53,7 @@ class _Sender:
 
     token: int
     known: Known = field(default_factory=Known)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # batches keep their order
 
 
 class Registrations:
@@ -118,7 +119,9 @@ class Registrations:
         if sender is None or sender.token != payload["token"]:
             return _refused(_NOT_THE_SENDER)
         try:
-            registered = await self._register(name, payload["first"], payload["rows"], sender)
+            async with sender.turn:
+                first, rows = payload["first"], payload["rows"]
+                registered = await self._register(name, first, rows, sender)
         except (NotWritingError, StoreError) as error:
             return _failed(error)
         changed = registered.changed

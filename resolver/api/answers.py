@@ -76,10 +76,17 @@ def result_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the outcome of one operation on `handle`."""
+    document, status = result_document(handle, result, reading=reading)
+    return json_response(request, document, status, headers)
+
+
+def result_document(
+    handle: bytes, result: Result, *, reading: bool = False
+) -> tuple[dict[str, Any], int]:
+    """Return what tells the outcome of one operation on `handle`, and the HTTP status."""
     document = {"responseCode": int(result.response_code), "handle": to_text(handle)}
     document.update(_body_members(result.response_code, result.body, reading=reading))
-    status = http_status(result.response_code, created=result.created, reading=reading)
-    return json_response(request, document, status, headers)
+    return document, http_status(result.response_code, created=result.created, reading=reading)
 
 
 def _body_members(response_code: int, body: Body, *, reading: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The ASGI application: which path is answered where, and how mistakes end.
 
     /api/handles  /api/handles/{handle}  /api/site  /api/sessions  /api/sessions/this
+    /api/registrations  /api/registrations/{key}  /api/registrations/{key}/verdicts
     /healthz  /readyz  /metrics  /  /{handle}
 
 A client never sees a traceback: what it did wrong is told as JSON below /api and as a page
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.codes import ResponseCode
-from resolver.api import handles, health, pages, sessions
+from resolver.api import handles, health, pages, registrations, sessions
 from resolver.api.answers import CORS_HEADERS, error_response
 from resolver.api.context import Context, Operations
 from resolver.api.errors import RequestError
@@ -59,6 +60,9 @@ def _routes() -> list[Route]:
         Route(this, sessions.get_session),
         Route(this, sessions.put_session, methods=["PUT", "POST"]),
         Route(this, sessions.delete_session, methods=["DELETE"]),
+        Route("/api/registrations", registrations.post_registrations, methods=["POST"]),
+        Route("/api/registrations/{key}", registrations.get_stream),
+        Route("/api/registrations/{key}/verdicts", registrations.get_verdicts),
         Route("/api/{rest:path}", _no_such_path),
         Route("/healthz", health.get_healthz),
         Route("/readyz", health.get_readyz),
@@ -69,7 +73,10 @@ def _routes() -> list[Route]:
 
 
 async def _no_such_path(request: Request) -> Response:
-    raise RequestError("no such path: known are /api/handles, /api/site, /api/sessions", status=404)
+    raise RequestError(
+        "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations",
+        status=404,
+    )
 
 
 def _respond(request: Request, error: RequestError) -> Response:

@@ -95,6 +95,7 @@ ORDER = (
     "update",
     "delete",
     "import",
+    "receipt",
     "prefix",
     "keygen",
     "verify",

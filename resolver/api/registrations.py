@@ -1,0 +1,468 @@
+"""Streams of registrations over REST: any number of rows in one request, a verdict for each.
+
+    POST /api/registrations                    rows; header Idempotency-Key names the stream
+         ?from=1          number of the first row in this body: after a break, the row that is next
+         &end=true        false: more rows follow in another request, so no receipt yet
+         &verdicts=after  all once the body has been read; stream: as rows become durable;
+                          refused: only those that were refused, afterwards; none
+         CSV: &handle= &map= &operation= &delimiter=   (`resolver.rows`)
+    GET  /api/registrations/{key}              how far the stream has come, and its receipt
+    GET  /api/registrations/{key}/verdicts     ?from=1 &refused=false
+
+An answer is NDJSON. Lines with `row` are verdicts: {"row": 1, "through": 4096, "verdict":
+"created", "sequence": 17}; a refused row has a `responseCode` and a `message`. The last line says
+how far the stream has come. A row that was sent before with other content is listed in `changed`:
+what became of it stands.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgpack
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from protocol.codes import ResponseCode
+from protocol.handle import to_text
+from registry.bulk import ROWS_MAX
+from registry.errors import StoreError
+from registry.streams import KEY_OCTETS_MAX, Batch, Verdict
+from resolver.api.answers import JSON_HEADERS, json_response
+from resolver.api.authorization import (
+    AuthorizationError,
+    challenge_response,
+    find_authorization,
+)
+from resolver.api.context import Context, context_of, peer_of
+from resolver.api.errors import RequestError, http_status
+from resolver.api.parameters import Parameters, query_parameters
+from resolver.link import LinkDown
+from resolver.rows.content_coding import Decoder, make_decoder
+from resolver.rows.errors import RowsError
+from resolver.rows.readers import Reader, make_reader
+
+ROW_NUMBER_MAX = 2**53  # JSON's
+BATCH_OCTETS_MAX = 1_048_576  # of rows sent on together
+BATCH_DELAY_S = 0.02  # a row waits so long for others
+CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one request
+BATCHES_UNDER_WAY = 2  # one is written while the next is read
+SLICE_OCTETS = 32_768  # read in one go, 0.3 ms: then look-ups have their turn
+NDJSON = "application/x-ndjson"
+_STREAM_OPTIONS = ("handle", "map", "operation", "delimiter")
+_VERDICTS = ("after", "stream", "refused", "none")
+
+
+class _StoppedError(Exception):
+    """The stream cannot go on now; `reply` is what the registrar said."""
+
+    def __init__(self, reply: dict[str, Any]) -> None:
+        super().__init__(to_text(reply.get("message", b"")))
+        self.reply = reply
+
+
+async def post_registrations(request: Request) -> Response:
+    """POST /api/registrations."""
+    parameters = query_parameters(request)
+    key = _stream_key(request.headers.get("idempotency-key") or parameters.first("key"))
+    first = parameters.number("from", 1, 1, ROW_NUMBER_MAX)
+    wanted = parameters.first("verdicts", _VERDICTS[0])
+    if wanted not in _VERDICTS:
+        raise RequestError(f"verdicts is {wanted[:40]!r}: write {', '.join(_VERDICTS)}")
+    ends = parameters.flag("end", True)
+    reader, decoder = _open_body(request, parameters)
+    reply = await _ask(request, "begin", key)
+    if isinstance(reply, Response):
+        return reply
+    if first > reply["next"]:
+        return _stopped(request, _gap(first, reply["next"]))
+    intake = _Intake(context_of(request), reply, first)
+    return _RegistrationsResponse(request, intake, reader, decoder, wanted, ends=ends)
+
+
+async def get_stream(request: Request) -> Response:
+    """GET /api/registrations/{key}."""
+    reply = await _ask(request, "show", _stream_key(request.path_params["key"]))
+    if isinstance(reply, Response):
+        return reply
+    return json_response(request, {"responseCode": 1, "next": reply["next"], **reply["stream"]})
+
+
+async def get_verdicts(request: Request) -> Response:
+    """GET /api/registrations/{key}/verdicts."""
+    parameters = query_parameters(request)
+    first = parameters.number("from", 1, 1, ROW_NUMBER_MAX)
+    only_refused = parameters.flag("refused", False)
+    reply = await _ask(request, "show", _stream_key(request.path_params["key"]))
+    if isinstance(reply, Response):
+        return reply
+    lines = _verdict_lines(
+        context_of(request), reply["name"], first, reply["next"] - 1, only_refused
+    )
+    return _LinesResponse(lines)
+
+
+def _stream_key(text: str) -> bytes:
+    if not text:
+        raise RequestError(
+            "name the stream: send a header Idempotency-Key, a name of yours that no other stream "
+            "of yours has"
+        )
+    if len(text) > KEY_OCTETS_MAX or not (text.isascii() and text.isprintable()) or "/" in text:
+        raise RequestError(
+            f"the key of a stream has at most {KEY_OCTETS_MAX} printable ASCII characters, no slash"
+        )
+    return text.encode()
+
+
+def _open_body(request: Request, parameters: Parameters) -> tuple[Reader, Decoder]:
+    options = {name: parameters.all(name) for name in _STREAM_OPTIONS if name in parameters}
+    media_type = request.headers.get("content-type", "")
+    context = context_of(request)
+    try:
+        reader = make_reader(media_type, options, context.now_s)
+        decoder = make_decoder(request.headers.get("content-encoding", ""))
+    except RowsError as error:
+        raise _unreadable(error) from None
+    return reader, decoder
+
+
+def _unreadable(error: RowsError) -> RequestError:
+    words = f"{error.what}: {error.hint}" if error.hint else error.what
+    return RequestError(words, ResponseCode.PROTOCOL_ERROR, 400)
+
+
+async def _ask(request: Request, action: str, key: bytes) -> dict[str, Any] | Response:
+    """Begin or show a stream; return what is known of it, or the answer that says why not."""
+    try:
+        authorization = await find_authorization(request)
+    except AuthorizationError as error:
+        return await challenge_response(request, session=error.session)
+    peer = peer_of(request)
+    payload = {
+        "authorization": authorization,
+        "key": key,
+        "address": peer.address,
+        "transport": peer.transport,
+    }
+    reply = await context_of(request).operations.registrations(action, payload)
+    if reply["code"] == ResponseCode.SUCCESS:
+        return reply
+    if http_status(reply["code"]) == 401 or (
+        authorization is not None and reply["code"] == ResponseCode.AUTHENTICATION_FAILED
+    ):
+        return await challenge_response(request)
+    return _stopped(request, reply)
+
+
+def _gap(first: int, next_row: int) -> dict[str, Any]:
+    words = f"rows {next_row} to {first - 1} are missing: go on with from={next_row}"
+    return {"code": int(ResponseCode.ERROR), "message": words.encode(), "next": next_row}
+
+
+def _stopped(request: Request, reply: dict[str, Any]) -> Response:
+    is_out_of_step = "next" in reply and reply["code"] == ResponseCode.ERROR
+    status = 409 if is_out_of_step else http_status(reply["code"])
+    return json_response(request, _stopped_form(reply), status)
+
+
+def _stopped_form(reply: dict[str, Any]) -> dict[str, Any]:
+    form = {"responseCode": reply["code"], "message": to_text(reply["message"])}
+    if "next" in reply:
+        form["next"] = reply["next"]
+    return form
+
+
+class _Intake:
+    """Rows on their way to the registrar, in batches, a few of them under way."""
+
+    def __init__(self, context: Context, begun: dict[str, Any], first: int) -> None:
+        self._operations = context.operations
+        self._name: bytes = begun["name"]
+        self._token: int = begun["token"]
+        self._next = first  # the number of the first row that is not sent on
+        self._rows: list[Any] = []
+        self._octets = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._places = asyncio.Semaphore(BATCHES_UNDER_WAY)
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._stopped: Exception | None = None
+        self.latest = begun
+        self.changed: list[int] = []
+        self.changed_count = 0
+        self.progress = asyncio.Event()  # set when `latest` has changed
+
+    @property
+    def name(self) -> bytes:
+        """The name of the stream in the store."""
+        return self._name
+
+    async def take(self, rows: list[Any]) -> None:
+        """Take rows in; waits while too many are under way. Raises: _StoppedError, LinkDown."""
+        for row in rows:
+            self._rows.append(row)
+            self._octets += len(row[1]) + len(row[2])
+            if len(self._rows) == ROWS_MAX or self._octets >= BATCH_OCTETS_MAX:
+                await self._send_on()
+        self._wait_for_more()
+        self._check()
+
+    async def finish(self) -> None:
+        """Wait until all rows are durable. Raises: _StoppedError, LinkDown."""
+        if self._rows:
+            await self._send_on()
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
+        self._check()
+
+    async def end(self) -> None:
+        """End the stream. Raises: _StoppedError, LinkDown."""
+        payload = {"name": self._name, "token": self._token}
+        self._note(await self._operations.registrations("end", payload))
+        self._check()
+
+    def abandon(self) -> None:
+        """Send nothing on any more; what is under way becomes durable or not."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rows = []
+
+    def _check(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _wait_for_more(self) -> None:
+        """Give the rows at hand a moment to become more."""
+        if self._rows and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(BATCH_DELAY_S, self._send_on_later)
+
+    def _send_on_later(self) -> None:
+        self._timer = None
+        if self._rows and not self._places.locked() and self._stopped is None:
+            task = asyncio.get_running_loop().create_task(self._send_on())
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _send_on(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        rows, first = self._rows, self._next
+        self._rows, self._octets = [], 0
+        self._next += len(rows)
+        # Packed and numbered before anything is waited for, so batches leave in order.
+        packed = msgpack.packb(rows)
+        await self._places.acquire()
+        task = asyncio.get_running_loop().create_task(self._register(first, packed))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def _register(self, first: int, packed: bytes) -> None:
+        payload = {"name": self._name, "token": self._token, "first": first, "rows": packed}
+        try:
+            if self._stopped is None:
+                self._note(await self._operations.registrations("rows", payload))
+        except LinkDown as error:
+            self._stopped = error
+        finally:
+            self._places.release()
+            self.progress.set()
+            self._wait_for_more()
+
+    def _note(self, reply: dict[str, Any]) -> None:
+        if reply["code"] != ResponseCode.SUCCESS:
+            self._stopped = self._stopped or _StoppedError(reply)
+            return
+        self.latest = reply
+        self.changed += reply.get("changed", [])[: CHANGED_SHOWN_MAX - len(self.changed)]
+        self.changed_count += reply.get("changed_count", 0)
+
+
+class _RegistrationsResponse(Response):
+    """Reads the body, then answers; or answers while it reads."""
+
+    def __init__(
+        self,
+        request: Request,
+        intake: _Intake,
+        reader: Reader,
+        decoder: Decoder,
+        wanted: str,
+        *,
+        ends: bool,
+    ) -> None:
+        self._request = request
+        self._context = context_of(request)
+        self._intake = intake
+        self._reader = reader
+        self._decoder = decoder
+        self._wanted = wanted
+        self._ends = ends
+        self._first = intake._next
+        self._is_read = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request."""
+        if self._wanted == "stream":
+            await self._serve_both_ways(scope, receive, send)
+            return
+        try:
+            await self._read()
+        except (_StoppedError, LinkDown, RowsError) as error:
+            await self._answer_stopped(error)(scope, receive, send)
+            return
+        except ClientDisconnect:
+            self._intake.abandon()
+            return
+        await _LinesResponse(self._all_lines())(scope, receive, send)
+
+    async def _read(self) -> None:
+        """Read the body to its end, or as far as it can be read."""
+        intake = self._intake
+        try:
+            async for data in self._request.stream():
+                for piece in self._decoder.decode(data):
+                    for start in range(0, len(piece), SLICE_OCTETS):
+                        rows = self._reader.feed(piece[start : start + SLICE_OCTETS])
+                        await intake.take(rows)
+                        await asyncio.sleep(0)
+            self._decoder.end()
+            await intake.take(self._reader.end())
+        except RowsError:
+            await intake.finish()  # what came before it counts
+            raise
+        await intake.finish()
+        if self._ends:
+            await intake.end()
+
+    def _answer_stopped(self, error: Exception) -> Response:
+        self._intake.abandon()
+        if isinstance(error, RowsError):
+            form = self._unreadable_form(error)
+            return json_response(self._request, form, 400)
+        reply = {"code": int(ResponseCode.SERVER_TOO_BUSY), "message": str(error).encode()}
+        if isinstance(error, _StoppedError):
+            reply = error.reply
+        return _stopped(self._request, {"next": self._intake.latest["next"], **reply})
+
+    def _unreadable_form(self, error: RowsError) -> dict[str, Any]:
+        problem = _unreadable(error)
+        return {
+            "responseCode": int(problem.response_code),
+            "message": problem.words,
+            "next": self._intake.latest["next"],
+        }
+
+    async def _serve_both_ways(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer while the body is read: whoever does not read yet does not hold it up."""
+        reading = asyncio.create_task(self._read_and_note())
+        await asyncio.sleep(0)  # it begins first: a client may wait for 100 Continue
+        try:
+            await _LinesResponse(self._lines_as_they_come(reading))(scope, receive, send)
+        finally:
+            self._intake.abandon()
+            reading.cancel()
+
+    async def _read_and_note(self) -> dict[str, Any] | None:
+        """Read; return what the last line is to say when it did not go well."""
+        try:
+            await self._read()
+        except RowsError as error:
+            return self._unreadable_form(error)
+        except _StoppedError as error:
+            return _stopped_form({"next": self._intake.latest["next"], **error.reply})
+        except (LinkDown, ClientDisconnect) as error:
+            return {"responseCode": int(ResponseCode.ERROR), "message": str(error)}
+        finally:
+            self._intake.progress.set()
+        return None
+
+    async def _lines_as_they_come(
+        self, reading: "asyncio.Task[dict[str, Any] | None]"
+    ) -> AsyncIterator[bytes]:
+        intake, told = self._intake, self._first
+        while True:
+            is_read = reading.done()
+            intake.progress.clear()
+            last = intake.latest["next"] - 1
+            for lines in _verdict_lines(self._context, intake.name, told, last, False):
+                yield lines
+            told = max(told, last + 1)
+            if is_read:
+                break
+            await intake.progress.wait()
+        trouble = reading.result()
+        yield self._last_line() if trouble is None else _line(trouble)
+
+    async def _all_lines(self) -> AsyncIterator[bytes]:
+        if self._wanted != "none":
+            last = self._intake.latest["next"] - 1
+            only_refused = self._wanted == "refused"
+            name, first = self._intake.name, self._first
+            for lines in _verdict_lines(self._context, name, first, last, only_refused):
+                yield lines
+        yield self._last_line()
+
+    def _last_line(self) -> bytes:
+        latest = self._intake.latest
+        form = {"responseCode": 1, "next": latest["next"], **latest["stream"]}
+        if self._intake.changed_count:
+            form["changed"] = self._intake.changed
+            form["changedCount"] = self._intake.changed_count
+        return _line(form)
+
+
+class _LinesResponse(Response):
+    """Lines as they are made; the next ones are made when the client has read those before."""
+
+    def __init__(self, lines: AsyncIterator[bytes] | Iterator[bytes]) -> None:
+        self._lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the request."""
+        headers = [(b"content-type", NDJSON.encode())]
+        headers += [(name.encode(), value.encode()) for name, value in JSON_HEADERS.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if isinstance(self._lines, AsyncIterator):
+            async for octets in self._lines:
+                await send({"type": "http.response.body", "body": octets, "more_body": True})
+        else:
+            for octets in self._lines:
+                await send({"type": "http.response.body", "body": octets, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _verdict_lines(
+    context: Context, name: bytes, first: int, last: int, only_refused: bool
+) -> Iterator[bytes]:
+    """Yield the lines of some rows, those of a batch at a time."""
+    while first <= last:
+        batch = context.operations.find_verdicts(name, first, last)
+        if batch is None:
+            raise StoreError("the verdicts of this stream are not kept any more")
+        yield b"".join(_batch_lines(batch, only_refused))
+        first = batch.first + batch.rows
+
+
+def _batch_lines(batch: Batch, only_refused: bool) -> Iterator[bytes]:
+    row = batch.first
+    for run in batch.runs:
+        refused = run.verdict == Verdict.REFUSED
+        if refused or not only_refused:
+            form: dict[str, Any] = {"row": row}
+            if run.rows > 1:
+                form["through"] = row + run.rows - 1
+            form["verdict"] = Verdict(run.verdict).name.lower()
+            if refused:
+                form |= {"responseCode": run.code, "message": to_text(run.words)}
+            elif batch.sequence:
+                form["sequence"] = batch.sequence
+            yield _line(form)
+        row += run.rows
+
+
+def _line(form: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(form) + b"\n"

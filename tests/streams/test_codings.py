@@ -1,0 +1,159 @@
+"""Compressed bodies that are damaged, cut off, or stand for far more than they are."""
+
+import gzip
+from collections.abc import Callable
+
+import pytest
+import zstandard
+
+from tests.nodes import Node
+from tests.streams.client import Streams, Upload, digest_of, row, row_by_row, rows, values_of
+from tests.streams.memory import growth_below
+
+ROWS = 2_000
+MEBIBYTE = 1_048_576
+GIBIBYTE = 1_024 * MEBIBYTE
+GROWTH_MAX = 24 * MEBIBYTE  # zstd's window is 2 of them at the level used here
+BLANK_LINES = 16 * MEBIBYTE
+SHORT_LINES = MEBIBYTE // 4
+
+
+def pack_gzip(body: bytes) -> bytes:
+    return gzip.compress(body, mtime=0)
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gzip": pack_gzip, "zstd": zstandard.compress}
+
+
+@pytest.fixture(params=sorted(PACKERS))
+def coding(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def truncated(packed: bytes) -> bytes:
+    return packed[: len(packed) * 6 // 10]
+
+
+def damaged(packed: bytes) -> bytes:
+    at = len(packed) * 6 // 10
+    return packed[:at] + b"\xff" * 200 + packed[at + 200 :]
+
+
+@pytest.mark.parametrize("verdicts", ["after", "stream"])
+@pytest.mark.parametrize(
+    ("coding", "harm"), [("gzip", truncated), ("zstd", truncated), ("zstd", damaged)]
+)
+def test_what_came_before_the_harm_is_registered_and_the_rest_can_follow(
+    streams: Streams,
+    node: Node,
+    key: str,
+    coding: str,
+    harm: Callable[[bytes], bytes],
+    verdicts: str,
+) -> None:
+    stem = f"{coding}-{harm.__name__}-{verdicts}-"
+    lines = list(rows(1, ROWS, stem))
+    packed = harm(PACKERS[coding](b"".join(lines)))
+    query = {"verdicts": verdicts}
+    answer = streams.post(key, packed, query=query, Content_Encoding=coding)
+    assert answer.status == (400 if verdicts == "after" else 200)
+    assert answer.last["responseCode"] == 4
+    assert coding in answer.last["message"]
+    going_on = answer.last["next"]
+    assert ROWS // 4 < going_on <= ROWS * 7 // 10
+    state = streams.state(key)
+    assert (state["next"], state["created"], state["ended"]) == (going_on, going_on - 1, None)
+    if verdicts == "stream":
+        assert row_by_row(answer.verdicts) == ["created"] * (going_on - 1)
+    assert values_of(node, f"{stem}{going_on - 1}") is not None
+    assert values_of(node, f"{stem}{going_on}") is None
+    rest = PACKERS[coding](b"".join(lines[going_on - 1 :]))
+    answer = streams.post(key, rest, query={"from": going_on}, Content_Encoding=coding)
+    assert (answer.status, answer.last["created"]) == (200, ROWS)
+    assert answer.last["digest"] == digest_of(lines).hex()
+
+
+def test_rows_that_damaged_gzip_became_can_be_told_from_those_sent(
+    streams: Streams, node: Node, key: str
+) -> None:
+    """Deflate reads on through damage, and the checksum stands at the end: rows came as others."""
+    lines = list(rows(1, ROWS, "gzip-damaged-"))
+    answer = streams.post(key, damaged(pack_gzip(b"".join(lines))), Content_Encoding="gzip")
+    assert (answer.status, answer.last["responseCode"]) == (400, 4)
+    assert "this is not gzip" in answer.last["message"]
+    received = answer.last["next"] - 1
+    assert len(row_by_row(streams.verdicts(key))) == received
+    again = streams.post(key, b"".join(lines))
+    changed = again.last["changedCount"]
+    assert 0 < changed < ROWS // 2
+    assert again.last["digest"] != digest_of(lines).hex()
+    registered = [values_of(node, f"gzip-damaged-{number}") for number in range(1, ROWS + 1, 10)]
+    assert registered.count(None) <= changed
+
+
+def test_a_body_that_is_not_what_its_coding_says(streams: Streams, key: str, coding: str) -> None:
+    answer = streams.post(key, b"".join(rows(1, 3)), Content_Encoding=coding)
+    assert (answer.status, answer.last["next"]) == (400, 1)
+    assert f"this is not {coding}" in answer.last["message"]
+
+
+def test_members_one_after_another_are_one_body(
+    streams: Streams, key: str, stem: str, coding: str
+) -> None:
+    lines = list(rows(1, 300, stem))
+    packed = b"".join(PACKERS[coding](b"".join(lines[at : at + 7])) for at in range(0, 300, 7))
+    answer = streams.post(key, packed, Content_Encoding=coding)
+    assert (answer.last["created"], answer.last["digest"]) == (300, digest_of(lines).hex())
+
+
+def bomb(coding: str, first: bytes, piece: bytes, octets: int) -> bytes:
+    """Some rows, then `piece` again and again up to so many octets."""
+    if coding == "gzip":
+        return pack_gzip(first) + pack_gzip(piece) * (octets // len(piece))
+    packer = zstandard.ZstdCompressor(level=1).compressobj()
+    parts = [packer.compress(first)]
+    parts += [packer.compress(piece) for _ in range(octets // len(piece))]
+    return b"".join([*parts, packer.flush()])
+
+
+@pytest.mark.parametrize("coding", ["zstd", "gzip"])
+def test_a_gibibyte_of_one_row(
+    streams: Streams, node: Node, key: str, stem: str, coding: str
+) -> None:
+    packed = bomb(coding, b"".join(rows(1, 3, stem)), b"a" * MEBIBYTE, GIBIBYTE)
+    assert len(packed) < 1.2 * MEBIBYTE
+    with growth_below(node, GROWTH_MAX):
+        answer = streams.post(key, packed, Content_Encoding=coding)
+    assert row_by_row(answer.verdicts) == ["created"] * 3 + ["refused"]
+    assert answer.verdict(4)["message"] == "row of more than 1,048,576 octets"
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n"], ids=["blank", "short"])
+def test_many_lines_of_nothing(
+    streams: Streams, node: Node, key: str, coding: str, line: bytes
+) -> None:
+    octets = BLANK_LINES if line == b"\n" else SHORT_LINES
+    piece = line * (octets // 16 // len(line))
+    packed = bomb(coding, line, piece, octets)
+    with growth_below(node, GROWTH_MAX):
+        answer = streams.post(key, packed, Content_Encoding=coding)
+    assert answer.status == 200
+    expected = 0 if line == b"\n" else 1 + len(piece) // len(line) * (octets // len(piece))
+    assert (answer.last["rows"], answer.last["refused"]) == (expected, expected)
+
+
+def test_look_ups_have_their_turn_while_a_bomb_goes_off(
+    streams: Streams, node: Node, key: str, stem: str
+) -> None:
+    """One worker has both to do; a look-up waits for a slice of the body, not for all of it."""
+    streams.post(f"{key}-1", row(f"{stem}1"))
+    packed = bomb("zstd", b"", b"a" * MEBIBYTE, GIBIBYTE // 4)
+    with Upload(streams, key, Content_Encoding="zstd") as upload:
+        upload.send(packed)
+        upload.end()
+        looked = 0
+        while not upload.can_read():
+            assert values_of(node, f"{stem}1") is not None
+            looked += 1
+        assert upload.told().last["refused"] == 1
+    assert looked > 10
