@@ -91,7 +91,8 @@ def test_the_commands_work(folder: Path) -> None:
     shown = output.read_text("utf-8", "replace")
     assert code == 0, shown[-6000:]
     assert "https://example.org/7" in shown
-    assert "2 rows: 2 registered" in shown
+    assert "2 rows: 2 created" in shown
+    assert "the rows in the files are those of the receipt" in shown
     assert '"handle":"88.118.5/valve-8"' in shown
     assert "all is well" in shown
     assert "biaoshi_requests_total" in (folder / "metrics.txt").read_text("utf-8")

@@ -15,8 +15,8 @@ from protocol.codes import ResponseCode
 from protocol.handle import fold_case, to_text
 from protocol.json_forms import value_to_json
 from protocol.value import HandleValue
-from resolver.cli.rows import BadRow, Row
 from resolver.client import HandleClient, HandleError
+from resolver.rows.row import BadRow, Row
 
 IN_FLIGHT = 16  # keeps a loopback node busy; a far one gains from more
 TRIES_MAX = 3

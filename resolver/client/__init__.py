@@ -1,4 +1,8 @@
-"""The client for programs: resolve and register identifiers (README.md shows how)."""
+"""The client for programs: resolve and register identifiers (README.md shows how).
+
+Streams of registrations are in `resolver.client.registrations`, apart: they need an HTTP client,
+which takes longer to load than a look-up takes.
+"""
 
 from protocol.codes import Permission
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS, TRANSPORT_TCP, TRANSPORT_UDP
@@ -14,7 +18,11 @@ from resolver.client.errors import (
     InvalidRequestError,
     PermissionRefusedError,
     ServiceUnavailableError,
+    StreamChangedError,
+    StreamEndedError,
+    StreamError,
     UnreachableError,
+    UntrustedNodeError,
     ValuesNotFoundError,
 )
 from resolver.client.identities import (
@@ -55,7 +63,11 @@ __all__ = [
     "Resolution",
     "SecretIdentity",
     "ServiceUnavailableError",
+    "StreamChangedError",
+    "StreamEndedError",
+    "StreamError",
     "UnreachableError",
+    "UntrustedNodeError",
     "Upstream",
     "UpstreamSettings",
     "ValuesNotFoundError",

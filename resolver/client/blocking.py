@@ -1,9 +1,9 @@
 """The client for programs that do not use asyncio: the same calls, each waiting for its result."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from protocol.types.hs_site import HsSite
 from protocol.value import HandleValue
@@ -11,23 +11,18 @@ from resolver.client.client import HandleClient, Text
 from resolver.client.results import Resolution
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 
 
-class BlockingClient:
-    """A HandleClient that blocks. Use from one thread, in a `with` block or with `close`.
+class Blocking:
+    """An event loop of its own, in which one call after another is waited for."""
 
-        with BlockingClient(HandleClient(read_bootstrap(path))) as client:
-            client.resolve("88.118.5/870101")
-
-    Every call raises what the HandleClient's does.
-    """
-
-    def __init__(self, client: HandleClient) -> None:
-        self._client = client
+    def __init__(self) -> None:
         self._runner = asyncio.Runner()
+        self._iterated: set[AsyncGenerator[Any, None]] = set()
         self._closed = False
 
-    def __enter__(self) -> "BlockingClient":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -39,12 +34,45 @@ class BlockingClient:
         self.close()
 
     def close(self) -> None:
-        """End the event loop. Nothing is left open between calls otherwise."""
+        """End the event loop."""
         self._closed = True
+        for items in list(self._iterated):
+            self._leave(items)
         self._runner.close()
 
     def _wait(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(coroutine)
+
+    def _iterate(self, items: AsyncGenerator[Item, None]) -> Iterator[Item]:
+        async def take() -> Item | None:
+            return await anext(items, None)
+
+        self._iterated.add(items)
+        try:
+            while (item := self._wait(take())) is not None:
+                yield item
+        finally:
+            self._leave(items)
+
+    def _leave(self, items: AsyncGenerator[Any, None]) -> None:
+        """Close what is iterated over no more; that may be after this client was closed."""
+        if items in self._iterated:
+            self._iterated.remove(items)
+            self._wait(items.aclose())
+
+
+class BlockingClient(Blocking):
+    """A HandleClient that blocks. Use from one thread, in a `with` block or with `close`.
+
+        with BlockingClient(HandleClient(read_bootstrap(path))) as client:
+            client.resolve("88.118.5/870101")
+
+    Every call raises what the HandleClient's does.
+    """
+
+    def __init__(self, client: HandleClient) -> None:
+        super().__init__()
+        self._client = client
 
     def resolve(
         self,
@@ -115,16 +143,6 @@ class BlockingClient:
         """Return the asked site's record: `HandleClient.site_info`."""
         return self._wait(self._client.site_info())
 
-    def _iterate(self, items: Any) -> Iterator[bytes]:
-        async def take() -> bytes | None:
-            item: bytes | None = await anext(items, None)
-            return item
-
-        try:
-            while (item := self._wait(take())) is not None:
-                yield item
-        except GeneratorExit:
-            # Left before the end, perhaps after this client was closed: that ended `items` too.
-            if not self._closed:
-                self._wait(items.aclose())
-            raise
+    def find_site(self, handle: Text) -> HsSite:
+        """Return the site responsible for a handle: `HandleClient.find_site`."""
+        return self._wait(self._client.find_site(handle))

@@ -207,6 +207,11 @@ class HandleClient:
         assert isinstance(answer.body, SiteInfoAnswer), "the body of a successful GET_SITE_INFO"
         return decode_hs_site(answer.body.site)
 
+    async def find_site(self, handle: Text) -> HsSite:
+        """Return the primary site that is responsible for a handle. Raises: HandleError."""
+        sites = await self._dialogue.locate(octets_of(handle), [])
+        return next((site for site in sites if site.is_primary), sites[0])
+
     async def _home(self, opcode: OpCode, prefix: Text) -> None:
         handle = prefix_to_handle(prefix)
         await self._administer(opcode, handle, HandleRequest(handle))

@@ -108,7 +108,7 @@ class Dialogue:
             HandleError: refused, nobody answered, or the list broke off.
         """
         hops: list[Hop] = []
-        sites = self._start or await self._locate(locate, hops)
+        sites = self._start or await self.locate(locate, hops)
         found = self._upstream.candidates(request, sites, transports)
         if not found:
             raise unreachable("no primary site takes administration over TCP or HTTP", hops)
@@ -123,6 +123,22 @@ class Dialogue:
             async with contextlib.aclosing(self._list_one(request, candidates)) as handles:
                 async for handle in handles:
                     yield handle
+
+    async def locate(self, handle: bytes, hops: list[Hop]) -> tuple[HsSite, ...]:
+        """Return the sites that a handle would be asked at; note the way in `hops`.
+
+        Raises:
+            HandleError: its prefix is not known, or nobody answered.
+        """
+        walk = Walk(handle, self._roots)
+        lookups = self._lookups(hops)
+        while True:
+            step = walk.next()
+            if isinstance(step, Done):
+                raise _error_of(step, hops)
+            if not step.is_lookup:
+                return step.sites
+            walk.receive(await lookups.services(step))
 
     async def _list_one(
         self, request: Request, candidates: list[Candidate]
@@ -188,18 +204,6 @@ class Dialogue:
                     if other.endpoint.address == candidate.endpoint.address:
                         return other
         return candidate
-
-    async def _locate(self, handle: bytes, hops: list[Hop]) -> tuple[HsSite, ...]:
-        """Return the sites that a handle would be asked at."""
-        walk = Walk(handle, self._roots)
-        lookups = self._lookups(hops)
-        while True:
-            step = walk.next()
-            if isinstance(step, Done):
-                raise _error_of(step, hops)
-            if not step.is_lookup:
-                return step.sites
-            walk.receive(await lookups.services(step))
 
     def _lookups(self, hops: list[Hop]) -> Lookups:
         return Lookups(self._upstream, certify=self._certify, trace=hops, memory=self._memory)

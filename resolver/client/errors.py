@@ -8,7 +8,11 @@
      ├─ PermissionRefusedError    400, 401
      ├─ AuthenticationRefusedError 402 to 406
      ├─ ServiceUnavailableError   3, 6, 7, 500 to 505
-     └─ UnreachableError          nobody answered: no code
+     ├─ UnreachableError          nobody answered: no code
+     │   └─ UntrustedNodeError    somebody did, who is not the node that was meant
+     └─ StreamError               a stream of registrations cannot go on with these rows
+         ├─ StreamChangedError    other rows were sent under its key before
+         └─ StreamEndedError      it has its receipt, and there are more rows
 
 Inside the node an answer is a returned code, never an exception. This is the edge where a person's
 program calls, and there a refusal that can be overlooked is worse than one that stops.
@@ -75,6 +79,22 @@ class ServiceUnavailableError(HandleError):
 
 class UnreachableError(HandleError):
     """Nobody answered, or no answer could be believed."""
+
+
+class UntrustedNodeError(UnreachableError):
+    """Whoever answered did not show the node's certificate."""
+
+
+class StreamError(HandleError):
+    """A stream of registrations cannot go on with these rows; those acknowledged are kept."""
+
+
+class StreamChangedError(StreamError):
+    """The stream's rows are not those sent under its key before."""
+
+
+class StreamEndedError(StreamError):
+    """The stream has ended and has its receipt; these rows are more than it has."""
 
 
 _KINDS: dict[int, tuple[type[HandleError], str]] = {
@@ -153,6 +173,12 @@ def unreachable(words: str, hops: Sequence[Hop] = ()) -> UnreachableError:
     """Return the error for when nobody gave an answer that can be believed."""
     hint = "check that the node runs and that its address and ports can be reached from here"
     return UnreachableError(words, hint=hint, hops=hops)
+
+
+def untrusted(words: str) -> UntrustedNodeError:
+    """Return the error for when a certificate is not the one expected."""
+    hint = "name the PEM file of its certificate, or of who issued it; or is this another node?"
+    return UntrustedNodeError(words, hint=hint)
 
 
 def name_of(response_code: int) -> str:

@@ -141,12 +141,13 @@ def test_import_export_and_list(
     code, out, _ = run(capsys, "import", *words, "--node", node, "--json")
     assert code == ExitCode.REFUSED
     summary = json.loads(out)
-    assert (summary["registered"], summary["refused"]) == (130, 2)
+    assert (summary["created"], summary["refused"]) == (130, 2)
     refused = read_lines(Path(summary["refused_file"]))
-    assert {line["row"]: line["code"] for line in refused} == {131: 101, 132: 0}
+    assert {line["row"]: line["code"] for line in refused} == {131: 101, 132: 202}
 
-    code, out, _ = run(capsys, "import", *words, "--node", node, "--existing", "skip")
-    assert "131 existed, 1 refused" in out
+    words += ["--node", node, "--existing", "skip", "--stream", "again"]
+    code, out, _ = run(capsys, "import", *words)
+    assert "130 unchanged, 1 existed, 1 refused" in out
 
     _, out, _ = run(capsys, "prefix", "list", "88", "--node", node)
     assert sum(line.startswith("88/LOT.") for line in out.split()) == 130
@@ -158,7 +159,7 @@ def test_import_export_and_list(
     words = [str(tmp_path / "lot.ndjson"), "--existing", "replace", "--node", node, "--json"]
     code, out, _ = run(capsys, "import", *words)
     assert code == ExitCode.OK
-    assert json.loads(out)["registered"] == 130
+    assert json.loads(out)["unchanged"] == 130
 
 
 def test_what_an_import_refused_earlier_is_kept(

@@ -16,8 +16,8 @@ from resolver.cli.importing import (
     refused_line,
     register_rows,
 )
-from resolver.cli.rows import BadRow, Row
 from resolver.client import HandleClient, HandleError, Resolution
+from resolver.rows.row import BadRow, Row
 
 
 class FakeClient(HandleClient):
