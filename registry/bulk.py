@@ -160,11 +160,15 @@ def _find_changed(
     last = first + len(rows) - 1
     before = bytearray()
     for batch in batches(view, stream.name, first):
+        if batch.first > first + len(before) // ROW_DIGEST_OCTETS:
+            break
         before += cut(
             batch, max(first, batch.first), min(last, batch.first + batch.rows - 1)
         ).digests
         if batch.first + batch.rows > last:
             break
+    if len(before) != len(rows) * ROW_DIGEST_OCTETS:
+        raise StoreError("what was kept of these rows is not there any more: begin a new stream")
     now = b"".join([digest[:ROW_DIGEST_OCTETS] for _, _, _, digest in rows])
     if now == before:
         return ()
@@ -187,6 +191,7 @@ class _Registration:
         self._policy = policy
         self._now_s = now_s
         self._prefixes: dict[bytes, Refusal | None] = {}
+        self._missing: set[bytes] = set()
         self.items: list[list[Any]] = []
 
     def run(self, rows: Sequence[PackedRow]) -> tuple[Run, ...]:
@@ -195,16 +200,20 @@ class _Registration:
         runs: list[Run] = []
         count, last = 0, created
         for row in rows:
-            if row[0] == RowKind.PLAIN and self._create_plain(row):
-                run = created
-            else:
-                run = self._any(Row(*row))
+            try:
+                is_plain = row[0] == RowKind.PLAIN and self._create_plain(row)
+                run = created if is_plain else self._any(Row(*row))
+            except NeedError as need:
+                self._missing |= need.handles
+                continue
             if run is last or run == last:
                 count += 1
                 continue
             if count:
                 runs.append(last._replace(rows=count))
             count, last = 1, run
+        if self._missing:
+            raise NeedError(Need(frozenset(self._missing)))
         runs.append(last._replace(rows=count))
         return tuple(runs)
 
@@ -232,7 +241,10 @@ class _Registration:
         operation = Operation(OpCode.CREATE_HANDLE, ValuesRequest(handle, ()))
         knowledge = Knowledge(self._view, self._foreign)
         step = Step(self._view, operation, self._identity, knowledge, self._policy, self._now_s)
-        permission = may_create(step, handle)
+        try:
+            permission = may_create(step, handle)
+        except RecordError as error:
+            return refuse(ResponseCode.ERROR, str(error))
         if isinstance(permission, Need):
             raise NeedError(permission)
         return None if isinstance(permission, Permitted) else permission
@@ -257,6 +269,7 @@ class _Registration:
         if isinstance(outcome, Change):
             for entry in apply(self._view, outcome, self._identity, self._now_s):
                 self.items.append(entry.packed())
+            self._prefixes.clear()  # what it changed may be who may do what
             if row.kind == RowKind.DELETE:
                 return Run(1, Verdict.DELETED)
             if not outcome.operations:
@@ -277,7 +290,11 @@ class _Registration:
         stored = self._view.find_row(key)
         if stored is None or self._refusal_to_create(row.handle) is not None:
             return False
-        return _timeless(decode_record(stored).values) == _timeless(_values(row))
+        values = decode_record(stored).values
+        # That a guess at a hidden value is right would tell it.
+        return all(each.is_public for each in values) and _timeless(values) == _timeless(
+            _values(row)
+        )
 
     def _refusal_to_create(self, handle: bytes) -> Refusal | None:
         prefix = self._view.fold(handle).partition(b"/")[0]

@@ -12,7 +12,8 @@ was not done twice. A row that comes again is compared with the digest of what c
                 first 8 octets of each row's SHA-256,
                 [[rows, verdict, response code, words], ...] equal ones after another as one]
 
-    name        first 16 octets of SHA-256(folded handle, 0, u32 index, key)
+    name        first 16 octets of SHA-256(u32 octets of the handle, handle with its prefix folded,
+                u32 index, key)
 """
 
 import hashlib
@@ -114,7 +115,8 @@ class Batch(NamedTuple):
 
 def stream_name(identity: Reference, key: bytes) -> bytes:
     """Return the name of an identity's stream."""
-    start = fold_handle(identity.handle) + b"\0" + _U32.pack(identity.index)
+    handle = fold_handle(identity.handle, case_sensitive=True)  # as identities are compared
+    start = _U32.pack(len(handle)) + handle + _U32.pack(identity.index)
     return hashlib.sha256(start + key).digest()[:NAME_OCTETS]
 
 
@@ -193,10 +195,11 @@ def cut(batch: Batch, first: int, last: int) -> Batch:
     return Batch(first, batch.sequence, batch.time_ms, octets, tuple(runs))
 
 
-def purge(view: WriteView, before_ms: int, batches_max: int) -> int:
+def purge(view: WriteView, before_ms: int, idle_before_ms: int, batches_max: int) -> int:
     """Forget streams that ended before a time, with all their verdicts.
 
-    A stream that has not ended is forgotten when it began so long ago.
+    A stream that has not ended is forgotten when it began so long ago, one of which nothing was
+    accepted when that was before `idle_before_ms`.
 
     Returns:
         How many entries were deleted, some `batches_max` at most; call again until it is 0.
@@ -205,7 +208,8 @@ def purge(view: WriteView, before_ms: int, batches_max: int) -> int:
     while page := view.list_streams(after, 1_000):
         for name, octets in page:
             stream = decode_stream(octets)
-            if (stream.ended_ms or stream.begun_ms) >= before_ms:
+            limit_ms = before_ms if stream.rows > stream.refused else idle_before_ms
+            if (stream.ended_ms or stream.begun_ms) >= limit_ms:
                 continue
             deleted += view.delete_verdicts(name, batches_max - deleted)
             if deleted >= batches_max:

@@ -2,7 +2,7 @@
 
     begin  {authorization, key, address, transport}  proves who asks, opens or finds the stream
     rows   {name, token, first, rows}                decided and durable when it is answered
-    end    {name, token}                             no rows follow: signs the receipt
+    end    {name, token, rows}                       none follow so many: signs the receipt
     show   {authorization, key, address, transport}  how far the stream has come
 
 Replies are {code, message} and what is known of the stream (`stream_form`). `rows` is msgpack of
@@ -13,6 +13,7 @@ may still be written; it comes again then, and is known by its digest.
 
 import asyncio
 import itertools
+import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
@@ -42,6 +43,8 @@ from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
 SENDERS_MAX = 4_096  # streams that somebody sends to; the longest silent one has to begin again
 STREAMS_MAX = 1_000_000  # kept in all
 CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one batch
+KNOWN_S = 300  # what was fetched of other nodes counts for a sender
+IDLE_KEPT_S = 86_400  # at most, of a stream of which nothing was accepted
 PURGED_BATCHES_MAX = 1_000  # deleted in one transaction
 
 Prove = Callable[[dict[str, Any]], Awaitable[Reference | Refusal | None]]
@@ -53,7 +56,13 @@ class _Sender:
 
     token: int
     known: Known = field(default_factory=Known)
+    known_since_s: float = 0.0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # batches keep their order
+
+    def forget_old(self, now_s: float) -> None:
+        """Forget what was fetched of other nodes a while ago."""
+        if abs(now_s - self.known_since_s) > KNOWN_S:
+            self.known, self.known_since_s = Known(), now_s
 
 
 class Registrations:
@@ -92,7 +101,8 @@ class Registrations:
         self._threads = threads
         self._now_s = now_s
         self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
-        self._tokens = itertools.count(1)
+        # Nobody's from before a restart.
+        self._tokens = itertools.count(secrets.randbits(40))
 
     async def begin(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Open a stream, or find how far it has come."""
@@ -118,8 +128,10 @@ class Registrations:
         name, sender = payload["name"], self._senders.get(payload["name"])
         if sender is None or sender.token != payload["token"]:
             return _refused(_NOT_THE_SENDER)
+        self._senders.move_to_end(name)
         try:
             async with sender.turn:
+                sender.forget_old(self._now_s())
                 first, rows = payload["first"], payload["rows"]
                 registered = await self._register(name, first, rows, sender)
         except (NotWritingError, StoreError) as error:
@@ -140,6 +152,8 @@ class Registrations:
                 stream = find_stream(view, name)
             if stream is None:
                 raise StoreError("the stream is not kept any more: begin it anew")
+            if stream.rows < payload["rows"]:
+                raise StoreError(f"row {stream.rows + 1} and what follows it have not arrived")
             if not stream.ended_ms:
                 stream = await self._end(stream)
         except (NotWritingError, StoreError, ProtocolError) as error:
@@ -166,7 +180,10 @@ class Registrations:
     async def purge(self, kept_s: float) -> None:
         """Forget streams that ended longer ago, some at a time."""
         before_ms = int((self._now_s() - kept_s) * 1000)
-        while await self._commit.transact(lambda view: purge(view, before_ms, PURGED_BATCHES_MAX)):
+        idle_before_ms = max(before_ms, int((self._now_s() - IDLE_KEPT_S) * 1000))
+        while await self._commit.transact(
+            lambda view: purge(view, before_ms, idle_before_ms, PURGED_BATCHES_MAX)
+        ):
             pass
 
     async def _register(self, name: bytes, first: int, rows: bytes, sender: _Sender) -> Registered:

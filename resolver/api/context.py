@@ -67,6 +67,7 @@ class Context:
     operations: Operations
     config: Config
     now_s: Callable[[], float] = time.time
+    intakes: int = 0  # streams of registrations that are being read
     has_warned: bool = field(default=False)
 
     def takes_credentials(self, request: Request) -> bool:

@@ -42,6 +42,7 @@ from resolver.api.parameters import Parameters, query_parameters
 from resolver.link import LinkDown
 from resolver.rows.content_coding import Decoder, make_decoder
 from resolver.rows.errors import RowsError
+from resolver.rows.packed import ROW_OCTETS_MAX, too_large_row
 from resolver.rows.readers import Reader, make_reader
 
 ROW_NUMBER_MAX = 2**53  # JSON's
@@ -49,6 +50,7 @@ BATCH_OCTETS_MAX = 1_048_576  # of rows sent on together
 BATCH_DELAY_S = 0.02  # a row waits so long for others
 CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one request
 BATCHES_UNDER_WAY = 2  # one is written while the next is read
+INTAKES_MAX = 64  # requests that bring rows at once, of a worker: each holds some 4 MB
 SLICE_OCTETS = 32_768  # read in one go, 0.3 ms: then look-ups have their turn
 NDJSON = "application/x-ndjson"
 _STREAM_OPTIONS = ("handle", "map", "operation", "delimiter")
@@ -78,6 +80,9 @@ async def post_registrations(request: Request) -> Response:
         return reply
     if first > reply["next"]:
         return _stopped(request, _gap(first, reply["next"]))
+    if context_of(request).intakes >= INTAKES_MAX:
+        words = f"{INTAKES_MAX} streams are being sent at the moment, try again"
+        raise RequestError(words, ResponseCode.SERVER_TOO_BUSY)
     intake = _Intake(context_of(request), reply, first)
     return _RegistrationsResponse(request, intake, reader, decoder, wanted, ends=ends)
 
@@ -169,9 +174,11 @@ def _stopped(request: Request, reply: dict[str, Any]) -> Response:
 
 
 def _stopped_form(reply: dict[str, Any]) -> dict[str, Any]:
-    form = {"responseCode": reply["code"], "message": to_text(reply["message"])}
+    form: dict[str, Any] = {"responseCode": reply["code"]}
+    form["message"] = to_text(reply["message"])
     if "next" in reply:
         form["next"] = reply["next"]
+    form.update(reply.get("changed", {}))
     return form
 
 
@@ -201,7 +208,8 @@ class _Intake:
 
     async def take(self, rows: list[Any]) -> None:
         """Take rows in; waits while too many are under way. Raises: _StoppedError, LinkDown."""
-        for row in rows:
+        for each in rows:
+            row = each if len(each[2]) <= ROW_OCTETS_MAX else too_large_row(each)
             self._rows.append(row)
             self._octets += len(row[1]) + len(row[2])
             if len(self._rows) == ROWS_MAX or self._octets >= BATCH_OCTETS_MAX:
@@ -219,7 +227,7 @@ class _Intake:
 
     async def end(self) -> None:
         """End the stream. Raises: _StoppedError, LinkDown."""
-        payload = {"name": self._name, "token": self._token}
+        payload = {"name": self._name, "token": self._token, "rows": self._next - 1}
         self._note(await self._operations.registrations("end", payload))
         self._check()
 
@@ -265,8 +273,8 @@ class _Intake:
         try:
             if self._stopped is None:
                 self._note(await self._operations.registrations("rows", payload))
-        except LinkDown as error:
-            self._stopped = error
+        except Exception as error:  # whatever it was, rows behind these may not follow
+            self._stopped = self._stopped or error
         finally:
             self._places.release()
             self.progress.set()
@@ -306,6 +314,13 @@ class _RegistrationsResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request."""
+        self._context.intakes += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self._context.intakes -= 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._wanted == "stream":
             await self._serve_both_ways(scope, receive, send)
             return
@@ -341,12 +356,21 @@ class _RegistrationsResponse(Response):
     def _answer_stopped(self, error: Exception) -> Response:
         self._intake.abandon()
         if isinstance(error, RowsError):
-            form = self._unreadable_form(error)
-            return json_response(self._request, form, 400)
+            return json_response(self._request, self._unreadable_form(error), 400)
         reply = {"code": int(ResponseCode.SERVER_TOO_BUSY), "message": str(error).encode()}
         if isinstance(error, _StoppedError):
             reply = error.reply
-        return _stopped(self._request, {"next": self._intake.latest["next"], **reply})
+        return _stopped(self._request, self._stopped_reply(reply))
+
+    def _stopped_reply(self, reply: dict[str, Any]) -> dict[str, Any]:
+        return {"next": self._intake.latest["next"], **reply, "changed": self._changed_form()}
+
+    def _changed_form(self) -> dict[str, Any]:
+        """Return which rows were sent before with other content; nothing when none were."""
+        intake = self._intake
+        if not intake.changed_count:
+            return {}
+        return {"changed": intake.changed, "changedCount": intake.changed_count}
 
     def _unreadable_form(self, error: RowsError) -> dict[str, Any]:
         problem = _unreadable(error)
@@ -354,6 +378,7 @@ class _RegistrationsResponse(Response):
             "responseCode": int(problem.response_code),
             "message": problem.words,
             "next": self._intake.latest["next"],
+            **self._changed_form(),
         }
 
     async def _serve_both_ways(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -373,7 +398,7 @@ class _RegistrationsResponse(Response):
         except RowsError as error:
             return self._unreadable_form(error)
         except _StoppedError as error:
-            return _stopped_form({"next": self._intake.latest["next"], **error.reply})
+            return _stopped_form(self._stopped_reply(error.reply))
         except (LinkDown, ClientDisconnect) as error:
             return {"responseCode": int(ResponseCode.ERROR), "message": str(error)}
         finally:
@@ -409,10 +434,7 @@ class _RegistrationsResponse(Response):
     def _last_line(self) -> bytes:
         latest = self._intake.latest
         form = {"responseCode": 1, "next": latest["next"], **latest["stream"]}
-        if self._intake.changed_count:
-            form["changed"] = self._intake.changed
-            form["changedCount"] = self._intake.changed_count
-        return _line(form)
+        return _line(form | self._changed_form())
 
 
 class _LinesResponse(Response):
@@ -426,12 +448,17 @@ class _LinesResponse(Response):
         headers = [(b"content-type", NDJSON.encode())]
         headers += [(name.encode(), value.encode()) for name, value in JSON_HEADERS.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
         if isinstance(self._lines, AsyncIterator):
             async for octets in self._lines:
                 await send({"type": "http.response.body", "body": octets, "more_body": True})
+                await asyncio.sleep(0)  # a send that need not wait gives nobody else a turn
         else:
             for octets in self._lines:
                 await send({"type": "http.response.body", "body": octets, "more_body": True})
+                await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})
 
 

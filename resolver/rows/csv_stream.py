@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import msgpack
 
 from protocol.types import DECODERS
+from protocol.value import HandleValue
 from registry.schema import VALUES_MAX
 from resolver.rows.errors import RowsError
 from resolver.rows.held import HeldRow, Opening
@@ -241,6 +242,8 @@ class _Table:
             for name in self._fields
             if not cells[name]
         ]
+        if sum(len(cells[name]) for name in self._fields) > ROW_OCTETS_MAX:
+            faults.append(f"the handle would have more than {ROW_OCTETS_MAX:,} octets")
         handle = b""
         if not faults:
             handle = name_row(fill_template(self._options.handle, cells).encode(), faults)
@@ -260,11 +263,13 @@ class _Table:
     def _find_plain(self, cells: Mapping[str, str], now_s: int) -> list[bytes]:
         """Return the wire octets of every value, none when one of them is not plain."""
         values = []
+        octets = 0
         for each, type_ in zip(self._options.maps, self._packed_types, strict=True):
             text = each.find_text(cells)
             if text is None:
                 continue
-            if type_ is None:
+            octets += len(text)
+            if type_ is None or octets > ROW_OCTETS_MAX:
                 return []
             values.append(pack_text(each.index, type_, text.encode(), now_s))
         return values
@@ -277,14 +282,19 @@ class _Table:
         faults: list[str],
         digest: bytes,
     ) -> PackedRow:
-        values = []
+        values: list[HandleValue] = []
+        octets = 0
         for each in self._options.maps:
+            if octets > ROW_OCTETS_MAX:  # one cell may stand in many values
+                faults.append(f"the values take more than {ROW_OCTETS_MAX:,} octets")
+                break
             try:
                 value = each.find_value(cells)
             except RowsError as error:
                 faults.append(str(error))
             else:
                 values += [] if value is None else [value]
+                octets += 0 if value is None else len(value.data)
         if not values and not faults:
             faults.append("no values: all cells are empty")
         return pack_values(kind, handle, values, faults, digest)

@@ -59,6 +59,12 @@ def long_row(digest: bytes) -> PackedRow:
     return bad_row(b"", [f"row of more than {ROW_OCTETS_MAX:,} octets"], digest)
 
 
+def too_large_row(row: PackedRow) -> PackedRow:
+    """Return the row that took few octets, but would take too many as values."""
+    _, handle, octets, digest = row
+    return bad_row(handle, [f"the values take {len(octets):,} octets"], digest)
+
+
 def pack_values(
     kind: Kind, handle: bytes, values: Sequence[HandleValue], faults: list[str], digest: bytes
 ) -> PackedRow:

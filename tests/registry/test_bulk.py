@@ -159,6 +159,28 @@ def test_a_stranger_is_not_told_that_a_handle_has_these_values(store: Store) -> 
     assert verdicts(store, stream)[0][0] == Verdict.REFUSED
 
 
+def test_a_right_guess_at_hidden_values_tells_nothing(store: Store) -> None:
+    put(store, {b"88.118/A": [url(), hidden(5)]})
+    stream = begin(store)
+    send(store, stream, 1, [row(RowKind.CREATE, b"88.118/A", url(), hidden(5))])
+    assert verdicts(store, stream) == [(Verdict.REFUSED, ResponseCode.HANDLE_ALREADY_EXISTS)]
+
+
+def test_a_right_that_a_row_takes_away_is_gone_for_those_behind_it(store: Store) -> None:
+    stream = begin(store)
+    rows = [
+        plain(1),
+        row(RowKind.REPLACE, PREFIX, url(), admin_value(STRANGER)),
+        plain(2),
+    ]
+    send(store, stream, 1, rows)
+    assert [verdict for verdict, _ in verdicts(store, stream)] == [
+        Verdict.CREATED,
+        Verdict.REPLACED,
+        Verdict.REFUSED,
+    ]
+
+
 def test_a_prefix_is_decided_on_like_a_request_of_its_own(store: Store) -> None:
     stream = begin(store)
     send(store, stream, 1, [row(RowKind.PLAIN, b"0.NA/88.118.7", url())])

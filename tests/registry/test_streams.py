@@ -49,6 +49,10 @@ def test_a_stream_belongs_to_who_began_it() -> None:
     }
     assert len(others) == 4
     assert stream_name(Reference(b"0.na/88.118", 300), b"lot-7") == STREAM.name
+    alice, other = Reference(b"88.118/alice", 300), Reference(b"88.118/ALICE", 300)
+    assert stream_name(alice, b"k") != stream_name(other, b"k")
+    clerk = Reference(b"88.118/A\0", 0x12C62)
+    assert stream_name(clerk, b"ulk") != stream_name(Reference(b"88.118/A", 300), b"bulk")
 
 
 def test_a_damaged_entry_is_told() -> None:
@@ -89,7 +93,7 @@ def test_streams_that_ended_long_ago_are_forgotten_some_at_a_time(empty: Store) 
                 batch = Batch(row, 0, 5, digests(row, 1), runs((1, Verdict.CREATED)))
                 put_batch(view, stream.name, batch)
     with empty.write() as view:
-        assert [purge(view, 5_000, 3) for _ in range(4)] == [3, 3, 0, 0]
+        assert [purge(view, 5_000, 5_000, 3) for _ in range(4)] == [3, 3, 0, 0]
         assert list(view.list_streams(b"", 10)) == [(new.name, view.find_stream(new.name))]
         assert len(list(batches(view, new.name, 1))) == 5
         assert list(batches(view, old.name, 1)) == []

@@ -59,8 +59,9 @@ class Desk:
         payload = {"name": begun["name"], "token": begun["token"], "first": first}
         return await self.streams.rows(payload | {"rows": msgpack.packb(list(rows))})
 
-    async def end(self, begun: Reply) -> Reply:
-        return await self.streams.end({"name": begun["name"], "token": begun["token"]})
+    async def end(self, begun: Reply, rows: int = 0) -> Reply:
+        payload = {"name": begun["name"], "token": begun["token"], "rows": rows}
+        return await self.streams.end(payload)
 
 
 def asked(key: bytes, authorization: Any = BASIC) -> dict[str, Any]:
@@ -236,5 +237,50 @@ def test_a_clock_that_jumps_back_does_no_harm(tmp_path: Path) -> None:
         assert receipt.rows == 2
         assert receipt.ended < receipt.begun  # as the clock had it
         assert receipt.first_sequence < receipt.last_sequence
+
+    run(tmp_path, scenario)
+
+
+def test_a_stream_does_not_end_before_its_last_rows_are_there(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        await desk.send(begun, 1, plain(1))
+        early = await desk.end(begun, rows=2)
+        assert (early["code"], b"row 2" in early["message"]) == (ResponseCode.ERROR, True)
+        await desk.send(begun, 2, plain(2))
+        assert (await desk.end(begun, rows=2))["stream"]["ended"]
+
+    run(tmp_path, scenario)
+
+
+def test_prefixes_of_many_nodes_are_fetched_together(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        prefixes = [b"0.NA/77.%d" % number for number in range(30)]
+        put(desk.office.store, {}, homed=prefixes)
+        begun = await desk.begin()
+        with desk.office.store.write(journaled=False) as view:
+            view.unhome(b"0.NA/0.NA")
+        admin = Record((admin_value(SECRET_ADMIN),))
+        for prefix in prefixes:
+            desk.office.afar.records[foreign_key(prefix)] = admin
+        rows = [plain(number) for number in range(30)]
+        for number, each in enumerate(rows):
+            each[1] = b"77.%d/x" % number
+        done = await desk.send(begun, 1, *rows)
+        assert done["stream"]["created"] == 30
+
+    run(tmp_path, scenario)
+
+
+def test_what_accepted_nothing_is_forgotten_after_a_day(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin(b"refused")
+        await desk.send(begun, 1, [0, b"", b"nonsense", bytes(32)])
+        kept = await desk.begin(b"kept")
+        await desk.send(kept, 1, plain(1))
+        desk.now_s += 90_000
+        await desk.streams.purge(1_000_000.0)
+        assert (await desk.streams.show(asked(b"refused")))["code"] == 100
+        assert (await desk.streams.show(asked(b"kept")))["code"] == 1
 
     run(tmp_path, scenario)

@@ -107,8 +107,9 @@ def sent(begun: Payload, first: int, *names: str) -> Payload:
     }
 
 
-def of(begun: Payload) -> Payload:
-    return {"name": begun["name"], "token": begun["token"]}
+def of(begun: Payload, rows: int) -> Payload:
+    """What ends a stream of so many rows."""
+    return {"name": begun["name"], "token": begun["token"], "rows": rows}
 
 
 def check_told_to_ask(reply: Payload) -> None:
@@ -123,10 +124,10 @@ def test_only_who_began_last_may_send(tmp_path: Path) -> None:
         later = await made.begin({"key": b"lot"})
         assert later["next"] == 2
         check_told_to_ask(await made.rows(sent(earlier, 2, "B")))
-        check_told_to_ask(await made.end(of(earlier)))
+        check_told_to_ask(await made.end(of(earlier, 2)))
         assert (await made.rows(sent(later, 2, "C")))["stream"]["created"] == 2
-        check_told_to_ask(await made.end(of(earlier)))
-        ended = await made.end(of(later))
+        check_told_to_ask(await made.end(of(earlier, 2)))
+        ended = await made.end(of(later, 2))
         assert ended["stream"]["receipt"]
 
     play(tmp_path, scene)
@@ -155,7 +156,7 @@ def test_the_longest_silent_sender_has_to_begin_again(
             await made.begin({"key": key}) for key in (b"first", b"second", b"third")
         ]
         check_told_to_ask(await made.rows(sent(first, 1, "A")))
-        check_told_to_ask(await made.end(of(first)))
+        check_told_to_ask(await made.end(of(first, 0)))
         assert (await made.rows(sent(second, 1, "B")))["stream"]["created"] == 1
         assert (await made.rows(sent(third, 1, "C")))["stream"]["created"] == 1
         again = await made.begin({"key": b"first"})  # now the second has been silent for longest
@@ -284,7 +285,7 @@ def test_a_stream_under_a_clock_that_jumps_back(tmp_path: Path) -> None:
         begun = await made.begin({"key": b"lot"})  # the clock does not make it another stream
         reply = await made.rows(sent(begun, 1, "A", "B", "C"))
         assert (reply["stream"]["created"], reply["changed_count"]) == (3, 0)
-        ended = await made.end(of(begun))
+        ended = await made.end(of(begun, 3))
         assert ended["code"] == ResponseCode.SUCCESS
         assert ended["stream"]["rows"] == 3
         shown = await made.show({"key": b"lot"})
@@ -295,9 +296,10 @@ def test_a_stream_under_a_clock_that_jumps_back(tmp_path: Path) -> None:
 
 def test_an_old_stream_under_a_young_clock_is_kept(store: Store) -> None:
     """After a jump back, all ends lie in the future: nothing is forgotten too early."""
-    stream = Stream(ADMIN, b"lot", NOW_S * 1000, ended_ms=NOW_S * 1000)
+    end_ms = NOW_S * 1000
+    stream = Stream(ADMIN, b"lot", end_ms, ended_ms=end_ms, rows=1, created=1)
     with store.write() as view:
         put_stream(view, stream)
-        assert purge(view, (NOW_S - 1_000) * 1000, 100) == 0
+        assert purge(view, end_ms - 1_000_000, end_ms - 1_000_000, 100) == 0
         assert find_stream(view, stream.name) == stream
-        assert purge(view, (NOW_S + 1) * 1000, 100) == 1
+        assert purge(view, end_ms + 1_000, end_ms + 1_000, 100) == 1

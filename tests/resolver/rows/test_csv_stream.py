@@ -262,3 +262,18 @@ def test_where_the_octets_are_cut_makes_no_difference(pieces: list[bytes]) -> No
         assert read_until_error(CSV, parts, OPTIONS) == read_until_error(CSV, whole, OPTIONS)
         with small_rows(len(HEADER)):
             assert read_until_error(CSV, parts, OPTIONS) == read_until_error(CSV, whole, OPTIONS)
+
+
+def test_one_cell_in_many_values_is_not_multiplied() -> None:
+    options = {"handle": ["88/{id}"], "map": [f"name=T{at}:{at}" for at in range(1, 600)]}
+    body = b"id,name\n1," + b"x" * 1_000_000 + b"\n2,y\n"
+    long, short = read(CSV, body, options=options)
+    assert (long[0], b"the values take more than" in long[2]) == (Kind.BAD, True)
+    assert len(long[2]) < 1_000
+    assert short[0] == Kind.PLAIN
+
+
+def test_one_cell_in_a_handle_many_times_is_not_multiplied() -> None:
+    options = {"handle": ["88/" + "{id}" * 600], "map": ["name=T"]}
+    (row,) = read(CSV, b"id,name\n" + b"x" * 1_000_000 + b",y\n", options=options)
+    assert (row[0], b"the handle would have more than" in row[2]) == (Kind.BAD, True)
