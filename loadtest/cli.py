@@ -13,6 +13,7 @@ from loadtest.plan import DNS_SERVERS, Plan
 from loadtest.report import to_markdown
 from loadtest.report import write_report as write_bench
 from loadtest.startup import MeasurementError, measure_start, write_report
+from loadtest.writes import run_writes
 
 app = typer.Typer(help="Measure a node from the outside.", no_args_is_help=True)
 
@@ -101,6 +102,28 @@ def large(
     except (MeasurementError, OSError) as error:
         raise _failed("large", error) from None
     _finish(content, results, "bench-100m")
+
+
+@app.command()
+def writes(
+    rows: RowsOption = 1_000_000,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 5,
+    server_core: CoreOption = 0,
+    client_core: CoreOption = 1,
+    folder: Annotated[
+        Path | None, typer.Option(help="a disk for stores and rows.  [default: here]")
+    ] = None,
+    results: ResultsOption = None,
+) -> None:
+    """Measure P4 to P7: single registrations, a stream, its disk, look-ups beside it."""
+    plan = Plan(Shape(rows, FULL), runs, seconds, _core(server_core), _core(client_core))
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=folder or Path.cwd()) as place:
+        try:
+            content = run_writes(plan, Path(place), typer.echo)
+        except (MeasurementError, OSError) as error:
+            raise _failed("writes", error) from None
+    _finish(content, results, "bench-writes")
 
 
 def _core(number: int) -> int | None:

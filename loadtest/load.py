@@ -9,7 +9,7 @@ import json
 import os
 import random
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ from loadtest.startup import MeasurementError
 
 SOURCES = Path(__file__).parent / "generator"
 WRK_SCRIPT = Path(__file__).with_name("wrk.lua")
+PUTS_SCRIPT = Path(__file__).with_name("puts.lua")
 LATE_S = 30.0  # a generator that runs this much longer than asked hangs
 HTTP_SAMPLES = 200
+LATENCY_NAMES = ("p50_us", "p99_us", "p999_us", "max_us")
 COMPILER = "cc"
 COMPILER_OPTIONS = ("-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
 
@@ -153,6 +155,41 @@ def run_wrk(
     words = [*pinned(core), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
     words += [str(WRK_SCRIPT), f"{scheme}://127.0.0.1:{port}"]
     environment = {"PREFIX": shape.prefix, "ROWS": str(shape.rows), "SEED": str(seed)}
+    return read_wrk(_run_script(words, environment, seconds))
+
+
+def run_puts(
+    port: int,
+    rows: Path,
+    authorization: str,
+    *,
+    seconds: int,
+    connections: int,
+    cores: Sequence[int] | None,
+) -> Answers:
+    """Run wrk: PUT each row of a file over kept-open connections with TLS.
+
+    Args:
+        port: of HTTPS on 127.0.0.1.
+        rows: NDJSON, more than can be registered in the time.
+        authorization: the header of a session.
+        seconds: measured.
+        connections: each with one request in flight.
+        cores: where to pin wrk.
+
+    Raises:
+        MeasurementError: a status other than 201, a broken connection, or wrk failed.
+    """
+    words = [*pinned(cores), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s"]
+    words += [str(PUTS_SCRIPT), f"https://127.0.0.1:{port}"]
+    environment = {"ROWS": str(rows), "AUTHORIZATION": authorization}
+    return read_puts(_run_script(words, environment, seconds))
+
+
+def _run_script(
+    words: Sequence[str], environment: Mapping[str, str], seconds: int
+) -> dict[str, Any]:
+    """Run wrk; return the document that its script prints. Raises: MeasurementError."""
     ended = subprocess.run(
         words,
         env={**os.environ, **environment},
@@ -164,7 +201,20 @@ def run_wrk(
     line = next((each for each in ended.stdout.splitlines() if each.startswith("result ")), None)
     if line is None:
         raise MeasurementError(f"wrk failed: {ended.stderr.strip() or ended.stdout.strip()}")
-    return read_wrk(json.loads(line.removeprefix("result ")))
+    document: dict[str, Any] = json.loads(line.removeprefix("result "))
+    return document
+
+
+def read_puts(result: dict[str, Any]) -> Answers:
+    """Take what `puts.lua` prints apart. Raises: MeasurementError."""
+    if result["refused"] or result["broken"] or not result["created"]:
+        raise MeasurementError(
+            f"{result['created']} rows were created, {result['refused']} refused "
+            f"({result['first_refused']}), {result['broken']} broke off"
+        )
+    latency = {name: result[name] for name in LATENCY_NAMES}
+    rate = result["created"] * 1e6 / result["microseconds"]
+    return Answers(rate, {"created": result["created"]}, latency)
 
 
 def read_wrk(result: dict[str, Any]) -> Answers:
@@ -173,7 +223,7 @@ def read_wrk(result: dict[str, Any]) -> Answers:
         raise MeasurementError(
             f"over HTTP {result['not_200']} answers were not 200, {result['broken']} broke off"
         )
-    latency = {name: result[name] for name in ("p50_us", "p99_us", "p999_us", "max_us")}
+    latency = {name: result[name] for name in LATENCY_NAMES}
     rate = result["requests"] * 1e6 / result["microseconds"]
     return Answers(rate, {"right": result["requests"]}, latency)
 

@@ -224,7 +224,8 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 def _table_line(line: Mapping[str, Any]) -> str:
     spread = (line["rate_most"] - line["rate_least"]) / line["rate_median"]
     ratio = "" if line["ratio_to_echo"] is None else f"{line['ratio_to_echo']:.2f}"
-    latency = [f"{line['latency_us'].get(n, 0):,.0f}" for n in ("p50_us", "p99_us", "p999_us")]
+    found = line["latency_us"]
+    latency = [f"{found[n]:,.0f}" if n in found else "" for n in ("p50_us", "p99_us", "p999_us")]
     cells = [line["case"], line["system"], f"{line['rate_median']:,}", f"{spread:.0%}", ratio]
     return "| " + " | ".join([*cells, *latency, f"{line['lost']:,}"]) + " |"
 

@@ -12,6 +12,7 @@ without anything to interpret. `HttpProtocol` calls it for requests whose header
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -39,8 +40,8 @@ from resolver.wire_json import values_to_json
 
 FLUSH_S = 0.25  # how late a counted answer may appear in the metrics
 # Octets of a target that mean themselves, or stand for an octet as %XX: no query, no fragment.
-_PLAIN_OCTETS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/%"
-_ENCODED_OCTETS_MAX = 3 * HANDLE_OCTETS_MAX
+PLAIN_OCTETS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/%"
+ENCODED_OCTETS_MAX = 3 * HANDLE_OCTETS_MAX
 _LENGTH = b"content-length"
 
 
@@ -134,7 +135,7 @@ class HotRoute:
         }
         self._encode = msgspec.json.Encoder().encode
         self._heads = {
-            keep_alive: _head(default_headers, keep_alive=keep_alive)
+            keep_alive: make_head(default_headers, 200, keep_alive=keep_alive)
             for keep_alive in (True, False)
         }
 
@@ -166,7 +167,7 @@ class HotRoute:
             self._rows.count(sum(tally.flush() for tally in self._tallies.values()))
 
     def _body(self, target: bytes) -> bytes | None:
-        if len(target) > _ENCODED_OCTETS_MAX or target.translate(None, _PLAIN_OCTETS):
+        if len(target) > ENCODED_OCTETS_MAX or target.translate(None, PLAIN_OCTETS):
             return None
         handle = unquote_to_bytes(target) if b"%" in target else target
         # Starlette's paths match no line end; of a handle too long the API says that it is.
@@ -183,10 +184,12 @@ class HotRoute:
         return self._encode(document)
 
 
-def _head(default_headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
+def make_head(
+    default_headers: Sequence[tuple[bytes, bytes]], status: int, *, keep_alive: bool
+) -> bytes:
     """Return the head as uvicorn writes it for a JSON answer, to be filled with length and body."""
-    response = Response(b"", 200, JSON_HEADERS, JSON_TYPE)
-    parts = [b"HTTP/1.1 200 OK\r\n"]
+    response = Response(b"", status, JSON_HEADERS, JSON_TYPE)
+    parts = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()]
     for name, value in [*default_headers, *response.raw_headers]:
         octets = b"%d" if name == _LENGTH else value.replace(b"%", b"%%")
         parts.append(name + b": " + octets + b"\r\n")

@@ -9,6 +9,7 @@ uvicorn parses, queues pipelined requests and runs the ASGI application. This su
     tunnel   a POST of application/x-hdl-message is answered here, before ASGI (`tunnel`)
     hot      so is a GET of a handle that needs nothing else (`hot_route`), when no answer before
              it is under way; a head that was read already and comes again is not parsed again
+    lane     so is a PUT of a new handle in a session (`creation_lane`)
 
 Deadlines are plain numbers that `HttpServer.sweep` compares once a second. No header changes who
 the client is: X-Forwarded-For and its like are read by nobody.
@@ -22,6 +23,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
+from resolver.creation_lane import CreationLane
+from resolver.hot_creations import START as CREATION_START
 from resolver.limits import NEVER
 from resolver.metrics import REFUSED
 from resolver.tunnel import TUNNEL_BODY_OCTETS_MAX, TunnelExchange, is_tunnel_request
@@ -70,6 +73,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._known_head: bytes | None = None  # from behind the target, as parsed before
         self._known_keep_alive = True
         self._transport_kind = TRANSPORT_HTTP
+        self._lane: CreationLane | None = None
         self.is_connected = False
         self.tunnel_task: asyncio.Task[None] | None = None
         self.deadline_s = NEVER
@@ -81,6 +85,8 @@ class HttpProtocol(HttpToolsProtocol):
         # uvloop's transports are not subclasses of asyncio's.
         super().connection_made(cast("asyncio.Transport", transport))
         self._transport_kind = TRANSPORT_HTTPS if self.scheme == "https" else TRANSPORT_HTTP
+        if self.scheme == "https" and self.server_.creations is not None:
+            self._lane = CreationLane(self, self.server_.creations)
         self.transport.set_write_buffer_limits(high=self.server_.limits.write_buffer_octets)
         self._wait(self.server_.limits.http_head_timeout_s)
 
@@ -96,8 +102,16 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse; whatever is wrong with it ends in one answer and a closed connection."""
         if self._is_refused:
             return  # read on so that the client can read our answer, and forget it
+        if self._lane is not None:
+            data = self._lane.take(data)
+            if not data:
+                return
         if self._known_head is not None and self._answer_known(data, self._known_head):
             return
+        self.parse(data)
+
+    def parse(self, data: bytes) -> None:
+        """Have the parser read octets that no shorter way answers."""
         self._unset_keepalive_if_required()
         phase, at_start = self._phase, self._at_start
         self._requests = self._hot_answers = 0
@@ -114,7 +128,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_input(400, "this is not HTTP as RFC 9112 defines it")
         except _RefusedError:
             pass
-        if self._hot_answers and at_start:
+        if at_start:
             self._learn_head(data)
         if self._phase == _BETWEEN and self.deadline_s == NEVER and not self._is_answering:
             # Line ends between requests are allowed and begin no request: time runs all the same.
@@ -194,7 +208,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._phase = _BETWEEN
         self._at_start = True
         if self._hot_answer is not None:
-            self._write_hot(self._hot_answer, self._known_keep_alive)
+            self.write_hot(self._hot_answer, self._known_keep_alive)
             self._hot_answer = None
             return
         self.deadline_s = NEVER
@@ -229,6 +243,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def time_out(self) -> None:
         """End a connection whose deadline has passed."""
+        if self._lane is not None and self._lane.is_waiting:
+            self.parse(self._lane.release())
         if self._is_stream and self._phase == _IN_BODY and self.flow.read_paused:
             self._wait(self.server_.limits.http_body_timeout_s)  # it is us who take their time
             return
@@ -238,6 +254,38 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.transport.abort()
+
+    def time_out_writing(self) -> None:
+        """End a connection whose client does not read, unless it still sends a stream."""
+        if self._is_stream and self._phase == _IN_BODY:
+            self.write_deadline_s = self.loop.time() + self.server_.limits.write_timeout_s
+        else:
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Close once what has been asked for is answered."""
+        if self._lane is not None and self._lane.is_waiting:
+            self.parse(self._lane.release())
+        if self._lane is not None and self._lane.is_creating:
+            self._lane.is_ending = True
+        else:
+            super().shutdown()
+
+    def wait_for_body(self) -> None:
+        """Wait for the rest of a body, as if its head had been parsed."""
+        self.wait_for_nothing()
+        self._wait(self.server_.limits.http_body_timeout_s)
+
+    def wait_for_nothing(self) -> None:
+        """Let the client take its time: it is us who have something to do."""
+        self._unset_keepalive_if_required()
+        self._is_idle = False
+        self.deadline_s = NEVER
+
+    @property
+    def may_begin_creation(self) -> bool:
+        """Whether the parser is between two requests, and an answer could be written now."""
+        return self._at_start and self._may_answer_hot
 
     @property
     def _is_answering(self) -> bool:
@@ -269,7 +317,7 @@ class HttpProtocol(HttpToolsProtocol):
         if answer is None:
             return False
         self._unset_keepalive_if_required()
-        self._write_hot(answer, keep_alive)
+        self.write_hot(answer, keep_alive)
         return True
 
     def _find_hot_answer(self) -> bytes | None:
@@ -288,13 +336,16 @@ class HttpProtocol(HttpToolsProtocol):
         )
         if not is_hot:
             hot_route.flush()  # whatever asks next sees what was counted
+            if self.server_.creations is not None:
+                self.server_.creations.flush()
             return None
         self._known_head = None
         self._known_keep_alive = version == "1.1" and self.parser.should_keep_alive()
         target = self.url[len(_HOT_PATH) :]
         return hot_route.answer(target, self._transport_kind, keep_alive=self._known_keep_alive)
 
-    def _write_hot(self, answer: bytes, keep_alive: bool) -> None:
+    def write_hot(self, answer: bytes, keep_alive: bool) -> None:
+        """Write an answer that was made here."""
         self._hot_answers += 1
         self.transport.write(answer)
         if keep_alive:
@@ -305,6 +356,11 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _learn_head(self, data: bytes) -> None:
         """Keep the head of the one request that `data` were, to know it when it comes again."""
+        if not self._hot_answers:
+            is_creation = data.startswith(CREATION_START) and self._phase != _IN_HEAD
+            if self._lane is not None and is_creation and self._requests == 1:
+                self._lane.learn(data)
+            return
         end = data.find(b" ", len(_HOT_START))
         head = data[end:]
         is_one = self._requests == 1 and self._at_start and data[len(b"GET ") : end] == self.url

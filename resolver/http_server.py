@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 
 from resolver.acceptor import Acceptor
 from resolver.config import LimitsConfig
+from resolver.hot_creations import HotCreations
 from resolver.hot_route import HotRoute, PublicRows
 from resolver.http_protocol import HttpProtocol
 from resolver.limits import ConnectionLimiter
@@ -29,6 +30,7 @@ SWEEP_S = 1.0  # the fineness of time limits
 TLS_FIRST_OCTET = b"\x16"  # content type "handshake", RFC 8446 §5.1
 TLS_CLOSE_S = 2  # for the client's closing alert; few send one
 GRACE_S = 2  # for answers under way when the server stops
+DEFAULT_HEADERS = ((b"server", b"biaoshi"),)
 
 
 class HttpServer:
@@ -43,6 +45,7 @@ class HttpServer:
         loop: the loop that serves.
         limiter: counts connections; share one among the sockets of a worker.
         rows: of what is answered before `app` when it can be; None: nothing.
+        creations: creates handles before `app` when it can; None: `app` does.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class HttpServer:
         loop: asyncio.AbstractEventLoop,
         limiter: ConnectionLimiter | None = None,
         rows: PublicRows | None = None,
+        creations: HotCreations | None = None,
     ) -> None:
         self._sock = sock
         self._certificate = certificate
@@ -71,7 +75,8 @@ class HttpServer:
         self.loop = loop
         self.tasks = TaskSet(loop)
         self.state = ServerState()
-        self.state.default_headers = [(b"server", b"biaoshi")]
+        self.state.default_headers = list(DEFAULT_HEADERS)
+        self.creations = creations
         self.hot_route = None if rows is None else HotRoute(rows, self.state.default_headers, loop)
         self.uvicorn_config = _uvicorn_config(app, limits)
 
@@ -97,6 +102,8 @@ class HttpServer:
         await self.tasks.cancel()
         if self.hot_route is not None:
             self.hot_route.flush()
+        if self.creations is not None:
+            self.creations.flush()
         self._sock.close()
 
     def forget(self, address: str) -> None:
@@ -111,7 +118,7 @@ class HttpServer:
         for connection in list(self.state.connections):
             assert isinstance(connection, HttpProtocol)
             if connection.write_deadline_s <= now_s:
-                connection.transport.abort()
+                connection.time_out_writing()
             elif connection.deadline_s <= now_s:
                 connection.time_out()
 

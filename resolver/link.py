@@ -41,13 +41,8 @@ class LinkBusy(LinkDown):
     """As many exchanges are under way as this link allows; nothing was done."""
 
 
-class _Exchange:
-    """What the worker waits for in one exchange: frames as they arrive, None when it is lost."""
-
-    __slots__ = ("frames",)
-
-    def __init__(self) -> None:
-        self.frames: asyncio.Queue[list[Any] | None] = asyncio.Queue()
+# Takes a frame of one exchange as it arrives, None when the link is lost.
+_Receiver = Callable[[list[Any] | None], None]
 
 
 class Link:
@@ -61,7 +56,7 @@ class Link:
     def __init__(self, path: Path, exchanges_max: int = 4_096) -> None:
         self._path = path
         self._exchanges_max = exchanges_max
-        self._exchanges: dict[int, _Exchange] = {}
+        self._exchanges: dict[int, _Receiver] = {}
         self._numbers = itertools.count(1)
         self._frames: Frames | None = None
         self._connected = asyncio.Event()
@@ -116,11 +111,10 @@ class Link:
             LinkDown: not connected, lost on the way, failed there, too many under way, or no reply
                 within `timeout_s`.
         """
-        number, exchange, frames = self._begin()
+        frames, number, answer = self._call(kind, payload)
         try:
-            frames.send(CALL, number, kind, payload)
             async with asyncio.timeout(timeout_s):
-                frame = await exchange.frames.get()
+                reply: Payload = await answer
         except TimeoutError:
             frames.send(CANCEL, number)
             raise LinkLost(f"no reply to {kind} within {timeout_s} s") from None
@@ -129,8 +123,31 @@ class Link:
             raise
         finally:
             self._exchanges.pop(number, None)
-        reply: Payload = _checked(frame, kind)[2]
         return reply
+
+    def begin(self, kind: str, payload: Any) -> "asyncio.Future[Any]":
+        """Send one request; the future ends in its reply, or in LinkDown.
+
+        Raises:
+            LinkDown: not connected, or too many under way.
+        """
+        return self._call(kind, payload)[2]
+
+    def _call(self, kind: str, payload: Any) -> "tuple[Frames, int, asyncio.Future[Any]]":
+        frames, number = self._number()
+        answer = asyncio.get_running_loop().create_future()
+
+        def receive(frame: list[Any] | None) -> None:
+            self._exchanges.pop(number, None)
+            if not answer.done():
+                try:
+                    answer.set_result(_checked(frame, kind)[2])
+                except LinkDown as error:
+                    answer.set_exception(error)
+
+        self._exchanges[number] = receive
+        frames.send(CALL, number, kind, payload)
+        return frames, number, answer
 
     async def stream(self, kind: str, payload: Payload) -> AsyncGenerator[bytes, None]:
         """Send one request and yield what the other side streams; closing it early cancels.
@@ -138,12 +155,14 @@ class Link:
         Raises:
             LinkDown: as in `call`.
         """
-        number, exchange, frames = self._begin()
+        frames, number = self._number()
+        arrived: asyncio.Queue[list[Any] | None] = asyncio.Queue()
+        self._exchanges[number] = arrived.put_nowait
         ended = False
         try:
             frames.send(OPEN, number, kind, payload, CREDIT_FIRST)
             while True:
-                frame = await exchange.frames.get()
+                frame = await arrived.get()
                 ended = frame is None or frame[0] != ITEM
                 frame = _checked(frame, kind)
                 if ended:
@@ -155,25 +174,23 @@ class Link:
                 frames.send(CANCEL, number)
             self._exchanges.pop(number, None)
 
-    def _begin(self) -> tuple[int, _Exchange, Frames]:
+    def _number(self) -> tuple[Frames, int]:
         if self._frames is None:
             raise LinkDown("the node's registrar is not running at the moment")
         if len(self._exchanges) >= self._exchanges_max:
             raise LinkBusy(f"{self._exchanges_max} requests are under way, no more are taken")
-        number = next(self._numbers)
-        exchange = self._exchanges[number] = _Exchange()
-        return number, exchange, self._frames
+        return self._frames, next(self._numbers)
 
     def _receive(self, frame: list[Any]) -> None:
-        exchange = self._exchanges.get(frame[1])
-        if exchange is not None:  # otherwise cancelled here while the frame was on its way
-            exchange.frames.put_nowait(frame)
+        receive = self._exchanges.get(frame[1])
+        if receive is not None:  # otherwise cancelled here while the frame was on its way
+            receive(frame)
 
     def _lose_all(self) -> None:
         self._frames = None
         self._connected.clear()
-        for exchange in self._exchanges.values():
-            exchange.frames.put_nowait(None)
+        for receive in list(self._exchanges.values()):
+            receive(None)
 
     async def _keep_connected(self) -> None:
         pause_s = RECONNECT_FIRST_S

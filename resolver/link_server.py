@@ -1,7 +1,12 @@
-"""The registrar's or keeper's end of the link: a task for every call and stream."""
+"""The registrar's or keeper's end of the link: a task for every call and stream.
+
+Calls that are many and short have a handler that is no coroutine but returns a future: a task costs
+more than they do.
+"""
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -9,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from resolver.link_frames import (
+    CALL,
     CANCEL,
     CREDIT,
     END,
@@ -23,6 +29,7 @@ from resolver.link_frames import (
 
 CallHandler = Callable[[Payload], Awaitable[Payload]]
 StreamHandler = Callable[[Payload], AsyncGenerator[bytes, None]]
+ShortHandler = Callable[[Any], "asyncio.Future[Any]"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +41,8 @@ class LinkServer:
         path: the Unix socket; one that a dead process left behind is replaced.
         calls: handlers by kind, for `Link.call`.
         streams: handlers by kind, for `Link.stream`; each an asynchronous generator of octets.
+        short: handlers by kind, for `Link.begin`; they return a future at once, which ends in the
+            reply. What was begun is not cancelled.
     """
 
     def __init__(
@@ -41,10 +50,12 @@ class LinkServer:
         path: Path,
         calls: Mapping[str, CallHandler],
         streams: Mapping[str, StreamHandler] | None = None,
+        short: Mapping[str, ShortHandler] | None = None,
     ) -> None:
         self._path = path
         self._calls = calls
         self._streams = streams or {}
+        self._short = short or {}
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
@@ -71,7 +82,7 @@ class LinkServer:
 
     def accept(self) -> Frames:
         """Return this end of a new connection."""
-        connection = _Connection(self._calls, self._streams, self._connections.discard)
+        connection = _Connection(self._calls, self._streams, self._short, self._connections.discard)
         self._connections.add(connection)
         return connection.frames
 
@@ -83,11 +94,13 @@ class _Connection:
         self,
         calls: Mapping[str, CallHandler],
         streams: Mapping[str, StreamHandler],
+        short: Mapping[str, ShortHandler],
         forget: "Callable[[_Connection], None]",
     ) -> None:
         self.frames = Frames(self._receive, self._lost)
         self._calls = calls
         self._streams = streams
+        self._short = short
         self._forget = forget
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._credit: dict[int, asyncio.Semaphore] = {}
@@ -102,7 +115,9 @@ class _Connection:
 
     def _receive(self, frame: list[Any]) -> None:
         kind, number = frame[0], frame[1]
-        if kind == CREDIT:
+        if kind == CALL and frame[2] in self._short:
+            self._begin(number, self._short[frame[2]], frame[3])
+        elif kind == CREDIT:
             if number in self._credit:
                 for _ in range(frame[2]):
                     self._credit[number].release()
@@ -114,6 +129,26 @@ class _Connection:
             self._run(number, self._stream(number, frame[2], frame[3]))
         else:
             self._run(number, self._call(number, frame[2], frame[3]))
+
+    def _begin(self, number: int, handler: ShortHandler, payload: Any) -> None:
+        try:
+            reply = handler(payload)
+        except Exception as error:
+            self._fail(number, error)
+        else:
+            reply.add_done_callback(functools.partial(self._reply, number))
+
+    def _reply(self, number: int, reply: "asyncio.Future[Any]") -> None:
+        error = reply.exception()
+        if error is None:
+            self.frames.send(REPLY, number, reply.result())
+        else:
+            self._fail(number, error)
+
+    def _fail(self, number: int, error: BaseException) -> None:
+        # One request's mishap must not end the others': it is logged whole and reported.
+        _log.error("request over the link failed", exc_info=error)
+        self.frames.send(FAIL, number, f"{type(error).__name__} in the node's registrar")
 
     def _run(self, number: int, work: Any) -> None:
         task = self._tasks[number] = asyncio.create_task(self._guarded(number, work))
@@ -129,9 +164,7 @@ class _Connection:
         except asyncio.CancelledError:
             self.frames.send(FAIL, number, "cancelled")
         except Exception as error:
-            # One request's mishap must not end the others': it is logged whole and reported.
-            _log.exception("request over the link failed")
-            self.frames.send(FAIL, number, f"{type(error).__name__} in the node's registrar")
+            self._fail(number, error)
 
     async def _call(self, number: int, kind: str, payload: Payload) -> None:
         handler = self._calls.get(kind)

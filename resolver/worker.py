@@ -25,8 +25,9 @@ from resolver.api.app import make_app
 from resolver.config import Config
 from resolver.dispatch import Dispatcher
 from resolver.fastpath import FastPath, FastPathError, open_fast_path
+from resolver.hot_creations import HotCreations
 from resolver.hot_route import CachedRows, OwnRows, PublicRows
-from resolver.http_server import HttpServer
+from resolver.http_server import DEFAULT_HEADERS, HttpServer
 from resolver.limits import ConnectionLimiter
 from resolver.link import Link
 from resolver.metrics import RequestMetrics
@@ -105,9 +106,14 @@ class Worker:
         store = self._store if isinstance(self._store, Store) else None
         operations = RestOperations(self._node, records, self._link, metrics, store)
         app = make_app(operations, self._config)
-        rows = public_rows(self._store)
         self._servers = make_servers(
-            self._config, dispatcher, app, self._certificate, rows, self._store
+            self._config,
+            dispatcher,
+            app,
+            self._certificate,
+            public_rows(self._store),
+            self._store,
+            hot_creations(self._store, self._link),
         )
         for server in self._servers:
             await server.start()
@@ -160,6 +166,13 @@ def public_rows(store: Store | CacheStore | None) -> PublicRows:
     return CachedRows(store) if isinstance(store, CacheStore) else OwnRows(store)
 
 
+def hot_creations(store: Store | CacheStore | None, link: Link) -> HotCreations | None:
+    """Return the hot route of registering, None where nothing is registered."""
+    if not isinstance(store, Store):
+        return None
+    return HotCreations(store, link, DEFAULT_HEADERS, asyncio.get_running_loop())
+
+
 def fast_path(
     sock: socket.socket, dispatcher: Dispatcher, store: Store | CacheStore | None
 ) -> FastPath | None:
@@ -176,6 +189,7 @@ def make_servers(
     certificate: Certificate,
     rows: PublicRows | None = None,
     store: Store | CacheStore | None = None,
+    creations: HotCreations | None = None,
 ) -> list[TransportServer]:
     """Open the sockets of all addresses. Raises: SocketError, FastPathError."""
     loop = asyncio.get_running_loop()
@@ -189,6 +203,6 @@ def make_servers(
         servers += [
             UdpServer(udp, dispatcher, limits, loop, fast_path(udp, dispatcher, store)),
             TcpServer(tcp, dispatcher, limits, loop, limiter, quick),
-            HttpServer(http, app, dispatcher, limits, certificate, loop, limiter, rows),
+            HttpServer(http, app, dispatcher, limits, certificate, loop, limiter, rows, creations),
         ]
     return servers

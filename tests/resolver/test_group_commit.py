@@ -14,10 +14,12 @@ from registry.errors import RecordError, StoreFullError
 from registry.journal import decode_frame
 from registry.operations import Change, Operation, Outcome
 from registry.outcomes import NOTHING_FOREIGN, Need, Refusal
+from registry.plain_creations import PlainCreation
 from registry.store import Store
 from registry.views import WriteView
 from resolver import group_commit
 from resolver.group_commit import GroupCommit, Submitted
+from resolver.hot_creations import read_pieces
 from tests.registry.builders import (
     ADMIN,
     NOW_S,
@@ -47,8 +49,10 @@ def make_commit(store: Store, **options: Any) -> GroupCommit:
 
 
 def commit_batch(
-    commit: GroupCommit, *operations: Operation, identity: Reference | None = ADMIN
-) -> list[Outcome | Exception]:
+    commit: GroupCommit,
+    *operations: Operation | PlainCreation,
+    identity: Reference | None = ADMIN,
+) -> list[Outcome | bool | Exception]:
     loop = asyncio.new_event_loop()
     try:
         batch = [
@@ -60,7 +64,7 @@ def commit_batch(
         loop.close()
 
 
-def codes_of(outcomes: list[Outcome | Exception]) -> list[int]:
+def codes_of(outcomes: list[Outcome | bool | Exception]) -> list[int]:
     return [each.response_code if isinstance(each, Refusal) else 1 for each in outcomes]
 
 
@@ -334,3 +338,66 @@ def test_a_client_that_went_away_changes_nothing(
     asyncio.run(run())
     with store.read() as view:
         assert view.find_record(NEW) is not None
+
+
+def plain(name: bytes) -> PlainCreation:
+    body = b'[{"index":1,"type":"URL","data":{"format":"string","value":"https://example.com/"}}]'
+    pieces = read_pieces(body)
+    assert pieces is not None
+    return PlainCreation(b"88.118/" + name, pieces)
+
+
+def test_plain_creations_are_of_the_batch(store: Store) -> None:
+    outcomes = commit_batch(
+        make_commit(store), plain(b"A"), create(b"88.118/A", url()), plain(b"a"), plain(b"B")
+    )
+    assert outcomes[0] is True
+    assert codes_of(outcomes)[1] == ResponseCode.HANDLE_ALREADY_EXISTS
+    assert outcomes[2:] == [False, True]
+    assert frames_of(store) == [2]
+    with store.read() as view:
+        record = view.find_record(b"88.118/a")
+    assert record is not None
+    assert record.values == (url(),)
+
+
+def test_a_permission_taken_away_in_a_batch_is_gone(store: Store) -> None:
+    outcomes = commit_batch(make_commit(store), plain(b"A"), delete(PREFIX), plain(b"B"))
+    assert (outcomes[0], outcomes[2]) == (True, False)
+
+
+def test_a_plain_creation_for_which_there_is_no_room_is_not_made(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = make_commit(store)
+
+    @contextmanager
+    def full(**options: Any) -> Iterator[WriteView]:
+        raise StoreFullError("no room on the disk")
+        yield
+
+    monkeypatch.setattr(store, "write", full)
+    assert commit_batch(commit, plain(b"A")) == [False]
+
+    async def create_one() -> bool:
+        commit.start()
+        try:
+            return await commit.create(plain(b"B"), ADMIN)
+        finally:
+            commit.stop()
+
+    assert not asyncio.run(create_one())
+
+
+def test_a_plain_creation_is_durable_when_it_is_told(store: Store) -> None:
+    async def create_some() -> list[bool]:
+        commit = make_commit(store, queue_max=2)
+        commit.start()
+        try:
+            futures = [commit.create(plain(b"%d" % number), ADMIN) for number in range(2)]
+            return await asyncio.gather(*futures)
+        finally:
+            commit.stop()
+
+    assert asyncio.run(create_some()) == [True, True]
+    assert sum(frames_of(store)) == 2

@@ -49,6 +49,7 @@ class Pair:
             Path("unused"),
             {"echo": self._echo, "wait": self._wait, "fail": self._fail},
             {"count": self._count, "break": self._break},
+            {"short": self._short, "mistaken": self._mistaken},
         )
         self.lost = asyncio.Event()
         self.waiting = asyncio.Event()
@@ -77,6 +78,17 @@ class Pair:
         return payload
 
     async def _fail(self, payload: Payload) -> Payload:
+        raise RuntimeError("our mistake, with details nobody outside needs")
+
+    def _short(self, payload: Any) -> "asyncio.Future[Any]":
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if payload == "fail":
+            reply.set_exception(RuntimeError("our mistake, with details nobody outside needs"))
+        elif payload != "wait":
+            reply.set_result(payload)
+        return reply
+
+    def _mistaken(self, payload: Any) -> "asyncio.Future[Any]":
         raise RuntimeError("our mistake, with details nobody outside needs")
 
     async def _count(self, payload: Payload) -> AsyncGenerator[bytes, None]:
@@ -264,3 +276,38 @@ def test_a_deep_folder_gets_a_short_address(tmp_path: Path) -> None:
     with socket_address(deep / "link.sock") as address:
         assert len(address) < 108
         assert os.path.realpath(os.path.dirname(address)) == os.path.realpath(deep)
+
+
+def test_a_short_call_is_replied_to_without_a_task() -> None:
+    async def scene(pair: Pair) -> None:
+        assert await pair.link.begin("short", [b"a", 1]) == [b"a", 1]
+        assert await pair.link.call("short", {"n": 1}) == {"n": 1}
+        assert pair.link.under_way == 0
+
+    play(scene)
+
+
+def test_a_short_call_that_fails_there_is_told_without_details(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(pair: Pair) -> None:
+        for kind, payload in (("short", "fail"), ("mistaken", None)):
+            with pytest.raises(LinkFailed, match="RuntimeError in the node's registrar"):
+                await pair.link.begin(kind, payload)
+        assert await pair.link.begin("short", 1) == 1
+
+    with caplog.at_level(logging.ERROR):
+        play(scene)
+    assert "our mistake" in caplog.text
+
+
+def test_a_short_call_ends_with_the_link() -> None:
+    async def scene(pair: Pair) -> None:
+        reply = pair.link.begin("short", "wait")
+        pair.to_server.close()
+        with pytest.raises(LinkLost, match="the link was lost before short was answered"):
+            await reply
+        with pytest.raises(LinkDown, match="is not running"):
+            pair.link.begin("short", 1)
+
+    play(scene)

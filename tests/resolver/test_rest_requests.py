@@ -18,6 +18,7 @@ from protocol.bodies import (
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.header import Header
 from protocol.value import HandleValue, Reference
+from resolver.hot_creations import read_pieces
 from tests.registry.builders import PREFIX, ROOT, admin_value, hidden, put, url
 from tests.resolver.office import (
     ADDRESS,
@@ -262,3 +263,17 @@ def test_the_root_s_administrator_needs_no_permission_on_the_handle(tmp_path: Pa
 
 def _secret(index: int) -> list[Any]:
     return [HandleValue(index, b"HS_SECKEY", SECRET, 0b1100)]
+
+
+def test_a_session_creates_the_short_way(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        body = b'[{"index":1,"type":"URL","data":{"format":"string","value":"x"}}]'
+        session = await begin(office)
+        payload = [session["session_id"], NEW, read_pieces(body)]
+        assert not await office.rest.create(payload)  # nobody yet
+        await act(office, "answer", **keyed(session))
+        assert await office.rest.create(payload)
+        assert office.has(NEW)
+        assert not await office.rest.create(payload)  # is there
+
+    play(tmp_path, scene)
