@@ -310,7 +310,6 @@ class _RegistrationsResponse(Response):
         self._wanted = wanted
         self._ends = ends
         self._first = intake._next
-        self._is_read = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request."""
