@@ -33,7 +33,7 @@ test: test-tools $(VENV)/.installed-test ## ruff, mypy --strict and pytest
 	$(BIN)/mypy
 	$(BIN)/pytest -q
 
-bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS and NSD (6 minutes)
+bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS and NSD (8 minutes)
 	@$(BIN)/biaoshi loadtest bench --results loadtest/results $(BENCH_OPTIONS)
 
 bench-100m: $(VENV)/.installed bench-tools ## 100 M rows beside 1 M: 12 GB in .bench, half an hour
