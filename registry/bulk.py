@@ -11,27 +11,24 @@ how far the stream has come are kept in the same transaction.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 from protocol.bodies import HandleRequest, ValuesRequest
 from protocol.codes import OpCode, ResponseCode
-from protocol.handle import is_prefix_handle, to_text
+from protocol.handle import to_text
 from protocol.value import HandleValue, Reference, read_values
 from protocol.wire import Reader
 from registry.admin import apply, decide
-from registry.admin_handles import may_create
-from registry.admin_step import Step
 from registry.authorization import Permitted, Policy
+from registry.creation_rights import CreationRights
 from registry.errors import RecordError, StoreError
 from registry.journal import FRAME_OPERATIONS_MAX, Kind, pack_change
-from registry.knowledge import Knowledge
 from registry.log import LocalLog
 from registry.operations import Change, Operation
 from registry.outcomes import Foreign, Need, Refusal, refuse
-from registry.prefixes import is_responsible
 from registry.receipts import chain
 from registry.schema import RECORD_OCTETS_MAX, decode_record, folded_key, record_of_public
+from registry.stream_rows import PackedRow, Row, RowKind
 from registry.streams import (
     ROW_DIGEST_OCTETS,
     Batch,
@@ -46,33 +43,6 @@ from registry.streams import (
 from registry.views import WriteView
 
 ROWS_MAX = FRAME_OPERATIONS_MAX  # of one transaction: they are one frame
-
-
-class RowKind(IntEnum):
-    """What a row asks for."""
-
-    BAD = 0
-    """Nothing that can be understood; its octets say why."""
-    PLAIN = 1
-    """A creation whose values anybody may read and whose octets were checked."""
-    CREATE = 2
-    REPLACE = 3
-    """A creation, or other values for a handle that exists."""
-    DELETE = 4
-
-
-class Row(NamedTuple):
-    """One row. `octets` are a list of values on the wire, nothing (DELETE), or words (BAD)."""
-
-    kind: int
-    handle: bytes
-    octets: bytes
-    digest: bytes
-    """SHA-256 of the row as it was sent; of a row of CSV also of what its columns mean."""
-
-
-PackedRow = tuple[int, bytes, bytes, bytes]
-"""The members of a `Row`; what most rows stay."""
 
 
 class StreamError(StoreError):
@@ -190,7 +160,7 @@ class _Registration:
         self._foreign = foreign
         self._policy = policy
         self._now_s = now_s
-        self._prefixes: dict[bytes, Refusal | None] = {}
+        self._rights = CreationRights(view, identity, foreign, policy, now_s)
         self._missing: set[bytes] = set()
         self.items: list[list[Any]] = []
 
@@ -221,10 +191,7 @@ class _Registration:
         """Create a handle whose values are plain; False: another way has to find out why not."""
         _, handle, octets, _ = row
         folded = self._view.fold(handle)
-        prefix = folded.partition(b"/")[0]
-        if prefix not in self._prefixes:
-            self._prefixes[prefix] = self._refusal_of_prefix(handle)
-        if self._prefixes[prefix] is not None or len(octets) > RECORD_OCTETS_MAX:
+        if not self._may_create(handle, folded) or len(octets) > RECORD_OCTETS_MAX:
             return False
         if not self._view.add_row(folded_key(folded), record_of_public(octets, folded)):
             return False
@@ -232,22 +199,11 @@ class _Registration:
         self.items.append(pack_change(Kind.CREATE, folded, octets, actor, self._now_s))
         return True
 
-    def _refusal_of_prefix(self, handle: bytes) -> Refusal | None:
-        """Return why this identity may create no handle under a prefix, None when it may."""
-        if is_prefix_handle(handle):
-            return refuse(ResponseCode.ERROR, "prefixes are decided on one by one")
-        if not is_responsible(self._view, handle):
-            return refuse(ResponseCode.SERVER_NOT_RESPONSIBLE, "not homed here")
-        operation = Operation(OpCode.CREATE_HANDLE, ValuesRequest(handle, ()))
-        knowledge = Knowledge(self._view, self._foreign)
-        step = Step(self._view, operation, self._identity, knowledge, self._policy, self._now_s)
-        try:
-            permission = may_create(step, handle)
-        except RecordError as error:
-            return refuse(ResponseCode.ERROR, str(error))
-        if isinstance(permission, Need):
-            raise NeedError(permission)
-        return None if isinstance(permission, Permitted) else permission
+    def _may_create(self, handle: bytes, folded: bytes) -> bool:
+        right = self._rights.find(handle, folded)
+        if isinstance(right, Need):
+            raise NeedError(right)
+        return isinstance(right, Permitted)
 
     def _any(self, row: Row) -> Run:
         """Do what a row asks for as if it were a request of its own; return its verdict."""
@@ -269,7 +225,7 @@ class _Registration:
         if isinstance(outcome, Change):
             for entry in apply(self._view, outcome, self._identity, self._now_s):
                 self.items.append(entry.packed())
-            self._prefixes.clear()  # what it changed may be who may do what
+            self._rights.forget()  # what it changed may be who may do what
             if row.kind == RowKind.DELETE:
                 return Run(1, Verdict.DELETED)
             if not outcome.operations:
@@ -286,21 +242,15 @@ class _Registration:
 
     def _is_same(self, row: Row) -> bool:
         """Say whether a handle exists with these values, whatever their times."""
-        key = folded_key(self._view.fold(row.handle))
-        stored = self._view.find_row(key)
-        if stored is None or self._refusal_to_create(row.handle) is not None:
+        folded = self._view.fold(row.handle)
+        stored = self._view.find_row(folded_key(folded))
+        if stored is None or not self._may_create(row.handle, folded):
             return False
         values = decode_record(stored).values
         # That a guess at a hidden value is right would tell it.
         return all(each.is_public for each in values) and _timeless(values) == _timeless(
             _values(row)
         )
-
-    def _refusal_to_create(self, handle: bytes) -> Refusal | None:
-        prefix = self._view.fold(handle).partition(b"/")[0]
-        if prefix not in self._prefixes:
-            self._prefixes[prefix] = self._refusal_of_prefix(handle)
-        return self._prefixes[prefix]
 
 
 def _operation(row: Row) -> Operation:

@@ -16,19 +16,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from protocol.bodies import ValuesRequest
-from protocol.codes import OpCode
-from protocol.handle import is_prefix_handle
 from protocol.value import Reference
-from registry.admin_handles import may_create
-from registry.admin_step import Step
 from registry.authorization import Permitted, Policy
-from registry.errors import RecordError
+from registry.creation_rights import CreationRights
 from registry.journal import Kind, pack_change
-from registry.knowledge import Knowledge
-from registry.operations import Operation
 from registry.outcomes import NOTHING_FOREIGN
-from registry.prefixes import is_responsible
 from registry.schema import KEY_OCTETS_MAX, record_of_public
 from registry.views import WriteView
 
@@ -61,16 +53,18 @@ class PlainCreations:
         self._policy = policy
         self._now_s = now_s
         self._packed_time = _pack_time(now_s)
-        self._permitted: dict[tuple[Reference, bytes], bool] = {}
+        self._rights: dict[Reference, CreationRights] = {}
 
     def create(self, creation: PlainCreation, identity: Reference) -> list[Any] | None:
         """Store the handle and return its item for the journal; None: `decide` has to say why."""
         handle, pieces = creation
         folded = self._view.fold(handle)
-        key = (identity, folded.partition(b"/")[0])
-        permitted = self._permitted.get(key)
-        if permitted is None:
-            permitted = self._permitted[key] = self._may_create(handle, identity)
+        rights = self._rights.get(identity)
+        if rights is None:
+            rights = self._rights[identity] = CreationRights(
+                self._view, identity, NOTHING_FOREIGN, self._policy, self._now_s
+            )
+        permitted = isinstance(rights.find(handle, folded), Permitted)
         if not permitted or len(folded) > KEY_OCTETS_MAX:
             return None
         octets = self._packed_time.join(pieces)
@@ -80,17 +74,4 @@ class PlainCreations:
 
     def forget(self) -> None:
         """Forget who may do what: something else was changed."""
-        self._permitted.clear()
-
-    def _may_create(self, handle: bytes, identity: Reference) -> bool:
-        if is_prefix_handle(handle):
-            return False
-        operation = Operation(OpCode.CREATE_HANDLE, ValuesRequest(handle, ()))
-        knowledge = Knowledge(self._view, NOTHING_FOREIGN)
-        step = Step(self._view, operation, identity, knowledge, self._policy, self._now_s)
-        try:
-            return is_responsible(self._view, handle) and isinstance(
-                may_create(step, handle), Permitted
-            )
-        except RecordError:
-            return False
+        self._rights.clear()

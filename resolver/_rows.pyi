@@ -3,7 +3,7 @@ from typing import Protocol, TypeVar
 
 from typing_extensions import Buffer
 
-from resolver.rows.packed import PackedRow
+from registry.stream_rows import PackedRow
 
 Other = TypeVar("Other")
 

@@ -412,7 +412,7 @@ class _RegistrationsResponse(Response):
             is_read = reading.done()
             intake.progress.clear()
             last = intake.latest["next"] - 1
-            for lines in _verdict_lines(self._context, intake.name, told, last, False):
+            async for lines in _verdict_lines(self._context, intake.name, told, last, False):
                 yield lines
             told = max(told, last + 1)
             if is_read:
@@ -426,7 +426,7 @@ class _RegistrationsResponse(Response):
             last = self._intake.latest["next"] - 1
             only_refused = self._wanted == "refused"
             name, first = self._intake.name, self._first
-            for lines in _verdict_lines(self._context, name, first, last, only_refused):
+            async for lines in _verdict_lines(self._context, name, first, last, only_refused):
                 yield lines
         yield self._last_line()
 
@@ -439,7 +439,7 @@ class _RegistrationsResponse(Response):
 class _LinesResponse(Response):
     """Lines as they are made; the next ones are made when the client has read those before."""
 
-    def __init__(self, lines: AsyncIterator[bytes] | Iterator[bytes]) -> None:
+    def __init__(self, lines: AsyncIterator[bytes]) -> None:
         self._lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -450,20 +450,15 @@ class _LinesResponse(Response):
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        if isinstance(self._lines, AsyncIterator):
-            async for octets in self._lines:
-                await send({"type": "http.response.body", "body": octets, "more_body": True})
-                await asyncio.sleep(0)  # a send that need not wait gives nobody else a turn
-        else:
-            for octets in self._lines:
-                await send({"type": "http.response.body", "body": octets, "more_body": True})
-                await asyncio.sleep(0)
+        async for octets in self._lines:
+            await send({"type": "http.response.body", "body": octets, "more_body": True})
+            await asyncio.sleep(0)  # a send that need not wait gives nobody else a turn
         await send({"type": "http.response.body", "body": b""})
 
 
-def _verdict_lines(
+async def _verdict_lines(
     context: Context, name: bytes, first: int, last: int, only_refused: bool
-) -> Iterator[bytes]:
+) -> AsyncIterator[bytes]:
     """Yield the lines of some rows, those of a batch at a time."""
     while first <= last:
         batch = context.operations.find_verdicts(name, first, last)

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import msgpack
 
+from registry.stream_rows import PackedRow
 from resolver.rows.csv_stream import CsvOptions, CsvReader
 from resolver.rows.errors import RowsError
 from resolver.rows.held import Opening
-from resolver.rows.packed import PackedRow, digest_of
+from resolver.rows.packed import digest_of
 from resolver.rows.record_ends import RecordEnds
 
 ROW_OCTETS_MAX = 67_108_864  # longer ones mean that this is no such file; nodes refuse 1 MiB

@@ -22,12 +22,11 @@ import msgpack
 from protocol.types import DECODERS
 from protocol.value import HandleValue
 from registry.schema import VALUES_MAX
+from registry.stream_rows import PackedRow, RowKind
 from resolver.rows.errors import RowsError
 from resolver.rows.held import HeldRow, Opening
 from resolver.rows.packed import (
     ROW_OCTETS_MAX,
-    Kind,
-    PackedRow,
     bad_row,
     digest_of,
     long_row,
@@ -248,15 +247,15 @@ class _Table:
         if not faults:
             handle = name_row(fill_template(self._options.handle, cells).encode(), faults)
         kind = self._find_kind(cells, faults)
-        if kind is Kind.DELETE:
+        if kind is RowKind.DELETE:
             return pack_values(kind, handle, (), faults, digest)
-        if kind is Kind.CREATE and not faults:
+        if kind is RowKind.CREATE and not faults:
             plain = self._find_plain(cells, now_s)
             if plain:
-                return Kind.PLAIN.value, handle, pack_list(plain), digest
+                return RowKind.PLAIN.value, handle, pack_list(plain), digest
         return self._pack_any(kind, handle, cells, faults, digest)
 
-    def _find_kind(self, cells: Mapping[str, str], faults: list[str]) -> Kind:
+    def _find_kind(self, cells: Mapping[str, str], faults: list[str]) -> RowKind:
         name = cells[self._options.operation] if self._options.operation else ""
         return read_operation(name or "create", faults)
 
@@ -276,7 +275,7 @@ class _Table:
 
     def _pack_any(
         self,
-        kind: Kind,
+        kind: RowKind,
         handle: bytes,
         cells: Mapping[str, str],
         faults: list[str],

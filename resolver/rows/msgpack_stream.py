@@ -14,12 +14,11 @@ from typing import Any
 
 import msgpack
 
+from registry.stream_rows import PackedRow, RowKind
 from resolver.rows.errors import RowsError
 from resolver.rows.held import HeldRow
 from resolver.rows.packed import (
     ROW_OCTETS_MAX,
-    Kind,
-    PackedRow,
     bad_row,
     digest_of,
     long_row,
@@ -31,7 +30,7 @@ from resolver.rows.plain import PLAIN_ERRORS, read_plain_msgpack
 DEPTH_MAX = 1_024  # msgpack's own, compiled in
 SLICE_OCTETS = 65_536  # looked at in one go
 
-_PLAIN = Kind.PLAIN.value
+_PLAIN = RowKind.PLAIN.value
 _BROKEN = "what follows is not msgpack, and no row can be found behind it"
 _LENGTHS: dict[int, tuple[int, int]] = {  # code: octets of the length, octets beside what it counts
     **{0xC4: (1, 0), 0xC5: (2, 0), 0xC6: (4, 0), 0xC7: (1, 1), 0xC8: (2, 1), 0xC9: (4, 1)},

@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from registry.stream_rows import PackedRow
 from resolver.fastpath import VARIABLE, Choice
-from resolver.rows.packed import PackedRow
 
 try:
     from resolver._rows import read_lines as native_lines

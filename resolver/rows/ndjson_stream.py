@@ -17,12 +17,11 @@ from functools import partial
 
 import msgspec
 
+from registry.stream_rows import PackedRow, RowKind
 from resolver.rows.held import HeldRow, Opening
 from resolver.rows.native import choose_lines
 from resolver.rows.packed import (
     ROW_OCTETS_MAX,
-    Kind,
-    PackedRow,
     bad_row,
     digest_of,
     long_row,
@@ -32,7 +31,7 @@ from resolver.rows.packed import (
 from resolver.rows.plain import PLAIN_ERRORS, read_plain_json
 
 _WHITE_SPACE = b" \t\n\v\f\r"  # as bytes.strip() has it
-_PLAIN = Kind.PLAIN.value
+_PLAIN = RowKind.PLAIN.value
 
 
 class NdjsonReader:

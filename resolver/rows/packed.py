@@ -2,12 +2,11 @@
 
 Every row, good or bad, carries the SHA-256 of its octets as they were sent (for CSV together with
 what its columns mean, see csv_stream.py), so that a row sent again can be told from another one in
-its place. `Kind` says what the octets are.
+its place. `RowKind` says what the octets are.
 """
 
 import hashlib
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any
 
 from protocol.errors import ProtocolError
@@ -18,25 +17,12 @@ from protocol.value import HandleValue, encode_values
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.checks import check_values
 from registry.schema import VALUES_MAX
+from registry.stream_rows import PackedRow, RowKind
 
 ROW_OCTETS_MAX = 1_048_576  # four times what a message holds: room for escapes, hex and base64
 REASON_CHARACTERS_MAX = 8_192
 
-# Kind, handle, octets, digest of the row as sent.
-PackedRow = tuple[int, bytes, bytes, bytes]
-
-
-class Kind(IntEnum):
-    """What a row asks for."""
-
-    BAD = 0  # nothing: octets are the reason in UTF-8, the handle is given as far as known
-    PLAIN = 1  # CREATE; all values public and with timestamps, `check_values` lets them pass
-    CREATE = 2  # octets are the wire list of all values, at least one, checked likewise
-    REPLACE = 3  # the same
-    DELETE = 4  # no octets
-
-
-OPERATIONS = {"create": Kind.CREATE, "replace": Kind.REPLACE, "delete": Kind.DELETE}
+OPERATIONS = {"create": RowKind.CREATE, "replace": RowKind.REPLACE, "delete": RowKind.DELETE}
 
 
 def bad_row(handle: bytes, faults: Sequence[str], digest: bytes) -> PackedRow:
@@ -51,7 +37,7 @@ def bad_row(handle: bytes, faults: Sequence[str], digest: bytes) -> PackedRow:
     if len(said) < len(faults):
         said.append(f"and {len(faults) - len(said)} more faults")
     reason = "; ".join(said).encode("utf-8", "backslashreplace")
-    return Kind.BAD.value, handle, reason, digest
+    return RowKind.BAD.value, handle, reason, digest
 
 
 def long_row(digest: bytes) -> PackedRow:
@@ -66,10 +52,10 @@ def too_large_row(row: PackedRow) -> PackedRow:
 
 
 def pack_values(
-    kind: Kind, handle: bytes, values: Sequence[HandleValue], faults: list[str], digest: bytes
+    kind: RowKind, handle: bytes, values: Sequence[HandleValue], faults: list[str], digest: bytes
 ) -> PackedRow:
     """Return the row with these values, or a bad one when there are faults in it or in them."""
-    if kind is Kind.DELETE:
+    if kind is RowKind.DELETE:
         return bad_row(handle, faults, digest) if faults else (kind.value, handle, b"", digest)
     faults = faults + find_faults(values)
     if not faults and not values:
@@ -109,7 +95,7 @@ def pack_form(form: Any, digest: bytes) -> PackedRow:
     faults: list[str] = []
     handle = _read_handle(form, faults)
     kind = _read_kind(form, faults)
-    if kind is not Kind.DELETE:
+    if kind is not RowKind.DELETE:
         return pack_values(kind, handle, _read_values(form, faults), faults, digest)
     if "values" in form:
         faults.append('a row that deletes has no "values"')
@@ -152,17 +138,17 @@ def name_row(handle: bytes, faults: list[str]) -> bytes:
     return handle if len(handle) <= HANDLE_OCTETS_MAX else b""
 
 
-def _read_kind(form: dict[str, Any], faults: list[str]) -> Kind:
+def _read_kind(form: dict[str, Any], faults: list[str]) -> RowKind:
     return read_operation(form.get("operation", "create"), faults)
 
 
-def read_operation(item: Any, faults: list[str]) -> Kind:
+def read_operation(item: Any, faults: list[str]) -> RowKind:
     """Return the kind that an operation's name asks for; add to `faults` when there is none."""
     kind = OPERATIONS.get(item) if isinstance(item, str) else None
     if kind is None:
         known = ", ".join(OPERATIONS)
         faults.append(f"operation must be one of {known}, not {describe(item)}")
-        return Kind.CREATE
+        return RowKind.CREATE
     return kind
 
 

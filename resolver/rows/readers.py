@@ -11,12 +11,12 @@ same rows however the octets were cut.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from registry.stream_rows import PackedRow
 from resolver.rows import csv_stream
 from resolver.rows.csv_stream import CsvReader, parse_csv_options
 from resolver.rows.errors import RowsError
 from resolver.rows.msgpack_stream import MsgpackReader
 from resolver.rows.ndjson_stream import NdjsonReader
-from resolver.rows.packed import PackedRow
 from resolver.rows.tables import show_names
 
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})

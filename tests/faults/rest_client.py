@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -46,7 +47,7 @@ class RestSession:
         path = f"/api/handles/{quote(handle)}"
         answer = self._request("PUT", path, body)
         if answer.status == 401 and "nonce" in answer.headers.get("www-authenticate", ""):
-            self._answer(dict(_FIELD.findall(answer.headers["www-authenticate"])))
+            self._answer(read_challenge(answer.headers["www-authenticate"]))
             answer = self._request("PUT", path, body)
         return answer
 
@@ -60,17 +61,25 @@ class RestSession:
         return HttpAnswer(response.status, names, response.read())
 
     def _answer(self, challenge: dict[str, str]) -> None:
-        nonce = base64.b64decode(challenge["nonce"])
-        mine = secrets.token_bytes(16)
-        proof = self._admin.key.sign(nonce + mine, PKCS1v15(), hashes.SHA256())
-        identity = f"{self._admin.key_index}:{self._admin.handle.decode()}"
-        fields = {
-            "sessionId": challenge["sessionId"],
-            "id": quote(identity, safe=""),
-            "type": "HS_PUBKEY",
-            "cnonce": base64.b64encode(mine).decode(),
-            "alg": "SHA256",
-            "signature": base64.b64encode(proof).decode(),
-        }
-        words = ", ".join(f'{name}="{value}"' for name, value in fields.items())
-        self._authorization = f"Handle {words}"
+        self._authorization = prove_key(self._admin, challenge)
+
+
+def read_challenge(header: str) -> dict[str, str]:
+    """The fields of a WWW-Authenticate header."""
+    return dict(_FIELD.findall(header))
+
+
+def prove_key(admin: Administrator, challenge: Mapping[str, str]) -> str:
+    """The Authorization header that answers a challenge."""
+    mine = secrets.token_bytes(16)
+    signed = base64.b64decode(challenge["nonce"]) + mine
+    proof = admin.key.sign(signed, PKCS1v15(), hashes.SHA256())
+    fields = {
+        "sessionId": challenge["sessionId"],
+        "id": quote(f"{admin.key_index}:{admin.handle.decode()}", safe=""),
+        "type": "HS_PUBKEY",
+        "cnonce": base64.b64encode(mine).decode(),
+        "alg": "SHA256",
+        "signature": base64.b64encode(proof).decode(),
+    }
+    return "Handle " + ", ".join(f'{name}="{value}"' for name, value in fields.items())

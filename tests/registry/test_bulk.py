@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from protocol.codes import ResponseCode
 from protocol.value import HandleValue, Reference, encode_values
-from registry.bulk import NeedError, Registered, Row, RowKind, StreamError, register_rows
+from registry.bulk import NeedError, Registered, StreamError, register_rows
 from registry.journal import decode_frame
 from registry.offline import seed_store
 from registry.receipts import START, chain
 from registry.store import Store
+from registry.stream_rows import Row, RowKind
 from registry.streams import Stream, Verdict, batches, find_stream, put_stream
 from registry.verify import verify
 from tests.registry.builders import (

@@ -12,12 +12,12 @@ import pytest
 from protocol import jws
 from protocol.codes import ResponseCode
 from protocol.value import Reference, encode_values
-from registry.bulk import RowKind
 from registry.errors import StoreFullError
 from registry.outcomes import foreign_key
 from registry.receipts import from_payload
 from registry.schema import Record
 from registry.store import Store
+from registry.stream_rows import RowKind
 from resolver import registrations
 from resolver.registrations import Registrations
 from tests.registry.builders import NOW_S, POLICY, PREFIX, admin_value, group, put, url

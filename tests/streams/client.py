@@ -1,12 +1,9 @@
 """A client of registration streams that knows every octet it sends."""
 
-import base64
 import contextlib
 import hashlib
 import http.client
 import json
-import re
-import secrets
 import select
 import socket
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,17 +11,14 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-
 from registry.receipts import START, chain
+from tests.faults.rest_client import prove_key, read_challenge
 from tests.faults.wire_client import Administrator, administrator
 from tests.nodes import Node, wait_until
 
 TIMEOUT_S = 30.0
 NDJSON = "application/x-ndjson"
 PATH = "/api/registrations"
-_FIELD = re.compile(r'(\w+)="([^"]*)"')
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -73,30 +67,16 @@ def find_log_in(node: Node, who: Administrator | None = None) -> str | None:
         connection.request("PUT", "/api/handles/88/log-in", b"[]", _JSON)
         response = connection.getresponse()
         response.read()
-        fields = dict(_FIELD.findall(response.headers.get("www-authenticate", "")))
+        fields = read_challenge(response.headers.get("www-authenticate", ""))
         if "nonce" not in fields:
             return None
-        proof = _proof(who, fields)
+        proof = prove_key(who, fields)
         connection.request("GET", f"{PATH}/none", headers={"Authorization": proof})
         answer = connection.getresponse()
         answer.read()
         if answer.status != 404:
             return None
     return f'Handle version="0", sessionId="{fields["sessionId"]}"'
-
-
-def _proof(who: Administrator, challenge: Mapping[str, str]) -> str:
-    mine = secrets.token_bytes(16)
-    signed = base64.b64decode(challenge["nonce"]) + mine
-    fields = {
-        "sessionId": challenge["sessionId"],
-        "id": quote(f"{who.key_index}:{who.handle.decode()}", safe=""),
-        "type": "HS_PUBKEY",
-        "cnonce": base64.b64encode(mine).decode(),
-        "alg": "SHA256",
-        "signature": base64.b64encode(who.key.sign(signed, PKCS1v15(), hashes.SHA256())).decode(),
-    }
-    return "Handle " + ", ".join(f'{name}="{value}"' for name, value in fields.items())
 
 
 class Streams:

@@ -13,12 +13,13 @@ import pytest
 from protocol.codes import ResponseCode
 from protocol.value import Reference, encode_values
 from registry.admin import decide
-from registry.bulk import RowKind, register_rows
+from registry.bulk import register_rows
 from registry.offline import seed_store
 from registry.operations import Change
 from registry.outcomes import NOTHING_FOREIGN, Refusal
 from registry.schema import Record
 from registry.store import Store
+from registry.stream_rows import RowKind
 from registry.streams import Stream, find_stream, purge, put_stream
 from registry.verify import verify
 from resolver import registrations

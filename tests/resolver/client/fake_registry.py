@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from registry.receipts import START, chain
+from registry.stream_rows import PackedRow
 from resolver.rows.content_coding import make_decoder
-from resolver.rows.packed import PackedRow
 from resolver.rows.readers import make_reader
 
 CSV_OPTIONS = ("handle", "map", "operation", "delimiter")

@@ -6,9 +6,9 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
+from registry.stream_rows import PackedRow
 from resolver.rows import csv_stream, held, msgpack_stream, ndjson_stream
 from resolver.rows.errors import RowsError
-from resolver.rows.packed import PackedRow
 from resolver.rows.readers import make_reader
 
 NOW_S = 1_795_219_200

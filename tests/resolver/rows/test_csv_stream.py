@@ -13,9 +13,10 @@ from protocol.codes import Permission
 from protocol.types.hs_admin import decode_hs_admin
 from protocol.value import HandleValue, read_values
 from protocol.wire import Reader
+from registry.stream_rows import PackedRow, RowKind
 from resolver.rows.csv_stream import COLUMNS_MAX
 from resolver.rows.errors import RowsError
-from resolver.rows.packed import ROW_OCTETS_MAX, Kind, PackedRow
+from resolver.rows.packed import ROW_OCTETS_MAX
 from resolver.rows.row import Row, open_rows
 from resolver.rows.tables import parse_maps, read_csv_rows
 from tests.resolver.rows.streams import (
@@ -55,7 +56,7 @@ def read_rows(body: bytes) -> list[PackedRow]:
 
 def reason(body: bytes) -> str:
     (row,) = read_rows(body)
-    assert row[0] == Kind.BAD
+    assert row[0] == RowKind.BAD
     assert row[3] == digest_of(body.rstrip(b"\r\n"))
     return row[2].decode()
 
@@ -79,7 +80,7 @@ def test_real_products_are_read_as_the_importer_reads_them(step: int) -> None:
     ]
     meaning = [lines[0].decode().split(","), "88.118.5/{gtin}", maps, "", ","]
     for (kind, handle, packed, digest), row, line in zip(rows, expected, lines[1:], strict=True):
-        assert (kind, handle) == (Kind.PLAIN, row.handle)
+        assert (kind, handle) == (RowKind.PLAIN, row.handle)
         values = read_values(Reader(packed))
         assert {value.timestamp for value in values} == {NOW_S}
         assert [(v.index, v.type, v.data) for v in values] == [
@@ -132,13 +133,18 @@ def test_columns_that_are_not_utf_8_are_in_the_digest_as_octets() -> None:
     options = {"handle": ["88/{id}"], "map": ["螺,id=META"], "delimiter": ["\t"]}
     (row,) = read(CSV, b"id\t\xe9t\xe9\t\xe8\x9e\xba\n1\tx\ty\n", options=options)
     meaning = [["id", b"\xe9t\xe9", "螺"], "88/{id}", [[["螺", "id"], "META", 1]], "", "\t"]
-    assert row[0] == Kind.PLAIN
+    assert row[0] == RowKind.PLAIN
     assert row[3] == digest_of(b"1\tx\ty", meaning)
 
 
 def test_operations() -> None:
     rows = read_rows(b"1,a,,\n2,a,b,replace\r\n3,,,delete\n\n4,a,,create")
-    assert [row[0] for row in rows] == [Kind.PLAIN, Kind.REPLACE, Kind.DELETE, Kind.PLAIN]
+    assert [row[0] for row in rows] == [
+        RowKind.PLAIN,
+        RowKind.REPLACE,
+        RowKind.DELETE,
+        RowKind.PLAIN,
+    ]
     assert [row[1] for row in rows] == [b"88/1", b"88/2", b"88/3", b"88/4"]
     assert read_values(Reader(rows[1][2])) == (
         HandleValue(2, b"DESC", b"a"),
@@ -175,24 +181,24 @@ def test_a_bad_row_says_why(body: bytes, words: str) -> None:
 
 def test_nul_octets_are_text() -> None:
     ((kind, _, packed, _),) = read_rows(b"1,a\0b,,\n")
-    assert (kind, read_values(Reader(packed))[0].data) == (Kind.PLAIN, b"a\0b")
+    assert (kind, read_values(Reader(packed))[0].data) == (RowKind.PLAIN, b"a\0b")
 
 
 def test_types_with_a_form_of_their_own() -> None:
     options = {"handle": ["88/{id}"], "map": ["admin=HS_ADMIN:100", "key=HS_SECKEY:300"]}
     body = b"id,admin,key\n1,300:0.NA/88,hush\n2,nobody,x\n"
     good, bad = read(CSV, body, options=options)
-    assert good[0] == Kind.CREATE
+    assert good[0] == RowKind.CREATE
     admin, key = read_values(Reader(good[2]))
     assert decode_hs_admin(admin.data).admin == (b"0.NA/88", 300)
     assert not key.permission & Permission.PUBLIC_READ
-    assert (bad[0], bad[1], bad[2]) == (Kind.BAD, b"88/2", b"'nobody' is not an identity")
+    assert (bad[0], bad[1], bad[2]) == (RowKind.BAD, b"88/2", b"'nobody' is not an identity")
 
 
 def test_tables_of_deletions_need_no_map() -> None:
     options = {"handle": ["{id}"], "operation": ["do"], "delimiter": ["\t"]}
     (row,) = read(CSV, b"\xef\xbb\xbfid\tdo\n88/1\tdelete\n", options=options)
-    assert row[:3] == (Kind.DELETE, b"88/1", b"")
+    assert row[:3] == (RowKind.DELETE, b"88/1", b"")
 
 
 @pytest.mark.parametrize("step", [65_536, 20_000_000])
@@ -201,15 +207,15 @@ def test_a_row_of_ten_megabytes_is_dropped(step: int) -> None:
     data = HEADER + b"0,a,b,\n" + long + b"\r\n2,a,b,\n"
     good, bad, after = read(CSV, *cut(data, step), options=OPTIONS)
     assert bad[2:] == (b"row of more than 1,048,576 octets", digest_of(long))
-    assert (good[0], after[0], after[1]) == (Kind.PLAIN, Kind.PLAIN, b"88/2")
+    assert (good[0], after[0], after[1]) == (RowKind.PLAIN, RowKind.PLAIN, b"88/2")
 
 
 def test_the_longest_row_is_read() -> None:
     long = b"1," + b"x" * (ROW_OCTETS_MAX - 4) + b",,"
     assert len(long) == ROW_OCTETS_MAX + 0
     for pieces in ([HEADER + long + b"\n"], cut(HEADER + long, 4_096)):
-        assert [row[0] for row in read(CSV, *pieces, options=OPTIONS)] == [Kind.PLAIN]
-    assert read_rows(long + b"\r\n")[0][0] == Kind.BAD
+        assert [row[0] for row in read(CSV, *pieces, options=OPTIONS)] == [RowKind.PLAIN]
+    assert read_rows(long + b"\r\n")[0][0] == RowKind.BAD
 
 
 @pytest.mark.parametrize(
@@ -249,7 +255,7 @@ def test_records_end_where_the_csv_module_ends_them(delimiter: str, text: str) -
     for row, cells in zip(rows, expected, strict=True):
         if len(cells) != 2:
             assert row[2] == f"{len(cells)} cells, the header has 2".encode()
-        elif row[0] == Kind.PLAIN:
+        elif row[0] == RowKind.PLAIN:
             assert row[1] == cells[0].encode()
             assert read_values(Reader(row[2]))[0].data == cells[1].encode()
 
@@ -268,12 +274,12 @@ def test_one_cell_in_many_values_is_not_multiplied() -> None:
     options = {"handle": ["88/{id}"], "map": [f"name=T{at}:{at}" for at in range(1, 600)]}
     body = b"id,name\n1," + b"x" * 1_000_000 + b"\n2,y\n"
     long, short = read(CSV, body, options=options)
-    assert (long[0], b"the values take more than" in long[2]) == (Kind.BAD, True)
+    assert (long[0], b"the values take more than" in long[2]) == (RowKind.BAD, True)
     assert len(long[2]) < 1_000
-    assert short[0] == Kind.PLAIN
+    assert short[0] == RowKind.PLAIN
 
 
 def test_one_cell_in_a_handle_many_times_is_not_multiplied() -> None:
     options = {"handle": ["88/" + "{id}" * 600], "map": ["name=T"]}
     (row,) = read(CSV, b"id,name\n" + b"x" * 1_000_000 + b",y\n", options=options)
-    assert (row[0], b"the handle would have more than" in row[2]) == (Kind.BAD, True)
+    assert (row[0], b"the handle would have more than" in row[2]) == (RowKind.BAD, True)

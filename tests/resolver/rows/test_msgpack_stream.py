@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 
 from protocol.value import HandleValue, encode_values
+from registry.stream_rows import RowKind
 from resolver.rows import msgpack_stream
 from resolver.rows.errors import RowsError
 from resolver.rows.msgpack_stream import DEPTH_MAX
-from resolver.rows.packed import ROW_OCTETS_MAX, Kind
+from resolver.rows.packed import ROW_OCTETS_MAX
 from resolver.rows.readers import make_reader
 from tests.resolver.rows.streams import (
     MSGPACK,
@@ -32,7 +33,7 @@ def pack(*values: Any, handle: Any = "88/a", **more: Any) -> bytes:
 
 def reason(octets: bytes) -> str:
     (row,) = read(MSGPACK, octets)
-    assert row[0] == Kind.BAD
+    assert row[0] == RowKind.BAD
     assert row[3] == hashlib.sha256(octets).digest()
     return row[2].decode()
 
@@ -91,7 +92,7 @@ def test_a_bad_row_says_why(octets: bytes, words: str) -> None:
 def test_nothing_is_read_behind_what_is_not_msgpack(broken: bytes) -> None:
     reader = make_reader(MSGPACK, {}, lambda: NOW_S)
     good, bad = reader.feed(pack(URL) + broken + pack(URL))
-    assert (good[0], bad[0], bad[1]) == (Kind.PLAIN, Kind.BAD, b"")
+    assert (good[0], bad[0], bad[1]) == (RowKind.PLAIN, RowKind.BAD, b"")
     assert b"not msgpack" in bad[2]
     assert bad[3] == hashlib.sha256(b"").digest()
     with pytest.raises(RowsError, match="not msgpack"):
@@ -113,7 +114,7 @@ def test_a_row_of_megabytes_is_dropped(step: int, long: bytes) -> None:
     data = pack(URL) + long + pack(URL, handle="88/b")
     good, bad, after = read(MSGPACK, *cut(data, step))
     assert bad[2:] == (b"row of more than 1,048,576 octets", hashlib.sha256(long).digest())
-    assert (good[0], after[0], after[1]) == (Kind.PLAIN, Kind.PLAIN, b"88/b")
+    assert (good[0], after[0], after[1]) == (RowKind.PLAIN, RowKind.PLAIN, b"88/b")
     (cut_off,) = read(MSGPACK, *cut(long[:-1], step))
     assert cut_off[2].startswith(b"row of more than")
 
@@ -123,7 +124,7 @@ def test_a_text_of_four_gigabytes_is_not_waited_for() -> None:
     for _ in range(40):
         assert reader.feed(b"\xdb\xff\xff\xff\xff" + bytes(65_536)) == []
     ((kind, _, words, _),) = reader.end()
-    assert (kind, words) == (Kind.BAD, b"row of more than 1,048,576 octets")
+    assert (kind, words) == (RowKind.BAD, b"row of more than 1,048,576 octets")
 
 
 @pytest.mark.parametrize("depth", [DEPTH_MAX, DEPTH_MAX + 1])

@@ -9,11 +9,12 @@ import pytest
 from protocol.value import HandleValue, encode_values
 from registry.checks import CHECKED_TYPES
 from registry.schema import VALUES_MAX
+from registry.stream_rows import PackedRow, RowKind
 from resolver.fastpath import VARIABLE
 from resolver.rows import native
 from resolver.rows.native import choose_lines, is_native_built
 from resolver.rows.ndjson_stream import NdjsonReader
-from resolver.rows.packed import ROW_OCTETS_MAX, Kind, PackedRow
+from resolver.rows.packed import ROW_OCTETS_MAX
 from tests.resolver.rows.streams import NDJSON, NOW_S, read
 
 needs_native = pytest.mark.skipif(
@@ -63,7 +64,7 @@ def read_lines(data: bytes, octets_max: int = ROW_OCTETS_MAX) -> list[PackedRow 
     ],
 )
 def test_what_is_read(octets: bytes, values: list[HandleValue]) -> None:
-    row = (Kind.PLAIN, b"88/a", encode_values(values), hashlib.sha256(octets).digest())
+    row = (RowKind.PLAIN, b"88/a", encode_values(values), hashlib.sha256(octets).digest())
     assert read_lines(b"\n \v\f" + octets + b" \r\n\n") == [row]
     assert read(NDJSON, octets) == [row]
 
@@ -149,7 +150,7 @@ def test_both_ways_read_the_same(
     octets = b"\n".join([line(URL), b"nonsense", line(URL, operation="replace"), b" " * 99, b"{}"])
     reader = NdjsonReader(lambda: NOW_S)
     rows = reader.feed(octets) + reader.end()
-    assert [row[0] for row in rows] == [Kind.PLAIN, Kind.BAD, Kind.REPLACE, Kind.BAD]
+    assert [row[0] for row in rows] == [RowKind.PLAIN, RowKind.BAD, RowKind.REPLACE, RowKind.BAD]
     assert [row[3] for row in rows] == [
         hashlib.sha256(each).digest() for each in octets.split(b"\n") if each.strip()
     ]

@@ -12,8 +12,9 @@ from protocol.types.hs_admin import HsAdmin
 from protocol.value import HandleValue, Reference, encode_values, read_values
 from protocol.wire import Reader
 from registry.checks import check_values
+from registry.stream_rows import RowKind
 from resolver.fastpath import VARIABLE
-from resolver.rows.packed import REASON_CHARACTERS_MAX, ROW_OCTETS_MAX, Kind
+from resolver.rows.packed import REASON_CHARACTERS_MAX, ROW_OCTETS_MAX
 from tests.resolver.rows.streams import (
     NDJSON,
     NOW_S,
@@ -43,7 +44,7 @@ def line(*values: Any, handle: str = "88/a", **more: Any) -> bytes:
 
 def reason(octets: bytes) -> str:
     (row,) = read(NDJSON, octets)
-    assert row[0] == Kind.BAD
+    assert row[0] == RowKind.BAD
     assert row[3] == hashlib.sha256(octets.strip()).digest()
     return row[2].decode()
 
@@ -52,7 +53,7 @@ def reason(octets: bytes) -> str:
 def test_a_plain_row(name: dict[str, Any]) -> None:
     octets = line(name | {"ttl": 60}, URL | {"index": 7, "timestamp": "2020-01-01T00:00:00Z"})
     ((kind, handle, packed, digest),) = read(NDJSON, b"  " + octets + b"\r\n")
-    assert (kind, handle) == (Kind.PLAIN, b"88/a")
+    assert (kind, handle) == (RowKind.PLAIN, b"88/a")
     values = read_values(Reader(packed))
     assert [(value.index, value.ttl, value.timestamp) for value in values] == [
         (name["index"], 60, NOW_S),
@@ -67,7 +68,7 @@ def test_a_plain_row(name: dict[str, Any]) -> None:
 def test_a_member_given_twice_is_found_among_quotes_and_backslashes() -> None:
     name = NAME | {"data": {"format": "string", "value": 'a \\ "b" \\'}}
     octets = line(name)
-    assert read(NDJSON, octets)[0][0] == Kind.CREATE
+    assert read(NDJSON, octets)[0][0] == RowKind.CREATE
     for twice in (b'"handle": ""', b'"\\u0068andle": ""'):
         assert "given twice" in reason(b"{" + twice + b", " + octets[1:])
 
@@ -81,7 +82,12 @@ def test_operations() -> None:
         + b'\n{"handle": "88/a", "operation": "delete"}\n'
         + line(value_to_json(ADMIN)),
     )
-    assert [row[0] for row in rows] == [Kind.PLAIN, Kind.REPLACE, Kind.DELETE, Kind.CREATE]
+    assert [row[0] for row in rows] == [
+        RowKind.PLAIN,
+        RowKind.REPLACE,
+        RowKind.DELETE,
+        RowKind.CREATE,
+    ]
     assert rows[1][2] == encode_values([HandleValue(1, b"URL", "https://e.org/螺丝".encode())])
     assert rows[2][1:3] == (b"88/a", b"")
     assert rows[3][2] == encode_values([ADMIN])
@@ -89,7 +95,7 @@ def test_operations() -> None:
 
 def test_values_that_not_everybody_may_read_are_all_in_the_list() -> None:
     ((kind, _, packed, _),) = read(NDJSON, line(URL, NAME | {"permissions": "1100"}))
-    assert kind == Kind.CREATE
+    assert kind == RowKind.CREATE
     assert [value.permission for value in read_values(Reader(packed))] == [0b1110, 0b1100]
 
 
@@ -152,9 +158,9 @@ def test_the_name_of_a_bad_row_is_given_as_far_as_it_is_one() -> None:
 def test_blank_lines_and_the_byte_order_mark_are_no_rows() -> None:
     octets = b"\xef\xbb\xbf" + line(URL) + b"\n\n  \r\n" + line(URL)
     rows = read(NDJSON, *cut(octets, 1))
-    assert [row[0] for row in rows] == [Kind.PLAIN] * 2
+    assert [row[0] for row in rows] == [RowKind.PLAIN] * 2
     assert rows[0] == rows[1]
-    assert read(NDJSON, b"\xef\xbb")[0][0] == Kind.BAD
+    assert read(NDJSON, b"\xef\xbb")[0][0] == RowKind.BAD
     assert read(NDJSON) == read(NDJSON, b"\xef\xbb\xbf", b"\n") == []
 
 
@@ -168,12 +174,12 @@ def test_a_row_of_ten_megabytes_is_dropped(step: int) -> None:
     data = line(URL) + b"\n  " + long + b" \r\n" + line(URL, handle="88/b")
     good, bad, after = read(NDJSON, *cut(data, step))
     assert bad == (
-        Kind.BAD,
+        RowKind.BAD,
         b"",
         b"row of more than 1,048,576 octets",
         hashlib.sha256(long).digest(),
     )
-    assert (good[0], after[0], after[1]) == (Kind.PLAIN, Kind.PLAIN, b"88/b")
+    assert (good[0], after[0], after[1]) == (RowKind.PLAIN, RowKind.PLAIN, b"88/b")
 
 
 def test_the_longest_row_is_read() -> None:
@@ -181,8 +187,8 @@ def test_the_longest_row_is_read() -> None:
     long = line(URL, x="y" * (ROW_OCTETS_MAX - len(long)))
     assert len(long) == ROW_OCTETS_MAX
     for pieces in ([long + b"\n"], cut(long + b"\n", 4_096)):
-        assert [row[0] for row in read(NDJSON, *pieces)] == [Kind.CREATE]
-    assert read(NDJSON, long + b" \n")[0][0] == Kind.BAD
+        assert [row[0] for row in read(NDJSON, *pieces)] == [RowKind.CREATE]
+    assert read(NDJSON, long + b" \n")[0][0] == RowKind.BAD
 
 
 FORMS = st.recursive(
@@ -206,7 +212,7 @@ def test_any_form_is_a_row_or_a_bad_one(form: Any, value: Any) -> None:
         octets = json.dumps(each).encode()
         ((kind, handle, packed, digest),) = read(NDJSON, octets)
         assert digest == hashlib.sha256(octets).digest()
-        if kind in (Kind.PLAIN, Kind.CREATE, Kind.REPLACE):
+        if kind in (RowKind.PLAIN, RowKind.CREATE, RowKind.REPLACE):
             assert handle
             assert check_values(read_values(Reader(packed))) is None
 
