@@ -20,6 +20,7 @@ from pathlib import Path
 
 from loadtest.formula import Shape, make_handle
 from loadtest.load import Tools, pinned, run_generator
+from loadtest.resident import held
 from loadtest.startup import MeasurementError, await_answer
 
 READY_LIMIT_S = 180.0  # DNS servers read three million records first
@@ -186,7 +187,7 @@ def node_ports(node: Path, config: str = CONFIG) -> tuple[int, int]:
 def serving_node(
     node: Path, shape: Shape, core: int | None, fastpath: str | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Run a node; hand out its ports once it answers for the first row.
+    """Run a node, its store held in memory; hand out its ports once it answers for the first row.
 
     Args:
         node: its data folder.
@@ -197,7 +198,7 @@ def serving_node(
     Raises:
         MeasurementError: it ended or does not answer.
     """
-    with serving(node, make_handle(shape, 0), core, fastpath) as served:
+    with held(node / "store"), serving(node, make_handle(shape, 0), core, fastpath) as served:
         yield served.ports
 
 

@@ -1,4 +1,4 @@
-"""A writer beside the readers: `biaoshi import` registers rows while resolutions are measured.
+"""A writer beside the readers: `biaoshi import --by-row` registers while look-ups are measured.
 
 Every row is registered by itself, durably, after a challenge that the administrator's key answers;
 16 are under way at a time. Their handles are `prefix/W<run>/P<number>`, so that no reader asks for
@@ -63,7 +63,7 @@ def written_rows(plan_shape: Shape, run: int, seconds: int) -> Shape:
 
 def import_words(node: Path, file: Path, core: int | None) -> list[str]:
     """Return the writer's command line."""
-    words = ["import", str(file), "--node", str(node), "--in-flight", str(IN_FLIGHT)]
+    words = ["import", str(file), "--by-row", "--in-flight", str(IN_FLIGHT), "--node", str(node)]
     return [*pinned(core), str(BIAOSHI), *words, "--refused", str(file.with_suffix(".refused"))]
 
 

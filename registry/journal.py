@@ -11,13 +11,15 @@ One frame is one group commit, written in the transaction that makes the changes
 
 An operation is the list [kind, handle as stored, values, actor's handle, actor's index, seconds
 since 1970]. `values` are the wire octets of the full value list *after* the operation, empty where
-none remain, so that a replay needs no earlier frame. The actor is who asked, proven: index -1 for
-somebody unnamed (a public-write value), index 0 without a handle for the owner of the machine.
+none remain, so that a replay needs no earlier frame; of kinds in WITH_PAYLOAD they are msgpack that
+the kind's own module describes, likewise what is so afterwards. The actor is who asked, proven:
+index -1 for somebody unnamed (a public-write value), index 0 without a handle for the owner of the
+machine.
 """
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -30,7 +32,7 @@ from protocol.value import HandleValue, Reference, encode_values, read_values
 from protocol.wire import Reader
 from registry.errors import JournalError
 from registry.schema import RECORD_OCTETS_MAX
-from registry.views import Head, WriteView
+from registry.views import Head
 
 FRAME_FORMAT = 1
 FRAME_OPERATIONS_MAX = 4_096  # the largest bulk commit
@@ -55,24 +57,36 @@ class Kind(IntEnum):
     HOME = 6
     UNHOME = 7
     REPLACE_KEY = 8
+    RANGES = 9
+    MARK = 10
+    TEMPLATE = 11
+    APPLICATION = 12
+    QUOTA = 13
+    PERSON = 14
 
 
 WITHOUT_VALUES = frozenset({Kind.DELETE, Kind.HOME, Kind.UNHOME})
+WITH_PAYLOAD = frozenset(
+    {Kind.RANGES, Kind.MARK, Kind.TEMPLATE, Kind.APPLICATION, Kind.QUOTA, Kind.PERSON}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class JournalOperation:
-    """One change of one handle or prefix."""
+    """One change of one handle or prefix; `payload` only of kinds in WITH_PAYLOAD."""
 
     kind: Kind
     handle: bytes
     values: tuple[HandleValue, ...]
     actor: Reference
     time_s: int
+    payload: bytes = b""
 
     def packed(self) -> list[Any]:
         """Return the list that stands for it in a frame."""
-        octets = b"" if self.kind in WITHOUT_VALUES else encode_values(self.values)
+        octets = self.payload
+        if self.kind not in WITH_PAYLOAD and self.kind not in WITHOUT_VALUES:
+            octets = encode_values(self.values)
         return pack_change(self.kind, self.handle, octets, self.actor, self.time_s)
 
 
@@ -148,23 +162,12 @@ def _unpack_operation(item: Any) -> JournalOperation:
     kind, handle, octets, actor_handle, actor_index, time_s = item
     if not (isinstance(handle, bytes) and isinstance(actor_handle, bytes)):
         raise ValueError("handles are not octets")
+    kind, actor = Kind(kind), Reference(actor_handle, int(actor_index))
+    if kind in WITH_PAYLOAD:
+        return JournalOperation(kind, handle, (), actor, int(time_s), octets)
     values: tuple[HandleValue, ...] = ()
     if octets:
         reader = Reader(octets)
         values = read_values(reader)
         reader.expect_end("values")
-    actor = Reference(actor_handle, int(actor_index))
-    return JournalOperation(Kind(kind), handle, values, actor, int(time_s))
-
-
-def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
-    """Make the changes of a frame again."""
-    for operation in operations:
-        if operation.kind == Kind.DELETE:
-            view.delete_record(operation.handle)
-        elif operation.kind == Kind.HOME:
-            view.home(operation.handle)
-        elif operation.kind == Kind.UNHOME:
-            view.unhome(operation.handle)
-        else:
-            view.put_record(operation.handle, operation.values)
+    return JournalOperation(kind, handle, values, actor, int(time_s))

@@ -6,6 +6,7 @@ the new form there, and add the step here. A step may re-write every row; it kee
 replays to equal to what is stored, or it says so in the release notes and seals a snapshot.
 
     1 -> 2   databases for streams of registrations, which are made when the store is opened
+    2 -> 3   databases for ranges, templates, histories, statistics and the prefix office
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ def _nothing_to_rewrite(_: WriteView) -> None:
     """Leave all rows as they are: the new version only has more databases."""
 
 
-MIGRATIONS: dict[int, Migration] = {1: _nothing_to_rewrite}
+MIGRATIONS: dict[int, Migration] = {1: _nothing_to_rewrite, 2: _nothing_to_rewrite}
 
 
 def migrate(

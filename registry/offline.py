@@ -27,10 +27,10 @@ from registry.journal import (
     JournalOperation,
     Kind,
     pack_change,
-    replay,
 )
 from registry.log import LocalLog
 from registry.outcomes import identity_text
+from registry.replay import replay
 from registry.schema import (
     RECORD_OCTETS_MAX,
     Record,

@@ -1,4 +1,4 @@
-"""The keys and records of the store, written down: store version 2.
+"""The keys and records of the store, written down: store version 3.
 
 The store is one LMDB environment with these named databases (all keys sort as octets):
 
@@ -12,6 +12,13 @@ The store is one LMDB environment with these named databases (all keys sort as o
                case asked                   values of other nodes that log-ins were made with
     streams    16 octets, name of a stream  what is known of it, see `registry.streams`
     verdicts   the same, u64 last row       what became of some rows of it
+    ranges     stem, 0x00, u8 octets of     a run of serials, see `registry.range_records`
+               the tail, tail of the last
+    templates  u32 number of a version      a version of a template of metadata
+    histories  storage key, 0xff, u64       which frames changed a handle that was there already
+               sequence number
+    statistics see `registry.statistics`    counts of identifiers
+    offices    see `registry.applications`  prefixes applied for, quotas, people
     meta       b"version"                   u32 store version
                b"case_sensitive"            u8 0 or 1: whether suffixes keep their case
                b"head"                      u64 sequence number, 32 octets SHA-256: last frame
@@ -45,7 +52,7 @@ from protocol.value import HandleValue, encode_values, read_value, read_values
 from protocol.wire import HANDLE_OCTETS_MAX, MESSAGE_OCTETS_MAX, Reader
 from registry.errors import RecordError
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 RECORD_FORMAT = 1
 
 KEY_OCTETS_MAX = 511  # LMDB's own bound, compiled into the engine

@@ -23,7 +23,8 @@ import lmdb
 
 from registry.errors import RecordError, StoreError, StoreFullError
 from registry.migrations import check_store, prepare_store
-from registry.views import Databases, Head, View, WriteView, seek_after
+from registry.tables import seek_after
+from registry.views import Databases, Head, View, WriteView
 
 __all__ = [
     "CacheStore",

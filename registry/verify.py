@@ -12,8 +12,9 @@ from pathlib import Path
 
 from protocol.handle import to_text
 from registry.errors import JournalError, RecordError
-from registry.journal import decode_frame, frame_digest, replay
+from registry.journal import decode_frame, frame_digest
 from registry.log import seal_of
+from registry.replay import replay
 from registry.schema import decode_record, folded_key
 from registry.store import Store
 from registry.views import GENESIS_DIGEST, Head, View

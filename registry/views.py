@@ -7,7 +7,7 @@ with its `with` block. Names are handles as octets in any case; rows and keys ar
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
 from protocol.value import HandleValue
@@ -20,40 +20,13 @@ from registry.schema import (
     folded_key,
     storage_key,
 )
+from registry.tables import Table, Transaction, WritableTable, seek_after
 
 GENESIS_DIGEST = bytes(32)  # stands before the first frame
 FOREIGN_RECORDS_MAX = 10_000  # administrators of one node that live elsewhere; ours
 
 _U64 = struct.Struct(">Q")
 _HEAD = struct.Struct(">Q32s")
-
-
-class Transaction(Protocol):
-    """What the views need of an LMDB transaction."""
-
-    def get(self, key: bytes, default: None = None, db: Any = None) -> bytes | None:
-        """Return the value stored under a key."""
-        ...
-
-    def put(self, key: bytes, value: bytes, *, overwrite: bool = True, db: Any = None) -> bool:
-        """Store a value; say whether it was stored."""
-        ...
-
-    def delete(self, key: bytes, *, db: Any = None) -> bool:
-        """Delete a key; say whether it was there."""
-        ...
-
-    def drop(self, db: Any, delete: bool = True) -> None:
-        """Delete all keys of a database."""
-        ...
-
-    def cursor(self, db: Any = None) -> Any:
-        """Return a cursor over a database."""
-        ...
-
-    def stat(self, db: Any = None) -> Any:
-        """Return the counts of a database."""
-        ...
 
 
 class Databases(NamedTuple):
@@ -66,6 +39,11 @@ class Databases(NamedTuple):
     foreign: Any
     streams: Any
     verdicts: Any
+    ranges: Any
+    templates: Any
+    histories: Any
+    statistics: Any
+    offices: Any
     meta: Any
 
 
@@ -89,12 +67,6 @@ class SnapshotHead(NamedTuple):
     seq: int
     digest: bytes
     seal: bytes
-
-
-def seek_after(cursor: Any, key: bytes) -> bool:
-    """Move a cursor to the first key beyond `key` (empty: to the first); say whether there is."""
-    found = bool(cursor.set_range(key) if key else cursor.first())
-    return bool(cursor.next()) if found and key and cursor.key() == key else found
 
 
 class View:
@@ -246,6 +218,10 @@ class View:
         """Return one entry of the store's own notes."""
         return self._txn.get(key, db=self._dbs.meta)
 
+    def table(self, name: str) -> Table:
+        """Return a database of the store by its name, to read."""
+        return Table(self._txn, getattr(self._dbs, name))
+
 
 def _row_handle(key: bytes, row: bytes) -> bytes:
     return key if len(key) < KEY_OCTETS_MAX else decode_record(row).handle or key
@@ -352,6 +328,13 @@ class WriteView(View):
         for key in doomed:
             self._txn.delete(key, db=self._dbs.journal)
         return len(doomed)
+
+    def writable(self, name: str) -> WritableTable:
+        """Return a database of the store by its name, to write.
+
+        Its owner sets `unjournaled` when what it writes has to be in the journal.
+        """
+        return WritableTable(self._txn, getattr(self._dbs, name))
 
     def put_meta(self, key: bytes, octets: bytes) -> None:
         """Set one entry of the store's own notes."""

@@ -7,6 +7,7 @@
                  list_page     one page of it, and its length
                  rest_session  log-ins of the REST interface          (`resolver.rest_sessions`)
                  registrations_*   streams of registrations         (`resolver.registrations`)
+                 act               what the Handle protocol has no words for   (`resolver.acts`)
                  status        whether the node is read-only, and why
 
 Challenges, sessions and the group commit live here, so that a client may come back over any
@@ -35,6 +36,7 @@ from registry.errors import StoreError
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
 from registry.views import ForeignRecord
+from resolver.acts import Acts
 from resolver.asked import Conversations
 from resolver.bounded_table import BoundedTable, Bounds
 from resolver.challenges import Challenges
@@ -174,6 +176,14 @@ class Registrar:
             threads=self._threads,
             now_s=now_s,
         )
+        acts = Acts(
+            self._store,
+            self.commit,
+            operations,
+            make_policy(self._config),
+            requests.prove,
+            now_s=now_s,
+        )
         return LinkServer(
             self._config.link_path,
             {
@@ -185,6 +195,7 @@ class Registrar:
                 "registrations_rows": registrations.rows,
                 "registrations_end": registrations.end,
                 "registrations_show": registrations.show,
+                "act": acts.perform,
             },
             {"message": messages.answer, "list": requests.list_all},
             {"creation": requests.create},

@@ -142,6 +142,13 @@ class RestOperations:
             return {"code": code, "message": NOT_REGISTERING_WORDS}
         return await self._link.call(f"registrations_{action}", payload)
 
+    async def act(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Carry out an act (`resolver.acts`). Raises: LinkDown: the registrar cannot be reached."""
+        if not self._node.registers:
+            code = int(ResponseCode.OPERATION_NOT_SUPPORTED)
+            return {"code": code, "message": NOT_REGISTERING_WORDS}
+        return await self._link.call("act", payload)
+
     def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
         """Return what became of rows from `first` on, of one batch and not beyond `last`.
 

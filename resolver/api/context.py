@@ -51,6 +51,10 @@ class Operations(Protocol):
         """Begin, feed, end or show a stream of registrations. Raises: LinkDown."""
         ...
 
+    async def act(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Carry out an act (`resolver.acts`). Raises: LinkDown."""
+        ...
+
     def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
         """Return what became of rows of a stream. Raises: StoreError."""
         ...

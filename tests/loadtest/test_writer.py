@@ -50,6 +50,7 @@ def test_it_runs_on_the_core_it_is_given() -> None:
     words = import_words(Path("node"), Path("rows.ndjson"), 1)
     assert words[:3] == ["taskset", "-c", "1"]
     assert words[-2:] == ["--refused", "rows.refused"]
+    assert "--by-row" in words  # each row a request of its own, which the node counts
 
 
 def test_only_created_handles_count_as_registered() -> None:

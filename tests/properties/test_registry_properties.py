@@ -10,13 +10,14 @@ from protocol.codes import OpCode
 from protocol.value import HandleValue, Reference, encode_values
 from registry.admin import Operation
 from registry.journal import (
+    WITH_PAYLOAD,
     WITHOUT_VALUES,
     JournalOperation,
     Kind,
     decode_frame,
     encode_frame,
-    replay,
 )
+from registry.replay import replay
 from registry.schema import Record, decode_record, encode_record, public_list
 from registry.store import Store
 from registry.verify import verify
@@ -65,14 +66,20 @@ def test_records_encode_and_decode_invert_each_other(
 
 
 JOURNAL_OPERATIONS = st.builds(
-    lambda kind, handle, values, actor, time_s: JournalOperation(
-        kind, handle, () if kind in WITHOUT_VALUES else values, actor, time_s
+    lambda kind, handle, values, actor, time_s, payload: JournalOperation(
+        kind,
+        handle,
+        () if kind in WITHOUT_VALUES | WITH_PAYLOAD else values,
+        actor,
+        time_s,
+        payload if kind in WITH_PAYLOAD else b"",
     ),
     st.sampled_from(Kind),
     HANDLES,
     st.lists(VALUES, max_size=3).map(tuple),
     REFERENCES,
     I32,
+    st.binary(max_size=60),
 )
 
 

@@ -16,9 +16,9 @@ from registry.journal import (
     decode_frame,
     encode_frame,
     frame_digest,
-    replay,
 )
 from registry.log import LocalLog, seal_of
+from registry.replay import replay
 from registry.store import Store
 from registry.views import GENESIS_DIGEST, Head
 from tests.registry.builders import (

@@ -57,6 +57,8 @@ class FakeOperations:
             "index": 0,
         }
         self.stream_calls: list[tuple[str, dict[str, Any]]] = []
+        self.act_calls: list[dict[str, Any]] = []
+        self.act_reply: dict[str, Any] = {"code": 1, "message": b"", "result": {}}
         self.stream: dict[str, Any] = {"code": 402, "message": b""}
         self.state: dict[str, Any] = {"ready": True, "role": "top", "read_only": ""}
 
@@ -85,6 +87,10 @@ class FakeOperations:
     async def registrations(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         self.stream_calls.append((action, payload))
         return self.stream
+
+    async def act(self, payload: dict[str, Any]) -> dict[str, Any]:
+        self.act_calls.append(payload)
+        return self.act_reply
 
     def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
         return None

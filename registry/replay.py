@@ -1,0 +1,42 @@
+"""Making the changes of the journal again: `verify`, replicas and the offline commands.
+
+A kind with a payload of its own is replayed by the function that `REPLAYERS` names; its module
+also makes the change in the first place by that function, so that both give the same store.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from registry.errors import JournalError
+from registry.journal import WITH_PAYLOAD, JournalOperation, Kind
+from registry.views import WriteView
+
+Replayer = Callable[[WriteView, JournalOperation], None]
+
+REPLAYERS: Mapping[Kind, Replayer] = {}
+
+
+def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
+    """Make the changes of a frame again.
+
+    Raises:
+        JournalError: a payload does not decode.
+    """
+    for operation in operations:
+        if operation.kind in WITH_PAYLOAD:
+            _replay_payload(view, operation)
+        elif operation.kind == Kind.DELETE:
+            view.delete_record(operation.handle)
+        elif operation.kind == Kind.HOME:
+            view.home(operation.handle)
+        elif operation.kind == Kind.UNHOME:
+            view.unhome(operation.handle)
+        else:
+            view.put_record(operation.handle, operation.values)
+
+
+def _replay_payload(view: WriteView, operation: JournalOperation) -> None:
+    replayer = REPLAYERS.get(operation.kind)
+    if replayer is None:
+        raise JournalError(f"operations of kind {operation.kind} are not known here")
+    replayer(view, operation)
+    view.unjournaled = True

@@ -1,0 +1,108 @@
+"""Acts in the registrar: who asks is proven, what is missing fetched, what changes made durable.
+
+    act  {authorization, address, transport, name, parameters}
+
+Replies are {code, message, result}; `result` is there with code 1 only.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from protocol.codes import ResponseCode
+from protocol.value import Reference
+from registry.acts import READING_ACTS, Act, ActOutcome, Done, decide_act
+from registry.authorization import Policy
+from registry.errors import JournalError, StoreError
+from registry.journal import FRAME_OPERATIONS_MAX
+from registry.log import LocalLog
+from registry.outcomes import Need, Refusal, refuse
+from registry.replay import replay
+from registry.store import Store
+from registry.views import WriteView
+from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
+
+Prove = Callable[[dict[str, Any]], Awaitable[Reference | Refusal | None]]
+
+
+class Acts:
+    """Carries out acts; use from the registrar's loop.
+
+    Args:
+        store: read here.
+        commit: writes.
+        operations: fetches what is on other nodes.
+        policy: the node's own administrators.
+        prove: as in `resolver.registrations`.
+        now_s: the time since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        commit: GroupCommit,
+        operations: Operations,
+        policy: Policy,
+        prove: Prove,
+        *,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._commit = commit
+        self._operations = operations
+        self._policy = policy
+        self._prove = prove
+        self._now_s = now_s
+
+    async def perform(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one act; answered once it is durable."""
+        proven = await self._prove(payload)
+        if isinstance(proven, Refusal):
+            return _refused(proven)
+        act = Act(payload["name"], payload["parameters"])
+        try:
+            outcome = await self._carry_out(act, proven)
+        except NotWritingError as error:
+            return _refused(error.refusal)
+        except (StoreError, JournalError) as error:
+            return _refused(refuse(ResponseCode.ERROR, str(error)))
+        if isinstance(outcome, Refusal):
+            return _refused(outcome)
+        return {"code": int(ResponseCode.SUCCESS), "message": b"", "result": outcome.result}
+
+    async def _carry_out(self, act: Act, identity: Reference | None) -> Done | Refusal:
+        known = Known()
+        for _ in range(NEED_ROUNDS_MAX):
+            outcome = self._look(act, identity, known)
+            if isinstance(outcome, Done) and act.name not in READING_ACTS:
+                outcome = await self._commit.transact(
+                    lambda view: self._do(view, act, identity, known)
+                )
+            if not isinstance(outcome, Need):
+                return outcome
+            await self._operations.fetch(outcome.handles, known)
+        words = f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches"
+        return refuse(ResponseCode.INVALID_ADMIN, words)
+
+    def _look(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
+        """Decide without the writer's lock: most that is refused is refused here."""
+        with self._store.read() as view:
+            return decide_act(view, act, identity, known.foreign, self._policy, self._now_ms())
+
+    def _do(
+        self, view: WriteView, act: Act, identity: Reference | None, known: Known
+    ) -> ActOutcome:
+        now_ms = self._now_ms()
+        outcome = decide_act(view, act, identity, known.foreign, self._policy, now_ms)
+        if isinstance(outcome, Done) and outcome.operations:
+            assert len(outcome.operations) <= FRAME_OPERATIONS_MAX, "an act is one frame"
+            replay(view, outcome.operations)
+            LocalLog(view).append_operations(outcome.operations, now_ms)
+        return outcome
+
+    def _now_ms(self) -> int:
+        return int(self._now_s() * 1000)
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    return {"code": int(refusal.response_code), "message": refusal.message}

@@ -1,0 +1,66 @@
+"""Acts over REST: who asks is taken from the request, the answer is JSON or a challenge.
+
+{"responseCode": 1, ...what the act answers}
+{"responseCode": 400, "message": "..."}
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.codes import ResponseCode
+from protocol.handle import to_text
+from resolver.api.answers import json_response
+from resolver.api.authorization import (
+    AuthorizationError,
+    challenge_response,
+    find_authorization,
+)
+from resolver.api.context import context_of, peer_of
+from resolver.api.errors import http_status
+
+
+async def perform_act(
+    request: Request, name: str, parameters: Mapping[str, Any]
+) -> dict[str, Any] | Response:
+    """Carry out an act as whoever asks; return its result, or the answer that says why not.
+
+    Raises:
+        LinkDown: the registrar cannot be reached.
+    """
+    try:
+        authorization = await find_authorization(request)
+    except AuthorizationError as error:
+        return await challenge_response(request, session=error.session)
+    peer = peer_of(request)
+    payload = {
+        "authorization": authorization,
+        "address": peer.address,
+        "transport": peer.transport,
+        "name": name,
+        "parameters": dict(parameters),
+    }
+    reply = await context_of(request).operations.act(payload)
+    code = reply["code"]
+    if code == ResponseCode.SUCCESS:
+        result: dict[str, Any] = reply["result"]
+        return result
+    if http_status(code) == 401 or (
+        authorization is not None and code == ResponseCode.AUTHENTICATION_FAILED
+    ):
+        return await challenge_response(request)
+    document = {"responseCode": code, "message": to_text(reply["message"])}
+    return json_response(request, document, http_status(code))
+
+
+async def answer_act(
+    request: Request, name: str, parameters: Mapping[str, Any], *, created: bool = False
+) -> Response:
+    """Carry out an act and answer with its result. Raises: LinkDown."""
+    result = await perform_act(request, name, parameters)
+    if isinstance(result, Response):
+        return result
+    document = {"responseCode": int(ResponseCode.SUCCESS), **result}
+    return json_response(request, document, 201 if created else 200)
