@@ -30,6 +30,9 @@ end at 511 octets; a longer one is its first 478 octets, 0xff and the SHA-256 of
 occurs in no UTF-8, so such a key is never that of a handle that was created; its record repeats
 the handle in full.
 
+A row is a record (format 1), a marked row (format 2, `registry.marks`), or a row made from a
+template (format 3, `registry.template_rows`); the upper four bits of its first octet say which.
+
 A **record** keeps the wire octets of its public value list in one piece, so that an answer is a
 head, the handle as asked, and a copy:
 

@@ -1,0 +1,75 @@
+"""Marked rows: an identifier that is frozen, revoked, or deleted out of a range.
+
+    FROZEN    answered as before; nothing about it can be changed until it is thawed
+    REVOKED   answered with "not found" and why, for ever: the name is not given out again
+    DELETED   as if there were no row, so that the range around it does not answer; may be created
+
+A **marked row** stands in the place of the identifier's record and keeps it:
+
+    offset 0  u8   head: format in the upper four bits (2), the state in the lower
+           1  u16  octets of the mark
+           3  msgpack [time in seconds since 1970, actor's handle, actor's index, reason in UTF-8]
+           .  the row that was there: a record, or nothing
+
+The fast path knows no such rows and leaves them to the readable path.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+import msgpack
+
+from protocol.value import Reference
+from registry.errors import RecordError
+
+MARKED_FORMAT = 2
+REASON_OCTETS_MAX = 1_024  # of UTF-8; ours
+
+_U16 = struct.Struct(">H")
+_START = 1 + _U16.size
+
+
+class State(IntEnum):
+    """What a mark makes of an identifier. The numbers are in stores: never re-use one."""
+
+    FROZEN = 1
+    REVOKED = 2
+    DELETED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A state, and who put an identifier into it, when and why."""
+
+    state: State
+    time_s: int
+    actor: Reference
+    reason: str = ""
+
+
+def is_marked(row: bytes) -> bool:
+    """Say whether a row is a marked one."""
+    return bool(row) and row[0] >> 4 == MARKED_FORMAT
+
+
+def encode_marked(mark: Mark, row: bytes) -> bytes:
+    """Return the marked row in place of `row`, which is not marked; empty: there is none."""
+    assert not is_marked(row), "a row is marked once"
+    reason = mark.reason.encode()
+    octets = msgpack.packb([mark.time_s, mark.actor.handle, mark.actor.index, reason])
+    return bytes([MARKED_FORMAT << 4 | mark.state]) + _U16.pack(len(octets)) + octets + row
+
+
+def decode_marked(octets: bytes) -> tuple[Mark, bytes]:
+    """Take a marked row apart: the mark, and the row that was there. Raises: RecordError."""
+    try:
+        (length,) = _U16.unpack_from(octets, 1)
+        end = _START + length
+        time_s, handle, index, reason = msgpack.unpackb(octets[_START:end])
+        mark = Mark(State(octets[0] & 0xF), time_s, Reference(handle, index), reason.decode())
+    except (
+        struct.error, ValueError, TypeError, AttributeError, msgpack.UnpackException
+    ) as error:  # fmt: skip
+        raise RecordError(f"the mark of a row does not decode: {error}") from error
+    return mark, octets[end:]
