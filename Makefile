@@ -12,10 +12,10 @@ AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test test-tools bench bench-100m bench-writes bench-tools fuzz soak install clean
+.PHONY: help demo demo-once test test-tools bench bench-100m bench-ranges bench-writes bench-tools fuzz soak install clean
 
 help: ## show these lines
-	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter (3.11 or newer),"
 	@echo "  DEMO_OPTIONS='--base-port 20000' is passed on to \`biaoshi demo\`,"
@@ -38,6 +38,9 @@ bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS
 
 bench-100m: $(VENV)/.installed bench-tools ## 100 M rows beside 1 M: 12 GB in .bench, half an hour
 	@$(BIN)/biaoshi loadtest large --results loadtest/results $(BENCH_OPTIONS)
+
+bench-ranges: $(VENV)/.installed bench-tools ## look-ups in 1 M ranges of 10,000 beside rows: 1 GB in .bench (6 minutes)
+	@$(BIN)/biaoshi loadtest ranges --results loadtest/results $(BENCH_OPTIONS)
 
 bench-writes: $(VENV)/.installed bench-tools ## single registrations, streams, look-ups beside them (5 minutes)
 	@$(BIN)/biaoshi loadtest writes --results loadtest/results $(BENCH_OPTIONS)

@@ -10,6 +10,7 @@ from loadtest.bench import run_bench
 from loadtest.formula import FULL, SHORT, Shape
 from loadtest.large import LARGE_ROWS, run_large
 from loadtest.plan import DNS_SERVERS, Plan
+from loadtest.ranges import RANGES, SERIALS, run_ranges
 from loadtest.report import to_markdown
 from loadtest.report import write_report as write_bench
 from loadtest.startup import MeasurementError, measure_start, write_report
@@ -124,6 +125,31 @@ def writes(
         except (MeasurementError, OSError) as error:
             raise _failed("writes", error) from None
     _finish(content, results, "bench-writes")
+
+
+@app.command()
+def ranges(
+    count: Annotated[int, typer.Option("--ranges", min=1_000, max=50_000_000)] = RANGES,
+    serials: Annotated[
+        int, typer.Option(min=2, max=1_000_000_000, help="identifiers in each range")
+    ] = SERIALS,
+    short: Annotated[bool, typer.Option("--short", help="one short value instead of 3")] = False,
+    runs: RunsOption = 3,
+    seconds: SecondsOption = 5,
+    server_core: CoreOption = 0,
+    client_core: CoreOption = 1,
+    folder: Annotated[Path, typer.Option(help="where stores are built and kept")] = Path(".bench"),
+    results: ResultsOption = None,
+) -> None:
+    """Measure target P9: look-ups in ranges beside look-ups of rows, in both native and Python."""
+    shape = Shape(count * serials, SHORT if short else FULL, serials=serials)
+    plan = Plan(shape, runs, seconds, _core(server_core), _core(client_core))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = run_ranges(plan, folder, typer.echo)
+    except (MeasurementError, OSError) as error:
+        raise _failed("ranges", error) from None
+    _finish(content, results, "bench-ranges")
 
 
 def _core(number: int) -> int | None:

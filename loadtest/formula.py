@@ -2,6 +2,8 @@
 
 Row n of prefix p has the handle `p/P<n as 10 digits>` and three values, one in the short shape, or
 one to four of unlike lengths; every datum holds digits that only this row and this value have.
+
+A shape may also be of ranges: its rows are the identifiers of ranges of so many serials each.
 """
 
 import statistics
@@ -14,6 +16,9 @@ NUMBER_DIGITS = 10
 SHORT = 1  # values of the short shape
 FULL = 3
 UNLIKE = 0  # the number of values and their lengths change from row to row
+RANGE_DIGITS = 8
+RANGE_INDEX = 1_002
+RANGE_PERMISSION = 0b1010
 UNLIKE_TYPES = ("SERIAL", "LOT", "DESC", "CODE")
 UNLIKE_LEAST = 16
 UNLIKE_MOST = (255, 181, 111, 75)  # octets of one datum when there are 1, 2, 3, 4
@@ -24,11 +29,27 @@ _U64 = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a benchmark's store holds."""
+    """What a benchmark's store holds. Of ranges, `rows` are all their identifiers."""
 
     rows: int
     values: int = FULL
     prefix: str = "88.118.5"
+    serials: int = 0  # of each range; 0: there are none, each row stands for itself
+
+    @property
+    def ranges(self) -> int:
+        """How many ranges there are."""
+        return self.rows // self.serials if self.serials else 0
+
+    @property
+    def records(self) -> int:
+        """How many rows or ranges are stored."""
+        return self.ranges or self.rows
+
+    def options(self) -> list[str]:
+        """Return the shape as the generator's options."""
+        words = ["--prefix", self.prefix, "--rows", str(self.rows), "--values", str(self.values)]
+        return [*words, "--serials", str(self.serials)] if self.serials else words
 
     def words(self) -> str:
         """Return the shape in words, for reports."""
@@ -38,6 +59,11 @@ class Shape:
             values = "1 to 4 values of unlike lengths"
             return f"{self.rows:,} rows of {values}, {mean:.0f} octets with the handle on average"
         values = "one short value" if self.values == SHORT else f"{self.values} values"
+        if self.serials:
+            return (
+                f"{self.rows:,} identifiers as {self.ranges:,} ranges of {self.serials:,}, "
+                f"{values} and the RANGE value, {octets} octets with the handle"
+            )
         return f"{self.rows:,} rows of {values}, {octets} octets with the handle"
 
     def row_octets(self, row: int) -> int:
@@ -55,24 +81,46 @@ def mix(row: int, lane: int) -> str:
 
 def make_handle(shape: Shape, row: int) -> bytes:
     """Return the handle of a row."""
+    if shape.serials:
+        return (_stem(shape, row) + _serial(shape, row)).encode()
     return f"{shape.prefix}/P{row:0{NUMBER_DIGITS}d}".encode()
 
 
+def _stem(shape: Shape, row: int) -> str:
+    return f"{shape.prefix}/R{row // shape.serials:0{RANGE_DIGITS}d}."
+
+
+def _serial(shape: Shape, row: int) -> str:
+    return f"{row % shape.serials:0{len(str(shape.serials - 1))}d}"
+
+
 def make_row(shape: Shape, row: int) -> tuple[HandleValue, ...]:
-    """Return the values of a row."""
-    number = f"{row:0{NUMBER_DIGITS}d}"
-    texts = [("SERIAL", mix(row, 3))]
+    """Return the values of a row; of an identifier in a range timestamps are really others."""
+    number, mixed, behind = f"{row:0{NUMBER_DIGITS}d}", row, ""
+    if shape.serials:
+        serial, mixed = _serial(shape, row), row // shape.serials
+        number, behind = f"{mixed:0{RANGE_DIGITS}d}{serial}", f".{serial}"
+    texts = [("SERIAL", mix(mixed, 3) + behind)]
     if shape.values == UNLIKE:
         texts = _unlike_texts(row)
     elif shape.values == FULL:
         texts = [
-            ("URL", f"https://id.example.cn/p/{number}?c={mix(row, 1)}"),
-            ("DESC", f"product {number} of lot {mix(row, 2)}"),
+            ("URL", f"https://id.example.cn/p/{number}?c={mix(mixed, 1)}"),
+            ("DESC", f"product {number} of lot {mix(mixed, 2)}"),
             *texts,
         ]
-    return tuple(
+    values = tuple(
         HandleValue(index, type_.encode(), text.encode(), timestamp=TIMESTAMP_S)
         for index, (type_, text) in enumerate(texts, 1)
+    )
+    return (*values, _range_value(shape, row)) if shape.serials else values
+
+
+def _range_value(shape: Shape, row: int) -> HandleValue:
+    """Return the value that every identifier of a range has, which says where it comes from."""
+    data = _stem(shape, row) + _serial(shape, 0) + ".." + _serial(shape, shape.serials - 1)
+    return HandleValue(
+        RANGE_INDEX, b"RANGE", data.encode(), RANGE_PERMISSION, timestamp=TIMESTAMP_S
     )
 
 

@@ -51,7 +51,7 @@ def state_need(rows: int, folder: Path, say: Callable[[str], None]) -> None:
         f"needs {need / 1e9:.1f} GB of disk in {folder}, which has {free / 1e9:.1f} GB free, "
         f"and about {minutes:.0f} minutes to fill it, unless it was built before"
     )
-    if free < need and not (folder / f"rows-{rows}" / MARKER).exists():
+    if free < need and not (folder / store_name(Shape(rows, SHORT)) / MARKER).exists():
         raise MeasurementError(
             f"{folder} lacks {(need - free) / 1e9:.1f} GB: give another --folder"
         )
@@ -104,7 +104,7 @@ def run_large(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str,
 
 def system_words(shape: Shape) -> str:
     """Return how the report calls a store."""
-    return f"biaoshi, {shape.rows:,} rows"
+    return f"biaoshi, {shape.records:,} {'ranges' if shape.serials else 'rows'}"
 
 
 def measure_starts(bench: Bench, nodes: Mapping[Shape, Path]) -> dict[str, Any]:
@@ -123,9 +123,16 @@ def disk_octets(folder: Path) -> int:
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
+def store_name(shape: Shape) -> str:
+    """Return the folder of a store that is kept, within that of all of them."""
+    if shape.serials:
+        return f"ranges-{shape.ranges}-of-{shape.serials}-{shape.values}"
+    return f"rows-{shape.rows}" if shape.values == SHORT else f"rows-{shape.rows}-{shape.values}"
+
+
 def build(tools: Tools, folder: Path, shape: Shape, say: Callable[[str], None]) -> Path:
     """Return a node with these rows, built now unless it is there whole."""
-    home = folder / f"rows-{shape.rows}"
+    home = folder / store_name(shape)
     if not (home / MARKER).exists():
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)

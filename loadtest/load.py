@@ -102,8 +102,7 @@ def run_generator(
         MeasurementError: an answer was wrong, there was none, or the generator failed.
     """
     words = [*pinned(core), str(tools.generator), mode, "--port", str(port)]
-    words += ["--prefix", shape.prefix, "--rows", str(shape.rows), "--values", str(shape.values)]
-    words += ["--seconds", str(seconds), *options]
+    words += [*shape.options(), "--seconds", str(seconds), *options]
     try:
         ended = subprocess.run(
             words, capture_output=True, text=True, timeout=seconds + LATE_S, check=False

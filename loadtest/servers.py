@@ -161,8 +161,7 @@ def load_node(tools: Tools, node: Path, shape: Shape) -> float:
     Raises:
         MeasurementError: generator or loader failed.
     """
-    words = ["ndjson", "--prefix", shape.prefix]
-    words += ["--rows", str(shape.rows), "--values", str(shape.values)]
+    words = ["ndjson", *shape.options()]
     begun = time.monotonic()
     with subprocess.Popen([str(tools.generator), *words], stdout=subprocess.PIPE) as rows:
         ended = subprocess.run(

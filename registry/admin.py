@@ -88,19 +88,19 @@ def apply(
     entries = []
     for operation in change.operations:
         handle = fold_handle(operation.handle, case_sensitive=view.case_sensitive)
-        _apply_one(view, operation)
+        _apply_one(view, operation, actor, now_s)
         entries.append(JournalOperation(operation.kind, handle, operation.values, actor, now_s))
     return entries
 
 
-def _apply_one(view: WriteView, operation: ChangeOperation) -> None:
+def _apply_one(view: WriteView, operation: ChangeOperation, actor: Reference, now_s: int) -> None:
     if operation.kind == Kind.HOME:
         view.home(operation.handle)
     elif operation.kind == Kind.UNHOME:
         was_homed = view.unhome(operation.handle)
         assert was_homed, "decided to unhome what was not homed"
     elif operation.kind == Kind.DELETE:
-        was_there = view.delete_record(operation.handle)
+        was_there = view.delete_record(operation.handle, actor, now_s)
         assert was_there, "decided to delete what was not there"
     else:
         exists = view.find_record(operation.handle) is not None

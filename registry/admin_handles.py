@@ -18,6 +18,7 @@ from registry.checks import check_record, check_values
 from registry.journal import Kind
 from registry.operations import Change, ChangeOperation, Outcome, Referral
 from registry.outcomes import NeedAuthentication, Refusal, refuse
+from registry.ranges import find_revocation
 
 
 def decide_create(step: Step) -> Outcome:
@@ -39,6 +40,9 @@ def decide_create(step: Step) -> Outcome:
         return NeedAuthentication()
     answer = CreatedAnswer(handle)
     if found is None:
+        revocation = find_revocation(step.view, handle)
+        if revocation:
+            return refuse(ResponseCode.HANDLE_ALREADY_EXISTS, revocation)
         values = edits.stamp(body.values, (), step.now_s)
         change = Change((ChangeOperation(Kind.CREATE, handle, values),), answer)
         return granted(may_create(step, handle), change)

@@ -20,6 +20,7 @@ from registry.authorization import Policy, authorize_on_record
 from registry.knowledge import Knowledge
 from registry.outcomes import NOTHING_FOREIGN, Foreign, Need, Refusal
 from registry.prefixes import find_referral, is_responsible
+from registry.ranges import find_revocation
 from registry.schema import VALUES_MAX
 from registry.views import View
 
@@ -141,8 +142,9 @@ def _not_stored(view: View, question: Question, responsible: bool) -> Answer:
         if referral:
             return Answer(ResponseCode.PREFIX_REFERRAL, referral)
     if responsible:
+        words = find_revocation(view, question.handle)
         return _error(
-            ResponseCode.HANDLE_NOT_FOUND, f"{to_text(question.handle)} is not registered"
+            ResponseCode.HANDLE_NOT_FOUND, words or f"{to_text(question.handle)} is not registered"
         )
     return _error(
         ResponseCode.SERVER_NOT_RESPONSIBLE,

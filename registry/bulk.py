@@ -3,6 +3,7 @@
     row seen before ──> compared with its digest: the same ─> its verdict stands
     (by its number)                                other    ─> refused, its verdict stands
     plain creation  ──> prefix permitted? (asked once a batch) ─> stored if it is new
+    range           ──> `range_registration`, as the act does it
     anything else   ──> `admin.decide`, `admin.apply`, as every single request
 
 A refused row changes nothing. All that was changed is one frame of the journal; the verdicts and
@@ -26,6 +27,7 @@ from registry.journal import FRAME_OPERATIONS_MAX, Kind, pack_change
 from registry.log import LocalLog
 from registry.operations import Change, Operation
 from registry.outcomes import Foreign, Need, Refusal, refuse
+from registry.range_registration import RangeRows
 from registry.receipts import chain
 from registry.schema import RECORD_OCTETS_MAX, decode_record, folded_key, record_of_public
 from registry.stream_rows import PackedRow, Row, RowKind
@@ -161,6 +163,7 @@ class _Registration:
         self._policy = policy
         self._now_s = now_s
         self._rights = CreationRights(view, identity, foreign, policy, now_s)
+        self._ranges = RangeRows(view, identity, self._rights, now_s)
         self._missing: set[bytes] = set()
         self.items: list[list[Any]] = []
 
@@ -210,10 +213,22 @@ class _Registration:
         if row.kind == RowKind.BAD:
             return Run(1, Verdict.REFUSED, ResponseCode.INVALID_VALUE, row.octets)
         try:
-            return self._carry_out(row)
+            return self._register_range(row) if row.kind == RowKind.RANGE else self._carry_out(row)
         except RecordError as error:
             words = f"{to_text(row.handle)} is stored damaged: {error}"
             return Run(1, Verdict.REFUSED, ResponseCode.ERROR, words.encode())
+
+    def _register_range(self, row: Row) -> Run:
+        """Register a range as the act does; return its verdict."""
+        outcome = self._ranges.register(row.octets)
+        if isinstance(outcome, Need):
+            raise NeedError(outcome)
+        if isinstance(outcome, Refusal):
+            return Run(1, Verdict.REFUSED, outcome.response_code, outcome.message)
+        if outcome is None:
+            return Run(1, Verdict.UNCHANGED)
+        self.items.append(outcome)
+        return Run(1, Verdict.CREATED)
 
     def _carry_out(self, row: Row) -> Run:
         operation = _operation(row)

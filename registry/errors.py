@@ -3,11 +3,14 @@
     StoreError           the store cannot be opened, read or written
      ├─ StoreFullError   no room on the disk or in the map; the store is as it was before the write
      ├─ RecordError      a stored row that does not decode
+     ├─ RangeError       a range that cannot be registered as it is described
      └─ JournalError     a frame that does not decode, or does not follow the one before it
 
 An answer such as "not found" or "not permitted" is never an exception: it is a response code in
 what is returned.
 """
+
+from protocol.codes import ResponseCode
 
 
 class StoreError(Exception):
@@ -20,6 +23,16 @@ class StoreFullError(StoreError):
 
 class RecordError(StoreError):
     """A stored row is damaged or was written by a newer version."""
+
+
+class RangeError(StoreError):
+    """A range cannot be registered as it is described; `response_code` is what to answer."""
+
+    def __init__(
+        self, words: str, response_code: ResponseCode = ResponseCode.INVALID_VALUE
+    ) -> None:
+        super().__init__(words)
+        self.response_code = response_code
 
 
 class JournalError(StoreError):

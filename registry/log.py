@@ -5,8 +5,9 @@
 the changes: what is acknowledged survives a crash of the machine, not its loss, so wherever its
 state is shown it says "not replicated".
 
-A trimmed log begins with a **snapshot**: frames of CREATE and HOME operations that rebuild the
-store as of one frame of the journal, chained like the journal from zeros, and sealed with
+A trimmed log begins with a **snapshot**: frames of HOME, RANGES, CREATE and DELETE operations that
+rebuild the store as of one frame of the journal, chained like the journal from zeros, and sealed
+with
 
     SHA-256(u64 sequence number of that frame, its digest, digest of the snapshot's last frame)
 """
@@ -27,6 +28,7 @@ from registry.journal import (
     encode_packed,
     frame_digest,
 )
+from registry.range_changes import rebuilding_ranges, rebuilding_tombstones
 from registry.views import GENESIS_DIGEST, Head, SnapshotHead, View, WriteView
 
 LOCAL_PART = 0
@@ -165,8 +167,10 @@ def snapshot_frames(view: View, time_ms: int) -> Iterator[bytes]:
 def _rebuilding(view: View, now_s: int) -> Iterator[JournalOperation]:
     for prefix in view.homed():
         yield JournalOperation(Kind.HOME, prefix, (), OWNER, now_s)
+    yield from rebuilding_ranges(view, now_s)
     for handle, record in view.records():
         yield JournalOperation(Kind.CREATE, handle, record.values, OWNER, now_s)
+    yield from rebuilding_tombstones(view)
 
 
 def _chunks(operations: Iterable[JournalOperation]) -> Iterator[list[JournalOperation]]:
@@ -175,7 +179,8 @@ def _chunks(operations: Iterable[JournalOperation]) -> Iterator[list[JournalOper
     octets = 0
     for operation in operations:
         chunk.append(operation)
-        octets += len(operation.handle) + sum(len(value.data) for value in operation.values)
+        octets += len(operation.handle) + len(operation.payload)
+        octets += sum(len(value.data) for value in operation.values)
         if len(chunk) == FRAME_OPERATIONS_MAX or octets >= SNAPSHOT_FRAME_OCTETS:
             yield chunk
             chunk, octets = [], 0

@@ -38,6 +38,9 @@ class State(IntEnum):
     DELETED = 3
 
 
+_TOMBSTONE_HEAD = MARKED_FORMAT << 4 | State.DELETED
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A state, and who put an identifier into it, when and why."""
@@ -51,6 +54,11 @@ class Mark:
 def is_marked(row: bytes) -> bool:
     """Say whether a row is a marked one."""
     return bool(row) and row[0] >> 4 == MARKED_FORMAT
+
+
+def is_deleted(row: bytes) -> bool:
+    """Say whether a row is a tombstone: that of an identifier deleted out of a range."""
+    return bool(row) and row[0] == _TOMBSTONE_HEAD
 
 
 def encode_marked(mark: Mark, row: bytes) -> bytes:

@@ -6,7 +6,8 @@ the new form there, and add the step here. A step may re-write every row; it kee
 replays to equal to what is stored, or it says so in the release notes and seals a snapshot.
 
     1 -> 2   databases for streams of registrations, which are made when the store is opened
-    2 -> 3   databases for ranges, templates, histories, statistics and the prefix office
+    2 -> 3   databases for ranges, templates, histories, statistics and the prefix office; handles
+             are counted (`registry.tallies`)
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +24,14 @@ def _nothing_to_rewrite(_: WriteView) -> None:
     """Leave all rows as they are: the new version only has more databases."""
 
 
-MIGRATIONS: dict[int, Migration] = {1: _nothing_to_rewrite, 2: _nothing_to_rewrite}
+def _count_rows(view: WriteView) -> None:
+    """Count the handles under every prefix, once."""
+    for key, _ in view.rows():
+        view.tally(key).rows += 1
+    view.write_counts()
+
+
+MIGRATIONS: dict[int, Migration] = {1: _nothing_to_rewrite, 2: _count_rows}
 
 
 def migrate(

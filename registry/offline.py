@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from protocol.codes import ResponseCode
@@ -29,6 +30,8 @@ from registry.journal import (
     pack_change,
 )
 from registry.log import LocalLog
+from registry.marks import is_deleted
+from registry.offline_ranges import load_deletion, load_range
 from registry.outcomes import identity_text
 from registry.replay import replay
 from registry.schema import (
@@ -39,8 +42,10 @@ from registry.schema import (
     record_of_public,
 )
 from registry.store import Store
+from registry.stream_rows import RowKind
 from registry.views import WriteView
 
+_NO_DOCUMENT: Mapping[str, Any] = MappingProxyType({})
 LOAD_OCTETS_MAX = 16 * 1_048_576  # of values in one transaction: bounds memory and dirty pages
 
 
@@ -156,6 +161,11 @@ class LoadRow(NamedTuple):
     number: int
     handle: bytes
     values: Sequence[HandleValue] | bytes
+    kind: RowKind = RowKind.CREATE
+    """REPLACE: a row also where a range has the handle; RANGE, DELETE: `registry.offline_ranges`"""
+    document: Mapping[str, Any] = _NO_DOCUMENT
+    octets: int = 0
+    """Of the document, as it was read."""
 
 
 class RefusedRow(NamedTuple):
@@ -205,6 +215,7 @@ def _batches(rows: Iterable[LoadRow]) -> Iterator[list[LoadRow]]:
     octets = 0
     for row in rows:
         batch.append(row)
+        octets += row.octets
         octets += len(row.values) if isinstance(row.values, bytes) else _data_octets(row.values)
         if len(batch) == FRAME_OPERATIONS_MAX or octets >= LOAD_OCTETS_MAX:
             yield batch
@@ -246,6 +257,10 @@ class _ExistsError(StoreError):
 
 def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> list[Any] | None:
     """Store one row; return its operation, None when nothing was to be done."""
+    if row.kind == RowKind.RANGE:
+        return load_range(view, row.document, now_s)
+    if row.kind == RowKind.DELETE:
+        return load_deletion(view, row.handle, row.document, now_s)
     folded = view.fold(row.handle)
     if isinstance(row.values, bytes):
         octets = row.values
@@ -257,7 +272,11 @@ def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> 
         values = [v if v.timestamp else replace(v, timestamp=now_s) for v in row.values]
         octets, record = encode_values(values), encode_record(values, folded)
     key = folded_key(folded)
-    stored = view.find_row(key)
+    stored = view.stored_row(key)
+    if stored is not None and is_deleted(stored):
+        stored = None
+    if stored is None and row.kind != RowKind.REPLACE and view.find_range(key) is not None:
+        raise _ExistsError('a range has the handle: a row in it says "operation": "replace"')
     if stored is not None and (stored == record or policy is LoadPolicy.SKIP):
         return None
     if stored is not None and policy is LoadPolicy.REFUSE:

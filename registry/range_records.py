@@ -24,6 +24,7 @@ are their values. Which map keys the readable path reads is `registry.ranges`'.
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -40,9 +41,18 @@ TAIL_OCTETS_MAX = 32  # ours: 18 digits of a serial, those that its stem ends in
 STEM_OCTETS_MAX = KEY_OCTETS_MAX - 2 - TAIL_OCTETS_MAX
 PATCHES_MAX = 1_024  # of one range
 
-_PATCH = struct.Struct(">IBB")
+PATCH = struct.Struct(">IBB")
 _U16 = struct.Struct(">H")
-_DIGITS = frozenset(b"0123456789")
+_DIGITS = b"0123456789"
+_MARKS = [bytes((0, octets)) for octets in range(TAIL_OCTETS_MAX + 1)]  # between stem and tail
+
+
+# The key and record of the first range at or after where an identifier's own is sought: no other
+# can hold it; whether this one does, `find_held` says.
+Nearest = tuple[bytes, bytes]
+# What a look-up without the views finds of an identifier: its row, else the nearest range.
+FoundRow = bytes | Nearest | None
+SeekKeys = Callable[[list[bytes]], list[bytes]]  # of folded handles, as `seek_keys`
 
 
 class Patch(NamedTuple):
@@ -74,22 +84,26 @@ class RangeRecord:
 
 def split_identifier(folded: bytes) -> tuple[bytes, bytes] | None:
     """Return (stem, tail) of a folded handle; None: no range can hold it."""
-    end = len(folded)
-    at = end
-    if at and folded[at - 1] not in _DIGITS:
-        at -= 1
-    floor = max(0, end - TAIL_OCTETS_MAX)
-    digits_end = at
-    while at > floor and folded[at - 1] in _DIGITS:
-        at -= 1
-    if at == digits_end or (at == floor and at and folded[at - 1] in _DIGITS):
+    octets = len(folded)
+    at = len(folded.rstrip(_DIGITS))
+    if at == octets:  # perhaps a check character; there have to be digits before it
+        at = len(folded[:-1].rstrip(_DIGITS))
+        if at >= octets - 1:
+            return None
+    if at > STEM_OCTETS_MAX or octets - at > TAIL_OCTETS_MAX:
         return None
-    return (folded[:at], folded[at:]) if at <= STEM_OCTETS_MAX else None
+    return folded[:at], folded[at:]
 
 
 def range_key(stem: bytes, last: bytes) -> bytes:
     """Return the key of the range whose last tail is `last`; of an identifier, where to seek."""
-    return stem + bytes((0, len(last))) + last
+    return stem + _MARKS[len(last)] + last
+
+
+def seek_keys(keys: list[bytes]) -> list[bytes]:
+    """Return where to seek the range that may hold each folded handle; empty: no range can."""
+    split = [split_identifier(key) for key in keys]
+    return [b"" if parts is None else range_key(*parts) for parts in split]
 
 
 def split_key(key: bytes) -> tuple[bytes, bytes]:
@@ -105,10 +119,22 @@ def holds(sought: bytes, tail: bytes, key: bytes, record: bytes) -> bool:
     octets = len(tail)
     return (
         len(key) == len(sought)
-        and key[:-octets] == sought[:-octets]
+        and key.startswith(sought[:-octets])
+        and len(record) > 1
+        and record[1] == octets  # else a stem with 0x00 in it only looks like this one
         and record[2 : 2 + octets] <= tail
         and (bool(record[0] & CHECKED) or tail[-1] in _DIGITS)
     )
+
+
+def find_held(folded: bytes, nearest: Nearest) -> tuple[bytes, bytes] | None:
+    """Return (tail, record) of a folded handle when the range found nearest holds it."""
+    parts = split_identifier(folded)
+    if parts is None:
+        return None
+    key, record = nearest
+    tail = parts[1]
+    return (tail, record) if holds(range_key(*parts), tail, key, record) else None
 
 
 def encode_range(range_: RangeRecord) -> bytes:
@@ -119,7 +145,7 @@ def encode_range(range_: RangeRecord) -> bytes:
         head |= READABLE_PATH | (CHECKED if range_.checked else 0)
     parts = [bytes((head, len(range_.first))), range_.first]
     parts += [_U16.pack(len(details)), details, _U16.pack(len(range_.patches))]
-    parts += [_PATCH.pack(*patch) for patch in range_.patches]
+    parts += [PATCH.pack(*patch) for patch in range_.patches]
     return b"".join((*parts, range_.public))
 
 
@@ -135,13 +161,13 @@ def decode_range(octets: bytes) -> RangeRecord:
         (count,) = _U16.unpack_from(octets, end)
         at = end + _U16.size
         patches = tuple(
-            Patch(*_PATCH.unpack_from(octets, at + number * _PATCH.size)) for number in range(count)
+            Patch(*PATCH.unpack_from(octets, at + number * PATCH.size)) for number in range(count)
         )
     except (IndexError, struct.error, ValueError, msgpack.UnpackException) as error:
         raise RecordError(f"the record of a range does not decode: {error}") from error
     if not isinstance(details, dict):
         raise RecordError("the record of a range does not decode: its details are no map")
-    public = octets[at + count * _PATCH.size :]
+    public = octets[at + count * PATCH.size :]
     if any(
         start + length > len(first) or offset + length > len(public)
         for offset, start, length in patches

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from registry.errors import JournalError
 from registry.journal import WITH_PAYLOAD, JournalOperation, Kind
+from registry.range_changes import replay_ranges
 from registry.views import WriteView
 
 Replayer = Callable[[WriteView, JournalOperation], None]
 
-REPLAYERS: Mapping[Kind, Replayer] = {}
+REPLAYERS: Mapping[Kind, Replayer] = {Kind.RANGES: replay_ranges}
 
 
 def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
@@ -25,7 +26,7 @@ def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
         if operation.kind in WITH_PAYLOAD:
             _replay_payload(view, operation)
         elif operation.kind == Kind.DELETE:
-            view.delete_record(operation.handle)
+            view.delete_record(operation.handle, operation.actor, operation.time_s)
         elif operation.kind == Kind.HOME:
             view.home(operation.handle)
         elif operation.kind == Kind.UNHOME:

@@ -23,6 +23,7 @@ import lmdb
 
 from registry.errors import RecordError, StoreError, StoreFullError
 from registry.migrations import check_store, prepare_store
+from registry.range_records import FoundRow, SeekKeys, seek_keys
 from registry.tables import seek_after
 from registry.views import Databases, Head, View, WriteView
 
@@ -130,6 +131,7 @@ class Store(_Environment):
     """The handles of a node. `Store.open` makes one; `read` and `write` hand out views."""
 
     rows_database = b"handles"  # within LMDB's file
+    ranges_database = b"ranges"
 
     def __init__(
         self,
@@ -142,6 +144,7 @@ class Store(_Environment):
     ) -> None:
         super().__init__(folder, environment, readonly=readonly)
         self._dbs = databases
+        self._ranges_counted = (-1, False)  # in which state of the store, and whether there are any
         self.case_sensitive = case_sensitive
 
     @classmethod
@@ -205,23 +208,49 @@ class Store(_Environment):
             yield View(txn, self._dbs, case_sensitive=self.case_sensitive)
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes]
-    ) -> tuple[list[bytes | None], list[bool]]:
-        """Return the rows under storage keys, and which prefix handles are homed, of one state.
+        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+    ) -> tuple[list[FoundRow], list[bool]]:
+        """Return what is found of handles, and which prefix handles are homed, of one state.
 
         Args:
-            keys: each 1 to 511 octets.
+            keys: folded handles that are storage keys, each 1 to 511 octets.
             prefixes: folded, and short enough to be keys themselves.
+            seek: `seek_keys`, or the same thing faster.
+
+        Returns:
+            Rows, or where there is none the nearest range, which need not hold the handle; None
+            where there is no range either.
         """
         self._check_process()
         homed = self._dbs.prefixes
         try:
             with self._env.begin(db=self._dbs.handles) as txn:
                 get = txn.get
-                rows = [get(key) for key in keys]
+                rows: list[FoundRow] = [get(key) for key in keys]
+                if self._holds_ranges(txn) and not all(rows):
+                    rows = self._seek_ranges(txn, rows, seek(keys))
                 return rows, [get(prefix, db=homed) is not None for prefix in prefixes]
         except lmdb.Error as error:
             raise _translation(self.folder, error) from error
+
+    def _holds_ranges(self, txn: Any) -> bool:
+        """Say whether there is any range, counted one time in every state of the store."""
+        state, holds = self._ranges_counted
+        if txn.id() != state:
+            holds = txn.stat(self._dbs.ranges)["entries"] > 0
+            self._ranges_counted = (txn.id(), holds)
+        return holds
+
+    def _seek_ranges(
+        self, txn: Any, rows: list[FoundRow], seek_keys: list[bytes]
+    ) -> list[FoundRow]:
+        """Return the rows, and the nearest range where a key has none."""
+        cursor = txn.cursor(self._dbs.ranges)
+        set_range, item = cursor.set_range, cursor.item
+        return [
+            row if row is not None else item() if sought and set_range(sought) else None
+            for row, sought in zip(rows, seek_keys, strict=True)
+        ]
 
     @contextmanager
     def write(self, *, journaled: bool = True) -> Iterator[WriteView]:
@@ -239,6 +268,7 @@ class Store(_Environment):
             try:
                 view = WriteView(txn, self._dbs, case_sensitive=self.case_sensitive)
                 yield view
+                view.write_counts()
                 assert not (journaled and view.unjournaled), "changes without a journal frame"
             except BaseException:
                 txn.abort()
@@ -294,6 +324,7 @@ class CacheStore(_Environment):
     """
 
     rows_database = b""  # within LMDB's file: the unnamed one
+    ranges_database = None  # a cache has none
     FILL_MAX = 0.75  # of the map: deleting needs free pages, and readers keep old ones
     EVICT_ROWS = 256  # dropped at a time, so that no put waits long
 
@@ -363,9 +394,9 @@ class CacheStore(_Environment):
             return txn.get(key)
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes]
-    ) -> tuple[list[bytes | None], list[bool]]:
-        """Return the rows under keys, of one state; a cache homes no prefixes."""
+        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+    ) -> tuple[list[FoundRow], list[bool]]:
+        """Return the rows under keys, of one state; in a cache are neither ranges nor prefixes."""
         assert not prefixes
         self._check_process()
         try:

@@ -15,10 +15,15 @@ class RowKind(IntEnum):
     REPLACE = 3
     """A creation, or other values for a handle that exists."""
     DELETE = 4
+    RANGE = 5
+    """A run of serials; its octets are the document of `registry.range_documents` in msgpack."""
 
 
 class Row(NamedTuple):
-    """One row. `octets` are a list of values on the wire, nothing (DELETE), or words (BAD)."""
+    """One row.
+
+    `octets` are a list of values on the wire, nothing (DELETE), a document (RANGE), or words (BAD).
+    """
 
     kind: int
     handle: bytes

@@ -1,4 +1,5 @@
-"""Whether a store is whole: every record decodes, the chain holds, a replay gives the same store.
+"""Whether a store is whole: every record and range decodes, the chain holds, the counts are right,
+a replay gives the same store.
 
 Offline and read-only. The replay goes into a scratch store that is thrown away, so it takes as much
 room as the store itself and never changes it.
@@ -14,9 +15,12 @@ from protocol.handle import to_text
 from registry.errors import JournalError, RecordError
 from registry.journal import decode_frame, frame_digest
 from registry.log import seal_of
+from registry.marks import decode_marked, is_deleted
+from registry.range_lookup import is_active
 from registry.replay import replay
 from registry.schema import decode_record, folded_key
 from registry.store import Store
+from registry.verify_ranges import check_counts, check_ranges
 from registry.views import GENESIS_DIGEST, Head, View
 
 PROBLEMS_MAX = 100  # listed; a damaged disk has more than anybody reads
@@ -28,6 +32,7 @@ class Report:
     """What was looked at, and what is wrong with it; no problems: the store is whole."""
 
     records: int = 0
+    ranges: int = 0
     frames: int = 0
     problems: list[str] = field(default_factory=list)
     unlisted: int = 0
@@ -63,6 +68,8 @@ def verify(folder: Path, *, scratch: Path | None = None) -> Report:
         store.read() as view,
     ):
         _check_records(view, report)
+        report.ranges = check_ranges(view, report.add)
+        check_counts(view, report.add)
         _replay_journal(view, replayed, report)
         with replayed.read() as other:
             _compare(view, other, report)
@@ -71,6 +78,9 @@ def verify(folder: Path, *, scratch: Path | None = None) -> Report:
 
 def _check_records(view: View, report: Report) -> None:
     for key, row in view.rows():
+        if is_deleted(row):
+            _check_tombstone(view, key, row, report)
+            continue
         report.records += 1
         try:
             record = decode_record(row)
@@ -79,6 +89,17 @@ def _check_records(view: View, report: Report) -> None:
             continue
         if folded_key(view.fold(record.handle or key)) != key:
             report.add(f"record {to_text(key)}: its key is not that of its handle")
+
+
+def _check_tombstone(view: View, key: bytes, row: bytes, report: Report) -> None:
+    try:
+        decode_marked(row)
+        held = view.find_range(key)
+    except RecordError as error:
+        report.add(f"record {to_text(key)}: {error}")
+        return
+    if held is None or not is_active(held):
+        report.add(f"record {to_text(key)}: it was deleted out of a range that is not there")
 
 
 def _replay_journal(view: View, scratch: Store, report: Report) -> None:
@@ -145,22 +166,35 @@ def _replay_frames(scratch: Store, frames: list[bytes], report: Report) -> None:
 
 
 def _compare(view: View, other: View, report: Report) -> None:
-    """Note every row and prefix that a replay does not give."""
-    stored, replayed = view.rows(), other.rows()
-    row, again = next(stored, None), next(replayed, None)
-    while row is not None or again is not None:
-        if again is None or (row is not None and row[0] < again[0]):
-            assert row is not None
-            report.add(f"record {to_text(row[0])}: no journal entry made it")
-            row = next(stored, None)
-        elif row is None or again[0] < row[0]:
-            report.add(f"record {to_text(again[0])}: the journal made it, the store lacks it")
-            again = next(replayed, None)
-        else:
-            if row[1] != again[1]:
-                report.add(f"record {to_text(row[0])}: it differs from what the journal says")
-            row, again = next(stored, None), next(replayed, None)
+    """Note every row, range and prefix that a replay does not give."""
+    _compare_rows("record", view.rows(), other.rows(), report)
+    _compare_rows("range", view.table("ranges").items(), other.table("ranges").items(), report)
     homed, expected = set(view.homed()), set(other.homed())
     for prefix in sorted(homed ^ expected):
         where = "store" if prefix in homed else "journal"
         report.add(f"prefix {to_text(prefix)} is homed in the {where} only")
+
+
+def _compare_rows(
+    what: str,
+    stored: Iterator[tuple[bytes, bytes]],
+    replayed: Iterator[tuple[bytes, bytes]],
+    report: Report,
+) -> None:
+    row, again = next(stored, None), next(replayed, None)
+    while row is not None or again is not None:
+        if again is None or (row is not None and row[0] < again[0]):
+            assert row is not None
+            report.add(f"{what} {_name(row[0])}: no journal entry made it")
+            row = next(stored, None)
+        elif row is None or again[0] < row[0]:
+            report.add(f"{what} {_name(again[0])}: the journal made it, the store lacks it")
+            again = next(replayed, None)
+        else:
+            if row[1] != again[1]:
+                report.add(f"{what} {_name(row[0])}: it differs from what the journal says")
+            row, again = next(stored, None), next(replayed, None)
+
+
+def _name(key: bytes) -> str:
+    return to_text(key.replace(b"\0", b" "))

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
-from protocol.value import HandleValue
+from protocol.value import HandleValue, Reference
 from registry.errors import JournalError
+from registry.marks import Mark, State, encode_marked, is_deleted
+from registry.range_lookup import Held, find_range, is_active, make_row
 from registry.schema import (
     KEY_OCTETS_MAX,
     Record,
@@ -21,8 +23,10 @@ from registry.schema import (
     storage_key,
 )
 from registry.tables import Table, Transaction, WritableTable, seek_after
+from registry.tallies import WHOLE_STORE, Counts, Tallies, Tally, prefix_of, stored_counts
 
 GENESIS_DIGEST = bytes(32)  # stands before the first frame
+_OWNER = Reference(b"", 0)
 FOREIGN_RECORDS_MAX = 10_000  # administrators of one node that live elsewhere; ours
 
 _U64 = struct.Struct(">Q")
@@ -82,8 +86,32 @@ class View:
         return fold_handle(handle, case_sensitive=self.case_sensitive)
 
     def find_row(self, key: bytes) -> bytes | None:
-        """Return the record octets under a storage key."""
+        """Return the record octets of the handle with this storage key; in a range, those made.
+
+        Raises: RecordError: the range is damaged.
+        """
+        row = self._txn.get(key, db=self._dbs.handles)
+        if row is None:
+            held = self.find_range(key)
+            return None if held is None else make_row(held)
+        return None if is_deleted(row) else row
+
+    def stored_row(self, key: bytes) -> bytes | None:
+        """Return what is stored under a storage key: a record, a marked row, a tombstone."""
         return self._txn.get(key, db=self._dbs.handles)
+
+    def find_range(self, folded: bytes) -> Held | None:
+        """Return the range, revoked or not, around a folded handle. Raises: RecordError."""
+        return find_range(self.table("ranges"), folded)
+
+    def counts(self, prefix: bytes = WHOLE_STORE) -> Counts:
+        """Return how many identifiers there are under a folded prefix (88.118.5)."""
+        return stored_counts(self._txn, self._dbs.meta, prefix)
+
+    def count_ranged(self, key: bytes) -> int:
+        """Return how many identifiers are in ranges, revoked or not, under the prefix of a key."""
+        counts = self.counts(prefix_of(key))
+        return counts.in_ranges + counts.in_revoked
 
     def find_record(self, handle: bytes) -> Record | None:
         """Return a handle's record. Raises: RecordError."""
@@ -113,7 +141,9 @@ class View:
             key = cursor.key()
             if not key.startswith(prefix):
                 break
-            handles.append(_row_handle(key, cursor.value()))
+            row = cursor.value()
+            if not is_deleted(row):
+                handles.append(_row_handle(key, row))
             found = cursor.next()
         return handles
 
@@ -161,14 +191,15 @@ class View:
         return head, (frame for _, frame in self._txn.cursor(db=self._dbs.snapshot))
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over (storage key, record octets) in key order."""
+        """Iterate over (storage key, what is stored) in key order, tombstones too."""
         yield from self._txn.cursor(db=self._dbs.handles)
 
     def records(self) -> Iterator[tuple[bytes, Record]]:
         """Iterate over (handle as stored, record) in key order. Raises: RecordError."""
         for key, row in self.rows():
-            record = decode_record(row)
-            yield record.handle or key, record
+            if not is_deleted(row):
+                record = decode_record(row)
+                yield record.handle or key, record
 
     def page_records(self, after_key: bytes, limit: int) -> list[tuple[bytes, bytes, Record]]:
         """Return up to `limit` of (storage key, handle as stored, record) beyond a key.
@@ -179,14 +210,16 @@ class View:
         found = seek_after(cursor, after_key)
         page: list[tuple[bytes, bytes, Record]] = []
         while found and len(page) < limit:
-            key, record = cursor.key(), decode_record(cursor.value())
-            page.append((key, record.handle or key, record))
+            key, row = cursor.item()
+            if not is_deleted(row):
+                record = decode_record(row)
+                page.append((key, record.handle or key, record))
             found = cursor.next()
         return page
 
     def count_records(self) -> int:
-        """Return the number of handles stored."""
-        return int(self._txn.stat(db=self._dbs.handles)["entries"])
+        """Return the number of handles stored, tombstones and ranges not counted."""
+        return int(self._txn.stat(db=self._dbs.handles)["entries"]) - self.counts().deleted
 
     def find_stream(self, name: bytes) -> bytes | None:
         """Return what is known of a stream, as `registry.streams` writes it."""
@@ -228,26 +261,78 @@ def _row_handle(key: bytes, row: bytes) -> bytes:
 
 
 class WriteView(View):
-    """A view that writes. `unjournaled` says that a change waits for its frame."""
+    """A view that writes. `unjournaled` says that a change waits for its frame.
+
+    What it changes in the number of identifiers is written by `write_counts`, at its end.
+    """
 
     unjournaled = False
+
+    def __init__(self, txn: Transaction, databases: Databases, *, case_sensitive: bool) -> None:
+        super().__init__(txn, databases, case_sensitive=case_sensitive)
+        self._tallies = Tallies(txn, databases.meta, self.table("ranges"))
 
     def put_record(self, handle: bytes, values: Sequence[HandleValue]) -> None:
         """Store all values of a handle in place of what was there."""
         folded = self.fold(handle)
-        self._txn.put(folded_key(folded), encode_record(values, folded), db=self._dbs.handles)
-        self.unjournaled = True
+        self.put_row(folded_key(folded), encode_record(values, folded))
 
     def put_row(self, key: bytes, row: bytes) -> None:
-        """Store a record's octets under its storage key."""
-        self._txn.put(key, row, db=self._dbs.handles)
+        """Store a record's octets, or a marked row, under its storage key."""
         self.unjournaled = True
+        handles = self._dbs.handles
+        before: bytes | None = None
+        if not self._txn.put(key, row, overwrite=False, db=handles):
+            before = self._txn.get(key, db=handles)
+            self._txn.put(key, row, db=handles)
+        self._count_row(key, before, row)
 
     def add_row(self, key: bytes, row: bytes) -> bool:
-        """Store a record's octets under a storage key that is not there yet; say whether."""
-        added = self._txn.put(key, row, overwrite=False, db=self._dbs.handles)
-        self.unjournaled |= added
-        return added
+        """Store a record's octets under a storage key that is free; say whether it was.
+
+        One is not free that a row has, or a range, be it revoked. Raises: RecordError.
+        """
+        tally = self._tallies.of(key)
+        if tally.has_ranges and self.find_range(key) is not None:
+            return False
+        if not self._txn.put(key, row, overwrite=False, db=self._dbs.handles):
+            return False
+        tally.rows += 1
+        self.unjournaled = True
+        return True
+
+    def tally(self, key: bytes) -> Tally:
+        """Return what this transaction counts under the prefix of a key."""
+        return self._tallies.of(key)
+
+    def counts(self, prefix: bytes = WHOLE_STORE) -> Counts:
+        """Return how many identifiers there are under a folded prefix, as of now."""
+        return self._tallies.counts(prefix)
+
+    def count_ranged(self, key: bytes) -> int:
+        """Return likewise, as of now."""
+        return self._tallies.of(key).ranged
+
+    def write_counts(self) -> None:
+        """Write what was counted in this transaction."""
+        self._tallies.write()
+
+    def _count_row(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+        """Count what a change of one row makes of the number of identifiers."""
+        tally = self._tallies.of(key)
+        was_row = before is not None and not is_deleted(before)
+        is_row = after is not None and not is_deleted(after)
+        tally.deleted += (after is not None and not is_row) - (before is not None and not was_row)
+        if was_row == is_row:
+            return
+        change = is_row - was_row
+        tally.rows += change
+        if tally.has_ranges and self._active_range(key) is not None:
+            tally.overrides += change
+
+    def _active_range(self, key: bytes) -> Held | None:
+        held = self.find_range(key)
+        return held if held is not None and is_active(held) else None
 
     def put_stream(self, name: bytes, octets: bytes) -> None:
         """Keep what is known of a stream."""
@@ -270,10 +355,31 @@ class WriteView(View):
         """Forget a stream whose verdicts are deleted already."""
         self._txn.delete(name, db=self._dbs.streams)
 
-    def delete_record(self, handle: bytes) -> bool:
-        """Delete a handle; say whether it was there."""
+    def delete_record(self, handle: bytes, by: Reference = _OWNER, time_s: int = 0) -> bool:
+        """Delete a handle; say whether it was there. In a range a tombstone takes its place.
+
+        Args:
+            handle: in any case.
+            by: who deletes it; the tombstone says so.
+            time_s: when.
+        """
         self.unjournaled = True
-        return self._txn.delete(storage_key(handle, self.case_sensitive), db=self._dbs.handles)
+        key = storage_key(handle, self.case_sensitive)
+        before = self.stored_row(key)
+        if before is not None and is_deleted(before):
+            return False
+        if self._tallies.of(key).has_ranges and self._active_range(key) is not None:
+            self.put_row(key, encode_marked(Mark(State.DELETED, time_s, by), b""))
+            return True
+        return self._remove(key, before)
+
+    def remove_tombstone(self, key: bytes) -> None:
+        """Take a tombstone away: the range that was around it is not there any more."""
+        self._remove(key, self.stored_row(key))
+
+    def _remove(self, key: bytes, before: bytes | None) -> bool:
+        self._count_row(key, before, None)
+        return self._txn.delete(key, db=self._dbs.handles)
 
     def home(self, prefix_handle: bytes) -> None:
         """Take a prefix in."""

@@ -3,7 +3,8 @@
 
     receive    recvmmsg ─> read each datagram: a plain look-up gives a key, anything else is left
     (Python)   one read transaction: rows of the keys, which prefixes are homed
-    assemble   check each row, write head + handle + copy of its public list, cut at 512 octets
+    assemble   check each row, write head + handle + copy of its public list, cut at 512 octets;
+               of an identifier in a range the list is the range's, with its own octets filled in
     send       sendmmsg, answers to one address together
 
 `resolver.fastpath` says what a plain look-up is and what rows may look like; `batch_python` is the
@@ -23,6 +24,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 include "_kernel.pxi"
 include "_plain.pxi"
+include "_ranges.pxi"
 include "_outgoing.pxi"
 include "_pages.pxi"
 
@@ -41,8 +43,10 @@ cdef class Batch:
     cdef iovec *_receiving_at
     cdef Question _questions[BATCH_DATAGRAMS]
     cdef Outgoing _answers
-    cdef MappedPages _pages
+    cdef MappedPages _pages, _range_pages
     cdef Walk _walks[BATCH_DATAGRAMS]
+    cdef uint8_t _seek_keys[BATCH_DATAGRAMS * SEEK_OCTETS_MAX]
+    cdef uint8_t _filled[LIST_OCTETS_MAX]
     cdef uint8_t _long[ENVELOPE_OCTETS + PIECES_MAX * PIECE_OCTETS]
     cdef list _loaded
     cdef readonly list keys
@@ -82,9 +86,10 @@ cdef class Batch:
             self._receiving[number].msg_hdr.msg_iovlen = 1
             self._receiving[number].msg_hdr.msg_name = self._answers.addresses + number
 
-    def touch_pages_of(self, MappedPages pages):
+    def touch_pages_of(self, MappedPages rows, MappedPages ranges=None):
         """Have the pages of a store's file touched before its keys are handed out."""
-        self._pages = pages
+        self._pages = rows
+        self._range_pages = ranges
 
     def receive(self):
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -141,7 +146,43 @@ cdef class Batch:
         if self._pages is not None and asked > 1:
             with nogil:  # it may have to wait for the disk
                 self.touched = self._pages.touch(self._walks, asked)
+                if self.touched < asked and self._range_pages is not None:
+                    self.touched += self._touch_ranges(asked)
         return 0
+
+    cdef int _touch_ranges(self, int asked) noexcept nogil:
+        """Have the ranges touched that may hold keys without a row."""
+        cdef int number, sought = 0
+        cdef int64_t octets
+        cdef uint8_t *target
+        if not self._range_pages.has_rows():
+            return 0
+        for number in range(asked):
+            if self._walks[number].found:
+                continue
+            target = self._seek_keys + sought * SEEK_OCTETS_MAX
+            octets = write_seek_key(
+                target, self._walks[number].key, self._walks[number].key_octets
+            )
+            if octets:
+                self._walks[sought].key, self._walks[sought].key_octets = target, octets
+                sought += 1
+        return self._range_pages.touch(self._walks, sought, True)
+
+    @staticmethod
+    def seek_keys(list keys):
+        """Return where to seek the ranges of folded handles, as `registry.range_records` does."""
+        cdef uint8_t target[SEEK_OCTETS_MAX]
+        cdef bytes key
+        cdef int64_t octets
+        cdef list found = []
+        for each in keys:
+            key = <bytes?>each
+            octets = write_seek_key(
+                target, <const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
+            )
+            found.append(PyBytes_FromStringAndSize(<const char *>target, octets))
+        return found
 
     cdef bytes _key(self, Question *question):
         cdef bytes key = PyBytes_FromStringAndSize(NULL, question.handle_octets)
@@ -190,19 +231,27 @@ cdef class Batch:
             declined.append((datagram, self._address(number)))
         return declined
 
-    cdef bint _answer(self, int number, bytes row, int64_t now_s) except -1:
+    cdef bint _answer(self, int number, object row, int64_t now_s) except -1:
         """Write the answer to one question; False when its row is not plain, or it is too long."""
         cdef Question *question = &self._questions[number]
         cdef Found found
-        if row is None:
+        cdef Held held = NOT_HELD
+        cdef bytes octets
+        if isinstance(row, tuple):
+            held = self._find_in_range(question, &found, <tuple>row)
+            if held == NOT_PLAIN:
+                return False
+        elif row is not None:
+            octets = <bytes?>row
+            found.words = <const uint8_t *>PyBytes_AS_STRING(octets)
+            if not self._find(question, &found, PyBytes_GET_SIZE(octets), now_s):
+                return False
+            held = HELD
+        if held == NOT_HELD:
             if self._cached or not is_shown_as_it_is(question):
                 return False
             found.code, found.words = CODE_NOT_FOUND, NULL
             found.octets = question.handle_octets + NOT_REGISTERED_OCTETS
-        else:
-            found.words = <const uint8_t *>PyBytes_AS_STRING(row)
-            if not self._find(question, &found, PyBytes_GET_SIZE(row), now_s):
-                return False
         if not self._write(number, question, &found, now_s):
             return False
         if found.code == CODE_SUCCESS:
@@ -210,6 +259,29 @@ cdef class Batch:
         else:
             self.missing += 1
         return True
+
+    cdef Held _find_in_range(self, Question *question, Found *found, tuple nearest) except *:
+        """Find what the nearest range answers with; `found.words` is what was filled in."""
+        cdef bytes key = <bytes?>self.keys[question.key]
+        cdef bytes range_key = <bytes?>nearest[0]
+        cdef bytes record = <bytes?>nearest[1]
+        cdef const uint8_t *folded = <const uint8_t *>PyBytes_AS_STRING(key)
+        cdef int64_t octets = PyBytes_GET_SIZE(key), tail
+        cdef Held held = is_held(
+            folded, octets,
+            <const uint8_t *>PyBytes_AS_STRING(range_key), PyBytes_GET_SIZE(range_key),
+            <const uint8_t *>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record),
+        )
+        if held == HELD:
+            tail = tail_octets_of(folded, octets)
+            found.code, found.words = CODE_SUCCESS, self._filled
+            found.octets = fill_in(
+                <const uint8_t *>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record),
+                folded + octets - tail, tail, self._filled,
+            )
+            if found.octets < 0:
+                return NOT_PLAIN
+        return held
 
     cdef bint _refuse(self, int number, Question *question, int64_t now_s) noexcept:
         """Say that a length does not fit, as `protocol.wire` does; False when there is no room."""

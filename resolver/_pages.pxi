@@ -5,7 +5,8 @@
 # next step needs is fetched into the processor's cache meanwhile. Nothing is taken from it: the
 # look-up that counts is py-lmdb's, afterwards, in its own transaction. A writer may reuse a page
 # under our eyes, so whatever is read here may be nonsense: every page number is compared with the
-# file's length, every offset with the page's, and a wrong one ends the walk of that key.
+# file's length, every offset with the page's, and a wrong one ends the walk of that key. Keys that
+# have no row then go down the tree of the ranges in the same way, to the first key behind them.
 #
 #     page    u64 number, u16, u16 flags, u16 end of offsets (or u32 pages), u16, u16 offsets...
 #     node    u16 u16 data octets (u48 page number in a branch), u16 flags, u16 key octets, key, data
@@ -47,6 +48,7 @@ cdef enum:
     LEVELS_MAX = 12
 
 cdef uint32_t META_MAGIC = 0xBEEFC0DE
+cdef uint64_t NO_PAGE = <uint64_t>-1
 
 
 cdef struct Walk:
@@ -57,6 +59,7 @@ cdef struct Walk:
     int high
     int levels
     bint begins  # a page: its head is not read yet
+    bint found  # its key is there
 
 
 @cython.final
@@ -128,7 +131,15 @@ cdef class MappedPages:
             database = self._named(self._page(load_u64(database + DATABASE_ROOT_AT)))
             if database == NULL:
                 return NULL
+        if load_u64(database + DATABASE_ROOT_AT) == NO_PAGE:
+            return NULL  # an empty database
         return self._page(load_u64(database + DATABASE_ROOT_AT))
+
+    cdef bint has_rows(self) noexcept nogil:
+        """Say whether there is anything to touch in the database."""
+        if (self._page_octets == 0 or self._pages == 0) and not self._measure():
+            return False
+        return self._root() != NULL
 
     cdef const uint8_t *_named(self, const uint8_t *page) noexcept nogil:
         """Return the named database's description, which stands on the one leaf of the main one."""
@@ -165,8 +176,10 @@ cdef class MappedPages:
             return NULL
         return page + at
 
-    cdef int touch(self, Walk *walks, int count) noexcept nogil:
+    cdef int touch(self, Walk *walks, int count, bint nearest=False) noexcept nogil:
         """Have the processor fetch what looking up these keys will read; return how many it found.
+
+        With `nearest` a key that is not there is looked up as well: the one behind it.
         """
         cdef int number, steps, active = count, found = 0
         cdef const uint8_t *root
@@ -178,6 +191,7 @@ cdef class MappedPages:
             walks[number].page = root
             walks[number].levels = LEVELS_MAX
             walks[number].begins = True
+            walks[number].found = False
         if root == NULL:
             return 0
         for steps in range(STEPS_MAX):
@@ -186,11 +200,11 @@ cdef class MappedPages:
             active = 0
             for number in range(count):
                 if walks[number].page != NULL:
-                    found += self._step(&walks[number])
+                    found += self._step(&walks[number], nearest)
                     active += 1
         return found
 
-    cdef inline bint _step(self, Walk *walk) noexcept nogil:
+    cdef inline bint _step(self, Walk *walk, bint nearest) noexcept nogil:
         """Read a page's head, or compare with one of its keys; True when it is the one asked for.
         """
         cdef const uint8_t *page = walk.page
@@ -214,12 +228,17 @@ cdef class MappedPages:
             if order == 0 and octets == walk.key_octets and flags & PAGE_LEAF:
                 self._fetch_row(page, node, node + NODE_HEAD_OCTETS + octets)
                 walk.page = NULL
+                walk.found = True
                 return True
             if order > 0 or order == 0 and walk.key_octets >= octets:
                 walk.low = middle + 1
             else:
                 walk.high = middle - 1
         if walk.low > walk.high:
+            if nearest and flags & PAGE_LEAF:
+                walk.found = self._fetch_behind(walk)
+                walk.page = NULL
+                return walk.found
             self._descend(walk, flags)
         else:
             node = page + load_u16(
@@ -247,6 +266,17 @@ cdef class MappedPages:
             prefetch(page + 2 * LINE_OCTETS)
         walk.page = page
         walk.begins = True
+
+    cdef bint _fetch_behind(self, Walk *walk) noexcept nogil:
+        """Fetch the row that comes behind a key on its leaf; False: it is on another page."""
+        cdef int64_t octets = 0
+        cdef const uint8_t *node = NULL
+        if walk.low < self._count(walk.page):
+            node = self._node(walk.page, walk.low, &octets)
+        if node == NULL:
+            return False
+        self._fetch_row(walk.page, node, node + NODE_HEAD_OCTETS + octets)
+        return True
 
     cdef void _fetch_row(
         self, const uint8_t *page, const uint8_t *node, const uint8_t *data

@@ -2,7 +2,8 @@
 
     receive    recvmmsg ─> read each datagram: a plain look-up gives a key, anything else is left
     (Python)   one read transaction: rows of the keys, which prefixes are homed
-    assemble   check each row, write head + handle + copy of its public list, cut at 512 octets
+    assemble   check each row, write head + handle + copy of its public list, cut at 512 octets;
+               of an identifier in a range the list is the range's, with its own octets filled in
     send       sendmmsg
 
 `resolver.fastpath` says what a plain look-up is and what rows may look like.
@@ -22,6 +23,7 @@ from protocol.handle import PREFIX_HANDLE_START, fold_case, is_prefix_handle
 from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS
 from protocol.versions import BEST
 from protocol.wire import MESSAGE_OCTETS_MAX, write_str
+from registry.range_records import FoundRow, find_held, seek_keys
 from registry.schema import KEY_OCTETS_MAX
 from resolver.message_tables import (
     ADDRESS_OCTETS,
@@ -31,7 +33,7 @@ from resolver.message_tables import (
     OCTETS_AT,
     MessageTable,
 )
-from resolver.plain_rows import find_cached, find_public
+from resolver.plain_rows import find_cached, find_in_range, find_public
 from resolver.replies import COPIED_FLAGS
 
 DATAGRAMS_MAX = 64
@@ -78,6 +80,8 @@ class _Lie(NamedTuple):
 
 class Batch:
     """One socket's buffers, and the batch that is in them; see `fastpath.Batch`."""
+
+    seek_keys = staticmethod(seek_keys)
 
     def __init__(
         self,
@@ -168,7 +172,7 @@ class Batch:
         return _Question(len(self.keys) - 1, number, handle, head)
 
     def assemble(
-        self, rows: Sequence[bytes | None], homed: Sequence[bool], now_s: int
+        self, rows: Sequence[FoundRow], homed: Sequence[bool], now_s: int
     ) -> list[Datagram]:
         """Write the answers; return the datagrams that are left to the readable path."""
         declined = []
@@ -190,7 +194,7 @@ class Batch:
             declined.append((self._datagrams[number], self._address(number)))
         return declined
 
-    def _answer(self, number: int, question: _Question, row: bytes | None, now_s: int) -> bool:
+    def _answer(self, number: int, question: _Question, row: FoundRow, now_s: int) -> bool:
         """Write the answer to one question; False when its row is not plain, or it is too long."""
         found = self._find(question, row, now_s)
         if found is None:
@@ -219,23 +223,33 @@ class Batch:
             self._keep(datagram, number)
         return True
 
-    def _find(self, question: _Question, row: bytes | None, now_s: int) -> tuple[int, bytes] | None:
+    def _find(self, question: _Question, row: FoundRow, now_s: int) -> tuple[int, bytes] | None:
         """Return response code and body, None when the readable path has to answer."""
         handle = question.handle
-        if row is None:
-            # A prefix handle may be an ancestor's to answer, and words show what is not ASCII.
-            if self._cached or is_prefix_handle(handle) or not handle.isascii():
-                return None
-            return _NOT_FOUND, write_str(handle + b" is not registered")
-        if self._cached:
+        listed: bytes | None
+        if isinstance(row, tuple):
+            held = find_held(self.keys[question.key], row)
+            if held is None:
+                return self._missing(handle)
+            listed = find_in_range(*held)
+        elif row is None:
+            return self._missing(handle)
+        elif self._cached:
             found = find_cached(row, now_s)
             if found is None:
                 return None
             code, octets = found
             return code, write_str(handle) + octets if code == _SUCCESS else write_str(octets)
-        public_only = bool(question.head[10] & MessageFlag.PUBLIC_ONLY)
-        listed = find_public(row, public_only=public_only)
+        else:
+            public_only = bool(question.head[10] & MessageFlag.PUBLIC_ONLY)
+            listed = find_public(row, public_only=public_only)
         return None if listed is None else (_SUCCESS, write_str(handle) + listed)
+
+    def _missing(self, handle: bytes) -> tuple[int, bytes] | None:
+        # A prefix handle may be an ancestor's to answer, and words show what is not ASCII.
+        if self._cached or is_prefix_handle(handle) or not handle.isascii():
+            return None
+        return _NOT_FOUND, write_str(handle + b" is not registered")
 
     def _head(self, asked: tuple[Any, ...], code: int, body_octets: int, now_s: int) -> bytes:
         """Return envelope and header, as `resolver.replies` does."""

@@ -13,6 +13,8 @@ answers a request when
 - the handle's prefix is homed in the same state of the store that its row is read from,
 - the row decodes, all of it, and everybody may read all that was asked for: it has public values
   only, or PUBLIC_ONLY was asked; or there is no row, and the handle is in ASCII and no prefix's,
+- or there is no row, but a plain range holds the handle, its record decodes, all of it, and so does
+  what comes of it once the handle's octets are filled in,
 - in the recursive role: the row is a fresh success or "not found", and the question did not ask for
   an authority.
 
@@ -35,6 +37,7 @@ from typing import NamedTuple, Protocol
 from protocol.codes import OpCode, ResponseCode
 from protocol.types.hs_site import TRANSPORT_UDP
 from registry.errors import StoreError
+from registry.range_records import FoundRow, SeekKeys
 from registry.store import CacheStore, Store
 from resolver import batch_python, message_tables
 from resolver.batch_python import Address, Datagram
@@ -103,6 +106,11 @@ class Batch(Protocol):
         """How many it refused because one of their lengths does not fit."""
         ...
 
+    @property
+    def seek_keys(self) -> SeekKeys:
+        """`registry.range_records.seek_keys`, or the same thing in C."""
+        ...
+
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
         ...
@@ -111,13 +119,13 @@ class Batch(Protocol):
         """Take these instead of what has arrived."""
         ...
 
-    def assemble(self, rows: list[bytes | None], homed: list[bool], now_s: int) -> list[Datagram]:
+    def assemble(self, rows: list[FoundRow], homed: list[bool], now_s: int) -> list[Datagram]:
         """Write the answers; return the datagrams that are left to the readable path.
 
         What is no message at all is neither answered nor left.
 
         Args:
-            rows: of `keys`, None where there is none.
+            rows: of `keys`; the nearest range where there is none, None where there is neither.
             homed: whether each of `prefixes` is.
             now_s: the time since 1970.
         """
@@ -136,9 +144,9 @@ class Rows(Protocol):
     """Where rows come from: `registry.store.Store` or `CacheStore`."""
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes]
-    ) -> tuple[list[bytes | None], list[bool]]:
-        """Return the rows of these keys, and which prefixes are homed, of one state."""
+        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys
+    ) -> tuple[list[FoundRow], list[bool]]:
+        """Return what is found of these keys, and which prefixes are homed, of one state."""
         ...
 
 
@@ -177,11 +185,11 @@ class Lookups:
         started = time.perf_counter()
         batch = self.batch
         keys, prefixes = batch.keys, batch.prefixes
-        rows: list[bytes | None] = []
+        rows: list[FoundRow] = []
         homed: list[bool] = []
         if keys:
             try:
-                rows, homed = self._rows.find_rows(keys, prefixes)
+                rows, homed = self._rows.find_rows(keys, prefixes, batch.seek_keys)
             except StoreError:
                 # The readable path meets it again, and says so.
                 rows, homed = [None] * len(keys), [False] * len(prefixes)
@@ -276,9 +284,15 @@ def touch_pages(batch: Batch, store: Store | CacheStore) -> None:
     """Have a native batch touch the pages that its look-ups in a store will read."""
     if NativeBatch is None or not isinstance(batch, NativeBatch):
         return
+    rows = _find_pages(store, store.rows_database)
+    if rows is not None:
+        ranges = store.ranges_database
+        batch.touch_pages_of(rows, None if ranges is None else _find_pages(store, ranges))
+
+
+def _find_pages(store: Store | CacheStore, database: bytes) -> "NativePages | None":
     mapped = find_mapped(store.data_file)
-    if mapped is not None:
-        batch.touch_pages_of(NativePages(*mapped, store.rows_database))
+    return None if mapped is None else NativePages(*mapped, database)
 
 
 def open_lookups(

@@ -33,6 +33,7 @@ from protocol.value import TTL_DEFAULT_S, TTL_RELATIVE
 from protocol.wire import HANDLE_OCTETS_MAX, write_str
 from registry.checks import CHECKED_TYPES
 from registry.errors import StoreError
+from registry.range_records import find_held
 from registry.schema import KEY_OCTETS_MAX, VALUES_MAX
 from registry.store import Store
 from resolver.api.answers import result_document
@@ -188,7 +189,7 @@ class HotCreations:
         return make_head(self._default_headers, status, keep_alive=keep_alive) % (len(body), body)
 
     def _is_free(self, handle: bytes) -> bool:
-        """Say whether a handle's prefix is homed here and nothing is stored under its name."""
+        """Say whether a handle's prefix is homed here and no row or range has its name."""
         key = fold_handle(handle, case_sensitive=self._store.case_sensitive)
         prefix = PREFIX_HANDLE_START + key[: handle.find(b"/")]
         if max(len(key), len(prefix)) > KEY_OCTETS_MAX:
@@ -197,6 +198,8 @@ class HotCreations:
             (row,), (is_homed,) = self._store.find_rows([key], [prefix])
         except StoreError:
             return False  # Starlette meets it again, and says so
+        if isinstance(row, tuple):
+            return is_homed and find_held(key, row) is None
         return is_homed and row is None
 
 

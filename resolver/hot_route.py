@@ -24,6 +24,7 @@ from protocol.handle import PREFIX_HANDLE_START, fold_handle, to_text
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.errors import RecordError, StoreError
+from registry.range_records import find_held
 from registry.schema import (
     FLAG_HANDLE,
     FLAG_PRIVATE,
@@ -35,6 +36,7 @@ from registry.store import CacheStore, Store
 from resolver.api.answers import JSON_HEADERS, JSON_TYPE
 from resolver.cache import find_fresh
 from resolver.metrics import CACHE_LOOKUPS
+from resolver.plain_rows import find_in_range
 from resolver.tally import Tally
 from resolver.wire_json import values_to_json
 
@@ -73,6 +75,9 @@ class OwnRows:
         (row,), (is_homed,) = self._store.find_rows([key], [prefix])
         if not is_homed:
             return None
+        if isinstance(row, tuple):
+            held = find_held(key, row)
+            return None if held is None else find_in_range(*held)
         if not row or row[0] & FLAG_HANDLE:
             return None
         try:

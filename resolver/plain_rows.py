@@ -1,12 +1,14 @@
 """Rows that can be copied into an answer as they are: checked to their last octet, then cut out.
 
 The readable path decodes a row and encodes what it found; this gives the same octets or None, which
-leaves a row that is damaged, or not plain, to the readable path. `_batch` does it in C.
+leaves a row that is damaged, or not plain, to the readable path. So it is with the record of a
+range, once the octets of an identifier are filled in. `_batch` does it in C.
 """
 
 import struct
 
 from protocol.codes import Permission, ResponseCode
+from registry.range_records import PATCH, RANGE_FORMAT
 from registry.schema import FLAG_PRIVATE, RECORD_FORMAT
 from resolver.cache import FLAG_STALE, ROW_FORMAT
 
@@ -16,6 +18,9 @@ _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 _RECORD_PUBLIC = RECORD_FORMAT << 4
 _RECORD_PRIVATE = RECORD_FORMAT << 4 | FLAG_PRIVATE
+_RANGE_PLAIN = RANGE_FORMAT << 4  # nothing for the readable path to look at
+_RANGE_HEAD_OCTETS = 2
+_NO_DETAILS = bytes(2)
 _PUBLIC_READ = int(Permission.PUBLIC_READ)
 _SUCCESS = int(ResponseCode.SUCCESS)
 _NOT_FOUND = int(ResponseCode.HANDLE_NOT_FOUND)
@@ -35,6 +40,19 @@ def find_public(row: bytes, *, public_only: bool) -> bytes | None:
     """
     try:
         return _find_public(row, public_only)
+    except (NotPlainError, struct.error):
+        return None
+
+
+def find_in_range(tail: bytes, record: bytes) -> bytes | None:
+    """Return the value list of an identifier in a range, None when the record is not plain.
+
+    Args:
+        tail: of the identifier, which the range holds.
+        record: as in `registry.range_records`.
+    """
+    try:
+        return _find_in_range(tail, record)
     except (NotPlainError, struct.error):
         return None
 
@@ -66,6 +84,20 @@ def _find_public(row: bytes, public_only: bool) -> bytes:
     _whole_list(public, 0)
     _check_private(row, end, _I32.unpack_from(public)[0])
     return public
+
+
+def _find_in_range(tail: bytes, record: bytes) -> bytes:
+    """Do the same with the record of a range, the octets of a tail filled in."""
+    at = _RANGE_HEAD_OCTETS + len(tail)
+    if record[0] != _RANGE_PLAIN or record[at : at + 2] != _NO_DETAILS:
+        raise NotPlainError
+    list_at = at + 4 + PATCH.size * int(_U16.unpack_from(record, at + 2)[0])
+    octets = bytearray(record[list_at:])
+    for offset, start, length in PATCH.iter_unpack(record[at + 4 : list_at]):
+        if start + length > len(tail) or offset + length > len(octets):
+            raise NotPlainError
+        octets[offset : offset + length] = tail[start : start + length]
+    return _whole_list(bytes(octets), 0)
 
 
 def _find_cached(row: bytes, now_s: int) -> tuple[int, bytes]:

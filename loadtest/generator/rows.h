@@ -9,6 +9,14 @@
  * are the number of values less 1 and then 15 bits for each, which choose a length from 16 to the
  * most that so many values may have; value k is m(n,k mod 4) over and over, cut off at its length.
  * All ttl 86,400 s, timestamp 2026-11-21T00:00:00Z, permissions 1110, no references.
+ *
+ * Ranges of M serials: identifier n is serial s = n mod M, as many digits as M - 1 has, of range
+ * r = n / M:   handle   p/R<r as 8 digits>.<s>
+ *     1 URL            https://id.example.cn/p/<r as 8 digits><s>?c=<m(r,1)>
+ *     2 DESC           product <r as 8 digits><s> of lot <m(r,2)>
+ *     3 SERIAL         <m(r,3)>.<s>
+ *     1002 RANGE       p/R<r as 8 digits>.<first s>..<last s>, permissions 1010
+ * The short shape has 1 SERIAL and 1002 RANGE. Timestamps are those of the registration.
  * `loadtest/formula.py` says the same in Python; a test holds them equal.
  */
 #ifndef ROWS_H
@@ -25,6 +33,11 @@
 #define TTL 86400u
 #define PERMISSION 0x0e
 #define NUMBER_DIGITS 10
+#define RANGE_DIGITS 8
+#define RANGES_MAX 50000000u /* missing ones have numbers behind them, of eight digits too */
+#define SERIALS_MAX 1000000000u
+#define RANGE_INDEX 1002
+#define RANGE_PERMISSION 0x0a
 
 /* The unlike shape. A Handle message over UDP is cut at 512 octets: what so many values may have
  * follows from that, one datum's 255 from TXT strings. */
@@ -36,11 +49,14 @@ static const int unlike_most[VALUES_MAX] = {255, 181, 111, 75};
 
 struct shape {
     const char *prefix;
-    uint64_t rows;
-    int values; /* 3; 1 for the short shape, UNLIKE for the unlike one */
+    uint64_t rows;    /* of ranges: all their identifiers */
+    int values;       /* 3; 1 for the short shape, UNLIKE for the unlike one */
+    uint64_t serials; /* of each range; 0: these are rows */
 };
 
 struct value {
+    uint32_t index;
+    uint8_t permission;
     const char *type;
     char data[256];
     int length;
@@ -61,11 +77,24 @@ static inline char *put_text(char *at, const char *text)
     return at + length;
 }
 
+static inline char *put_digits(char *at, uint64_t number, int digits)
+{
+    for (int digit = digits - 1; digit >= 0; digit--, number /= 10)
+        at[digit] = (char)('0' + number % 10);
+    return at + digits;
+}
+
 static inline char *put_number(char *at, uint64_t number)
 {
-    for (int digit = NUMBER_DIGITS - 1; digit >= 0; digit--, number /= 10)
-        at[digit] = (char)('0' + number % 10);
-    return at + NUMBER_DIGITS;
+    return put_digits(at, number, NUMBER_DIGITS);
+}
+
+static inline char *put_serial(char *at, const struct shape *shape, uint64_t serial)
+{
+    int digits = 1;
+    for (uint64_t last = shape->serials - 1; last >= 10; last /= 10)
+        digits++;
+    return put_digits(at, serial, digits);
 }
 
 static inline char *put_hex(char *at, uint64_t number)
@@ -90,13 +119,31 @@ static inline uint32_t get_u32(const uint8_t *at)
     return __builtin_bswap32(number);
 }
 
+/* Write what the handles of a range have in common. */
+static inline char *put_stem(char *at, const struct shape *shape, uint64_t range)
+{
+    at = put_text(put_text(at, shape->prefix), "/R");
+    return put_text(put_digits(at, range, RANGE_DIGITS), ".");
+}
+
 /* Write the handle of a row; return its length. */
 static inline int put_handle(char *at, const struct shape *shape, uint64_t row)
 {
-    char *end = put_text(at, shape->prefix);
-    *end++ = '/';
-    *end++ = 'P';
+    if (shape->serials) {
+        char *end = put_stem(at, shape, row / shape->serials);
+        return (int)(put_serial(end, shape, row % shape->serials) - at);
+    }
+    char *end = put_text(put_text(at, shape->prefix), "/P");
     return (int)(put_number(end, row) - at);
+}
+
+static inline void finish_value(struct value *value, uint32_t index, const char *type,
+                                const char *end)
+{
+    value->index = index;
+    value->type = type;
+    value->permission = index == RANGE_INDEX ? RANGE_PERMISSION : PERMISSION;
+    value->length = (int)(end - value->data);
 }
 
 static inline int make_unlike_values(struct value out[VALUES_MAX], uint64_t row)
@@ -106,34 +153,60 @@ static inline int make_unlike_values(struct value out[VALUES_MAX], uint64_t row)
     chosen >>= 2;
     for (int i = 0; i < count; i++, chosen >>= 15) {
         struct value *value = &out[i];
-        value->type = unlike_types[i];
-        value->length = UNLIKE_LEAST + ((int)(chosen & 0x7fff) * span >> 15);
+        int length = UNLIKE_LEAST + ((int)(chosen & 0x7fff) * span >> 15);
         put_hex(value->data, mix(row, (uint64_t)(i + 1) & 3));
-        for (int at = 16; at < value->length; at += 16)
+        for (int at = 16; at < length; at += 16)
             memcpy(value->data + at, value->data, 16);
+        finish_value(value, (uint32_t)i + 1, unlike_types[i], value->data + length);
     }
     return count;
 }
 
-/* Fill in the values of a row; return how many there are. */
+/* Fill in three values, or the last of them. `number` stands in the first two, `mixed` chooses the
+ * octets that look like chance, `serial` stands behind the last. */
+static inline int make_numbered_values(struct value out[VALUES_MAX], const struct shape *shape,
+                                       uint64_t mixed, const char *number, const char *serial)
+{
+    struct value *last = &out[shape->values - 1];
+    if (shape->values == 3) {
+        char *end = put_text(put_text(out[0].data, "https://id.example.cn/p/"), number);
+        finish_value(&out[0], 1, "URL", put_hex(put_text(end, "?c="), mix(mixed, 1)));
+        end = put_text(put_text(put_text(out[1].data, "product "), number), " of lot ");
+        finish_value(&out[1], 2, "DESC", put_hex(end, mix(mixed, 2)));
+    }
+    finish_value(last, (uint32_t)shape->values, "SERIAL",
+                 put_text(put_hex(last->data, mix(mixed, 3)), serial));
+    return shape->values;
+}
+
+/* Fill in the values of an identifier in a range but for the RANGE value. `serial` are its digits,
+ * or the placeholder for them. */
+static inline int make_range_values(struct value out[VALUES_MAX], const struct shape *shape,
+                                    uint64_t range, const char *serial)
+{
+    char number[64] = {0}, behind[32] = {0};
+    put_text(put_digits(number, range, RANGE_DIGITS), serial);
+    put_text(put_text(behind, "."), serial);
+    return make_numbered_values(out, shape, range, number, behind);
+}
+
+/* Fill in the values of a row, or of an identifier; return how many there are. */
 static inline int make_values(struct value out[VALUES_MAX], const struct shape *shape, uint64_t row)
 {
+    char digits[32] = {0};
     if (shape->values == UNLIKE)
         return make_unlike_values(out, row);
-    struct value *serial = &out[shape->values - 1];
-    if (shape->values == 3) {
-        char *end = put_text(out[0].data, "https://id.example.cn/p/");
-        end = put_hex(put_text(put_number(end, row), "?c="), mix(row, 1));
-        out[0].type = "URL";
-        out[0].length = (int)(end - out[0].data);
-        end = put_text(put_number(put_text(out[1].data, "product "), row), " of lot ");
-        end = put_hex(end, mix(row, 2));
-        out[1].type = "DESC";
-        out[1].length = (int)(end - out[1].data);
+    if (!shape->serials) {
+        put_number(digits, row);
+        return make_numbered_values(out, shape, row, digits, "");
     }
-    serial->type = "SERIAL";
-    serial->length = (int)(put_hex(serial->data, mix(row, 3)) - serial->data);
-    return shape->values;
+    put_serial(digits, shape, row % shape->serials);
+    int count = make_range_values(out, shape, row / shape->serials, digits);
+    char *end = put_stem(out[count].data, shape, row / shape->serials);
+    end = put_text(put_serial(end, shape, 0), "..");
+    end = put_serial(end, shape, shape->serials - 1);
+    finish_value(&out[count], RANGE_INDEX, "RANGE", end);
+    return count + 1;
 }
 
 /* Write the wire octets of a row's value list, count included; return their number. */
@@ -144,10 +217,10 @@ static inline int put_value_list(uint8_t *at, const struct shape *shape, uint64_
     uint8_t *end = put_u32(at, (uint32_t)count);
     for (int i = 0; i < count; i++) {
         uint32_t type_length = (uint32_t)strlen(values[i].type);
-        end = put_u32(put_u32(end, (uint32_t)i + 1), TIMESTAMP);
+        end = put_u32(put_u32(end, values[i].index), TIMESTAMP);
         *end++ = 0; /* relative ttl */
         end = put_u32(end, TTL);
-        *end++ = PERMISSION;
+        *end++ = values[i].permission;
         end = put_u32(end, type_length);
         memcpy(end, values[i].type, type_length);
         end = put_u32(end + type_length, (uint32_t)values[i].length);
@@ -155,6 +228,38 @@ static inline int put_value_list(uint8_t *at, const struct shape *shape, uint64_
         end = put_u32(end + values[i].length, 0); /* references */
     }
     return (int)(end - at);
+}
+
+/* Give a value list the timestamps of another one that is as long. */
+static inline void copy_timestamps(uint8_t *list, const uint8_t *other)
+{
+    uint32_t count = get_u32(list), at = 4;
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(list + at + 4, other + at + 4, 4);
+        at += 14 + 4 + get_u32(list + at + 14);
+        at += 4 + get_u32(list + at) + 4;
+    }
+}
+
+/* Write ranges as `biaoshi load` reads them. */
+static inline int write_ranges(FILE *out, const struct shape *shape)
+{
+    struct value values[VALUES_MAX];
+    char stem[PREFIX_MAX + 16], first[16], last[16];
+    for (uint64_t range = 0; range < shape->rows / shape->serials; range++) {
+        int count = make_range_values(values, shape, range, "{serial}");
+        fprintf(out, "{\"operation\":\"range\",\"stem\":\"%.*s\",\"first\":\"%.*s\",\"last\":\"%.*s\","
+                "\"values\":[",
+                (int)(put_stem(stem, shape, range) - stem), stem,
+                (int)(put_serial(first, shape, 0) - first), first,
+                (int)(put_serial(last, shape, shape->serials - 1) - last), last);
+        for (int i = 0; i < count; i++)
+            fprintf(out, "%s{\"index\":%u,\"type\":\"%s\",\"data\":\"%.*s\"}", i ? "," : "",
+                    values[i].index, values[i].type, values[i].length, values[i].data);
+        if (fputs("]}\n", out) < 0)
+            return -1;
+    }
+    return fflush(out);
 }
 
 /* Write rows as `biaoshi load` reads them. */
@@ -167,9 +272,9 @@ static inline int write_ndjson(FILE *out, const struct shape *shape, uint64_t fi
         fprintf(out, "{\"handle\":\"%.*s\",\"values\":[", put_handle(handle, shape, row), handle);
         for (int i = 0; i < count; i++)
             fprintf(out,
-                    "%s{\"index\":%d,\"type\":\"%s\",\"data\":{\"format\":\"string\",\"value\":"
+                    "%s{\"index\":%u,\"type\":\"%s\",\"data\":{\"format\":\"string\",\"value\":"
                     "\"%.*s\"},\"ttl\":%u,\"timestamp\":\"2026-11-21T00:00:00Z\"}",
-                    i ? "," : "", i + 1, values[i].type, values[i].length, values[i].data, TTL);
+                    i ? "," : "", values[i].index, values[i].type, values[i].length, values[i].data, TTL);
         if (fputs("]}\n", out) < 0)
             return -1;
     }

@@ -134,8 +134,8 @@ def _size(batch: LoadedBatch) -> int:
 
 
 def _verdict_of(refused: RefusedRow) -> RowVerdict:
-    number, handle, values = refused.row
-    row = Row(number, handle, _values_of(values))
+    number, handle, values = refused.row[:3]
+    row = Row(number, handle, _values_of(values) if values else ())
     return RowVerdict(row, Verdict.REFUSED, refused.code, refused.reason)
 
 

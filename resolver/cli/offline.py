@@ -5,16 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
-from protocol.handle import to_text
-from protocol.json_forms import value_to_json
-from protocol.value import HandleValue
 from registry.errors import StoreError
-from registry.export import export_pages
+from registry.export import export_forms
 from registry.store import Store
 from registry.verify import verify as verify_store
 from resolver.cli.connect import JsonOption, find_node
@@ -37,13 +34,20 @@ def verify(node: NodeArgument, as_json: JsonOption = False) -> None:
         report = verify_store(_find_store(node))
     if as_json:
         print_json(
-            {"records": report.records, "frames": report.frames, "problems": report.problems}
+            {
+                "records": report.records,
+                "ranges": report.ranges,
+                "frames": report.frames,
+                "problems": report.problems,
+            }
         )
     else:
         for problem in report.problems:
             print(f"problem: {problem}", file=sys.stderr)
         verdict = f"{len(report.problems)} problems" if report.problems else "all is well"
-        print(f"records {report.records:,}, journal frames {report.frames:,}: {verdict}")
+        ranges = f"ranges {report.ranges:,}, " if report.ranges else ""
+        frames = f"journal frames {report.frames:,}"
+        print(f"records {report.records:,}, {ranges}{frames}: {verdict}")
     if report.problems:
         raise typer.Exit(ExitCode.REFUSED)
 
@@ -54,7 +58,7 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write.  [default: the screen]")
     ] = None,
 ) -> None:
-    """Write every record as NDJSON, one a line, in the form `biaoshi import` reads.
+    """Write every record and range as NDJSON, one a line, in the form `biaoshi import` reads.
 
     Restricted values, secrets among them, are in it: keep the file safe.
     """
@@ -62,13 +66,13 @@ def export(
         _hinting(node),
         Store.open(_find_store(node), readonly=True, case_sensitive=None) as store,
     ):
-        records = export_pages(store)  # a running node is not held up by one long look
+        rows = export_forms(store)  # a running node is not held up by one long look
         if output is None:
-            for handle, values in records:
-                print(_line(handle, values))
+            for row in rows:
+                print(_line(row))
             return
-        count = _write(output, records)
-    print(f"{count:,} records in {output}")
+        count = _write(output, rows)
+    print(f"{count:,} rows in {output}")
 
 
 @contextmanager
@@ -80,15 +84,15 @@ def _hinting(node: str) -> Iterator[None]:
         raise CliError(str(error), f"biaoshi doctor {find_node(node).path} tells more") from error
 
 
-def _write(output: Path, records: Iterator[tuple[bytes, tuple[HandleValue, ...]]]) -> int:
+def _write(output: Path, rows: Iterator[dict[str, Any]]) -> int:
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     except FileExistsError:
         raise CliError(f"{output} exists and is not overwritten", "give another name") from None
     count = 0
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        for handle, values in records:
-            file.write(_line(handle, values) + "\n")
+        for row in rows:
+            file.write(_line(row) + "\n")
             count += 1
     return count
 
@@ -103,6 +107,5 @@ def _find_store(node: str) -> Path:
     return config.store_folder
 
 
-def _line(handle: bytes, values: tuple[HandleValue, ...]) -> str:
-    form = {"handle": to_text(handle), "values": [value_to_json(value) for value in values]}
-    return msgspec.json.encode(form).decode()
+def _line(row: dict[str, Any]) -> str:
+    return msgspec.json.encode(row).decode()

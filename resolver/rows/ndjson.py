@@ -11,10 +11,14 @@ import msgspec
 from protocol.errors import ProtocolError
 from protocol.handle import check_handle
 from protocol.json_forms import values_from_json
+from protocol.wire import HANDLE_OCTETS_MAX
 from registry.offline import LoadRow
+from registry.stream_rows import RowKind
+from resolver.rows.packed import RANGE_OPERATION, name_row, read_operation
 from resolver.rows.plain import PLAIN_ERRORS, read_plain
 from resolver.rows.row import BadRow, Row, check_filled
 
+_OPERATION = b'"operation"'
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -63,12 +67,39 @@ def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | Bad
         if not line.strip():
             continue
         number += 1
+        if _OPERATION in line:
+            yield _read_operation(number, line)
+            continue
         try:
             handle, octets = read_plain(line, now_s)
         except PLAIN_ERRORS:
             yield _read_any(number, line)
         else:
             yield LoadRow(number, handle, octets)
+
+
+def _read_operation(number: int, line: bytes) -> LoadRow | BadRow:
+    """Return the row of a line that may say what is to be done: `registry.offline_ranges`."""
+    try:
+        form = msgspec.json.decode(line.removeprefix(_BOM))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _read_any(number, line)
+    operation = form.get("operation", "create") if isinstance(form, dict) else "create"
+    if operation == RANGE_OPERATION:
+        name = f"{form.get('stem', '')}{form.get('first', '')}"[:HANDLE_OCTETS_MAX]
+        handle = name.encode("utf-8", "replace")
+        return LoadRow(number, handle, b"", RowKind.RANGE, form, len(line))
+    faults: list[str] = []
+    kind = read_operation(operation, faults)
+    if faults:
+        return BadRow(number, b"", "; ".join([*faults, f"or {RANGE_OPERATION}"]))
+    if kind is RowKind.DELETE:
+        handle = name_row(str(form.get("handle", "")).encode("utf-8", "replace"), faults)
+        if faults:
+            return BadRow(number, handle, "; ".join(faults))
+        return LoadRow(number, handle, b"", kind, form, len(line))
+    row = _read_any(number, line)
+    return row._replace(kind=kind) if isinstance(row, LoadRow) else row
 
 
 def _read_any(number: int, line: bytes) -> LoadRow | BadRow:

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import msgpack
+
 from protocol.errors import ProtocolError
 from protocol.handle import check_handle, to_text
 from protocol.json_fields import describe, expect_list, get_field, get_text
@@ -22,6 +24,8 @@ from registry.stream_rows import PackedRow, RowKind
 ROW_OCTETS_MAX = 1_048_576  # four times what a message holds: room for escapes, hex and base64
 REASON_CHARACTERS_MAX = 8_192
 
+RANGE_OPERATION = "range"  # of rows that have no handle and no values of one
+RANGE_MEMBERS = ("stem", "first", "last", "check", "existing", "values")
 OPERATIONS = {"create": RowKind.CREATE, "replace": RowKind.REPLACE, "delete": RowKind.DELETE}
 
 
@@ -92,6 +96,8 @@ def pack_form(form: Any, digest: bytes) -> PackedRow:
     """
     if not isinstance(form, dict):
         return bad_row(b"", [f"a row must be an object, not {describe(form)}"], digest)
+    if form.get("operation") == RANGE_OPERATION:
+        return pack_range(form, digest)
     faults: list[str] = []
     handle = _read_handle(form, faults)
     kind = _read_kind(form, faults)
@@ -100,6 +106,30 @@ def pack_form(form: Any, digest: bytes) -> PackedRow:
     if "values" in form:
         faults.append('a row that deletes has no "values"')
     return pack_values(kind, handle, (), faults, digest)
+
+
+def pack_range(form: dict[str, Any], digest: bytes) -> PackedRow:
+    """Return the row that registers a range; what its document says is checked where it is stored.
+
+    Args:
+        form: what a reader of JSON or msgpack made of the row.
+        digest: SHA-256 of the row as sent.
+    """
+    document = {name: form[name] for name in RANGE_MEMBERS if name in form}
+    try:
+        handle = _range_handle(document)
+        octets: bytes = msgpack.packb(document)
+    except ProtocolError as error:
+        return bad_row(b"", [str(error)], digest)
+    except (ValueError, OverflowError, TypeError) as error:
+        return bad_row(b"", [f"the row cannot be read: {error}"[:200]], digest)
+    return RowKind.RANGE.value, handle, octets, digest
+
+
+def _range_handle(document: dict[str, Any]) -> bytes:
+    """Return the name of a row of a range: the first identifier, its check characters left out."""
+    stem, first = (get_text(document, name, "row").encode() for name in ("stem", "first"))
+    return stem + first if len(stem + first) <= HANDLE_OCTETS_MAX else b""
 
 
 def make_object(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -25,6 +25,15 @@ from protocol.header import Header
 from protocol.message import Message
 from protocol.value import HandleValue, Reference, encode_values
 from protocol.versions import BEST
+from registry.range_records import (
+    FoundRow,
+    Nearest,
+    Patch,
+    RangeRecord,
+    encode_range,
+    range_key,
+    split_identifier,
+)
 from registry.schema import encode_record
 from resolver import batch_python
 from resolver.batch_python import Datagram
@@ -33,7 +42,17 @@ from resolver.cache import CacheEntry
 NOW_S = 1_795_000_000
 BATCH = 64
 LENGTHS = (0, 1, 4, 12, 24, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFF_FFFF, -1, -2, -(2**31))
-HANDLES = (b"88.118/A", b"88.118.5/x/y", b"0.NA/88", b"a/" + b"b" * 509, b"a/" + b"b" * 510)
+HANDLES = (
+    b"88.118/A",
+    b"88.118.5/x/y",
+    b"0.NA/88",
+    b"a/" + b"b" * 509,
+    b"a/" + b"b" * 510,
+    b"88.118/lot.000150",
+    b"88.118/000150X",
+    b"88.118/" + b"1" * 32,
+    b"88/" + b"b" * 474 + b"12",
+)
 
 
 def load_extension(path: Path) -> ModuleType:
@@ -78,6 +97,34 @@ def rows(cached: bool) -> list[bytes]:
     ]
     missing = CacheEntry(100, NOW_S, NOW_S + 5, words=b"not registered")
     return [entry.encode(b"88/a") for entry in (*found, missing)]
+
+
+def nearest_ranges(choose: random.Random, key: bytes) -> Nearest:
+    """Return a range that is found for a key, mostly one that holds it; damaged or not."""
+    stem, tail = split_identifier(key) or (key, b"1")
+    first, last = (bytes([choose.choice(ends)]) * len(tail) for ends in (b"0001", b"999X"))
+    public = encode_values(choose.choice(_PUBLIC_VALUES))
+    patches = [
+        Patch(choose.randrange(len(public) - length), choose.randrange(len(tail)), length)
+        for length in choose.choices(range(len(tail)), k=choose.randrange(4))
+    ]
+    fitting = tuple(each for each in patches if each.start + each.length <= len(tail))
+    details = {"x": 1} if choose.random() < 0.1 else {}
+    range_ = RangeRecord(first, public, fitting, details, checked=choose.random() < 0.1)
+    found = range_key(stem, last)
+    if choose.random() < 0.1:
+        found = mutate(found, choose)
+    return found, mutate(encode_range(range_), choose)
+
+
+def find(choose: random.Random, key: bytes, cached: bool) -> FoundRow:
+    """Return what a look-up of a key may find."""
+    chance = choose.random()
+    if chance < 0.1:
+        return None
+    if chance < 0.4 and not cached:
+        return nearest_ranges(choose, key)
+    return mutate(choose.choice(_ROWS[cached]), choose)
 
 
 def mutate(octets: bytes, choose: random.Random) -> bytes:
@@ -127,10 +174,7 @@ def run_batch(
     for batch in pair:
         batch.load(asked)
         if not outcomes:
-            found: list[bytes | None] = [
-                None if choose.random() < 0.1 else mutate(choose.choice(_ROWS[cached]), choose)
-                for _ in batch.keys
-            ]
+            found = [find(choose, key, cached) for key in batch.keys]
             homed = [choose.random() < 0.9 for _ in batch.prefixes]
         declined = batch.assemble(found, homed, NOW_S)
         outcomes.append((batch.keys, batch.prefixes, declined, batch.take()))
@@ -140,6 +184,7 @@ def run_batch(
 
 
 _DATAGRAMS = datagrams()
+_PUBLIC_VALUES = [tuple(each for each in record if each.is_public) for record in values()]
 _ROWS: dict[bool, list[bytes]] = {cached: rows(cached) for cached in (False, True)}
 
 

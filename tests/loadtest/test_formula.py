@@ -50,6 +50,23 @@ def test_the_short_shape_has_the_last_value_only() -> None:
     assert value.data == make_row(SHAPE, 7)[2].data
 
 
+def test_identifiers_of_ranges() -> None:
+    shape = Shape(3_000, serials=1_000)
+    assert (shape.ranges, shape.records, SHAPE.ranges, SHAPE.records) == (3, 3, 0, 1_000_000)
+    assert make_handle(shape, 2_042) == b"88.118.5/R00000002.042"
+    *values, origin = make_row(shape, 2_042)
+    assert all(b"042" in value.data for value in values)
+    assert (origin.index, origin.data) == (1_002, b"88.118.5/R00000002.000..999")
+    assert make_row(shape, 2_999)[-1] == origin
+    data = [value.data for row in range(990, 1_010) for value in make_row(shape, row)[:-1]]
+    assert len(set(data)) == len(data)
+    words = "3,000 identifiers as 3 ranges of 1,000, 3 values and the RANGE value, 292 octets"
+    assert shape.words().startswith(words)
+    (value, _) = make_row(Shape(3_000, SHORT, serials=1_000), 2_042)
+    assert value.data == values[2].data
+    assert make_handle(Shape(12, serials=12), 11) == b"88.118.5/R00000000.11"
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_every_unlike_row_fits_a_datagram(count: int) -> None:
     most = UNLIKE_MOST[count - 1]

@@ -14,6 +14,8 @@ from loadtest.servers import BIAOSHI, load_node, make_node, serving_echo, servin
 from loadtest.startup import MeasurementError
 from protocol.json_forms import values_from_json
 from protocol.value import encode_values
+from resolver.fastpath import Choice
+from tests.resolver.two_paths import CHOICES
 
 SHAPE = Shape(50)
 SECONDS = 0.3
@@ -44,8 +46,7 @@ def ports(node: Path) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("shape", [Shape(30), Shape(30, SHORT, "10.77"), Shape(300, UNLIKE)])
 def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
-    words = ["ndjson", "--rows", str(shape.rows), "--values", str(shape.values)]
-    words += ["--prefix", shape.prefix]
+    words = ["ndjson", *shape.options()]
     shown = subprocess.run([str(tools.generator), *words], capture_output=True, check=True).stdout
     for row, line in enumerate(shown.splitlines()):
         form = json.loads(line)
@@ -53,6 +54,42 @@ def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
         read = values_from_json(form["values"])
         assert encode_values(read) == encode_values(make_row(shape, row))
     assert row == shape.rows - 1
+
+
+@pytest.mark.parametrize("shape", [Shape(60, serials=20), Shape(20, SHORT, "10.77", 10)])
+def test_c_and_python_have_the_same_ranges(tools: Tools, shape: Shape) -> None:
+    words = ["ndjson", *shape.options()]
+    shown = subprocess.run([str(tools.generator), *words], capture_output=True, check=True).stdout
+    lines = shown.splitlines()
+    assert len(lines) == shape.ranges
+    for row in range(shape.rows):
+        form = json.loads(lines[row // shape.serials])
+        serial = make_handle(shape, row).decode().removeprefix(form["stem"])
+        assert form["operation"] == "range"
+        assert form["first"] <= serial <= form["last"]
+        assert len(serial) == len(form["last"])
+        assert [
+            (item["index"], item["type"], item["data"].replace("{serial}", serial))
+            for item in form["values"]
+        ] == [
+            (value.index, value.type.decode(), value.data.decode())
+            for value in make_row(shape, row)[:-1]
+        ]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("udp", "--rows", "25", "--serials", "10"), "whole ranges"),
+        (("udp", "--rows", "510000000", "--serials", "10"), "1 to 50,000,000"),
+        (("udp", "--rows", "20", "--serials", "10", "--values", "0"), "--values 3 or 1"),
+        (("dns", "--rows", "20", "--serials", "10"), "no ranges over DNS"),
+    ],
+)
+def test_ranges_that_cannot_be(tools: Tools, words: tuple[str, ...], why: str) -> None:
+    ended = subprocess.run([str(tools.generator), *words], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert why in ended.stderr
 
 
 @pytest.mark.parametrize("shape", [SHAPE, Shape(50, UNLIKE)])
@@ -115,3 +152,34 @@ def test_the_echo_is_no_node(tools: Tools, tmp_path: Path) -> None:
         assert run_generator(tools, "echo", port, SHAPE, seconds=SECONDS).counts["right"] > 0
         with pytest.raises(MeasurementError, match="wrong answers"):
             run_generator(tools, "udp", port, SHAPE, seconds=SECONDS)
+
+
+RANGES = Shape(6_000, serials=2_000)
+
+
+@pytest.fixture(scope="module")
+def ranged(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = make_node(tmp_path_factory.mktemp("ranged"), RANGES)
+    load_node(tools, made, RANGES)
+    return made
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_identifiers_of_ranges_are_answered_over_every_transport(
+    tools: Tools, ranged: Path, choice: Choice
+) -> None:
+    missing = ("--missing", "0.2")
+    with serving_node(ranged, RANGES, None, choice.value) as (port, http_port):
+        for mode in ("udp", "tcp"):
+            answers = run_generator(tools, mode, port, RANGES, seconds=SECONDS, options=missing)
+            assert 0 < answers.counts["missing"] < answers.counts["right"]
+        check_http(http_port, RANGES)
+
+
+def test_a_wrong_value_of_a_range_is_found(tools: Tools, ranged: Path) -> None:
+    others = Shape(RANGES.rows, serials=1_000)  # other stems, other serials, other values
+    with (
+        serving_node(ranged, RANGES, None) as (port, _),
+        pytest.raises(MeasurementError, match="wrong answers"),
+    ):
+        run_generator(tools, "udp", port, others, seconds=SECONDS)

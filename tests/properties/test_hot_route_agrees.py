@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from protocol.handle import fold_handle
 from protocol.types.hs_admin import HsAdmin
 from protocol.value import HandleValue, Reference, encode_values
+from registry.range_records import Patch, RangeRecord, encode_range, range_key
 from registry.schema import encode_record, folded_key
 from resolver.api.app import make_app
 from resolver.cache import CacheEntry, cache_key
@@ -37,6 +38,8 @@ HANDLES = st.sampled_from(
         b"88.118/x\n",
         b"99/A",
         b"0.NA/88",
+        b"88.118/lot.5",
+        b"88.118/LOT.9",
     ]
 )
 VALUES = st.builds(
@@ -50,6 +53,8 @@ VALUES = st.builds(
     timestamp=I32,
     references=st.lists(st.builds(Reference, st.binary(max_size=9), I32), max_size=1).map(tuple),
 )
+PUBLIC_VALUES = st.lists(VALUES.filter(lambda value: value.is_public), max_size=2)
+RARELY = st.sampled_from([False] * 5 + [True])
 TARGETS = st.one_of(
     st.just(b"88.118/A"),
     HANDLES.map(lambda handle: quote(handle, safe="/").encode()),
@@ -112,7 +117,16 @@ def stores(draw: st.DrawFn) -> tuple[Given, bool]:
             octet = draw(st.sampled_from([0, 1, 2, 0x11, 0x7F, 0xFF]))
             row = draw(st.sampled_from([row[:at], row + b"\0", row[:at] + bytes([octet])]))
         rows[key] = row
-    return Given(rows, frozenset({b"0.NA/88.118", b"0.NA/0.NA"})), cached
+    ranges = {}
+    if not cached:
+        public = encode_values([url(data=b"https://example.com/0"), *draw(PUBLIC_VALUES)])
+        patch = Patch(public.index(b"/0\0") + 1, 0, 1)
+        record = encode_range(RangeRecord(b"0", public, (patch,), checked=draw(RARELY)))
+        if draw(RARELY):
+            record = record[: draw(st.integers(3, len(record) - 1))]
+        ranges[range_key(b"88.118/LOT.", b"8")] = record
+    homed = frozenset({b"0.NA/88.118", b"0.NA/0.NA"})
+    return Given(rows, homed, ranges=ranges), cached
 
 
 def make_server(store: Given, *, cached: bool, hot: bool) -> HttpServer:

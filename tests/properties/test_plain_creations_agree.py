@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.bodies import ValuesRequest
 from protocol.codes import AdminPermission, OpCode
-from protocol.value import HandleValue, Reference
+from protocol.value import HandleValue, Reference, encode_values
 from registry.admin import apply, decide
 from registry.authorization import Policy
 from registry.errors import RecordError
@@ -17,12 +17,14 @@ from registry.journal import decode_frame
 from registry.operations import Change, Operation
 from registry.outcomes import NOTHING_FOREIGN
 from registry.plain_creations import PlainCreation
+from registry.range_records import RangeRecord, encode_range, range_key
 from registry.roles import Role, Roles
 from registry.schema import encode_record, folded_key
 from registry.views import Databases, WriteView
 from resolver.group_commit import GroupCommit, Submitted
 from resolver.hot_creations import read_pieces
 from tests.registry.builders import ADMIN, NOW_S, ROOT, STRANGER, admin_value, group, hidden, url
+from tests.resolver.two_paths import GivenCursor
 
 PREFIX_HANDLES = [b"0.NA/88.118", b"0.NA/88", b"0.NA/99"]
 HANDLES = [
@@ -36,7 +38,12 @@ HANDLES = [
     b"0.NA/88.118",
     b"0.NA/88.118.5",
     b"88.118",
+    b"88.118/LOT.3",
+    b"88.118/LOT.7",
 ]
+RANGES = {
+    range_key(b"88.118/LOT.", b"4"): encode_range(RangeRecord(b"0", encode_values([url()]))),
+}
 GROUP = Reference(b"88.118/GROUP", 200)
 IDENTITIES = [ADMIN, ROOT, STRANGER, Reference(ADMIN.handle, 0), Reference(b"88.119/AFAR", 300)]
 BITS = [AdminPermission.ALL, AdminPermission.ADD_HANDLE, AdminPermission.DELETE_HANDLE]
@@ -68,6 +75,10 @@ class Memory:
         self.databases: dict[str, dict[bytes, bytes]] = {name: {} for name in Databases._fields}
         self.databases["handles"].update(handles)
         self.databases["prefixes"].update((prefix, prefix) for prefix in homed)
+        self.databases["ranges"].update(RANGES)
+
+    def cursor(self, db: str = "") -> GivenCursor:
+        return GivenCursor(self.databases[db])
 
     def get(self, key: bytes, default: None = None, db: str = "") -> bytes | None:
         return self.databases[db].get(key)

@@ -10,6 +10,7 @@ import pytest
 from protocol.handle import fold_case
 from registry.errors import JournalError, StoreError, StoreFullError
 from registry.migrations import MIGRATIONS
+from registry.range_records import RangeRecord, encode_range, find_held, range_key
 from registry.schema import folded_key
 from registry.store import CacheStore, Store
 from registry.views import FOREIGN_RECORDS_MAX, GENESIS_DIGEST, Head, WriteView
@@ -398,3 +399,35 @@ def test_workers_read_the_keepers_cache(tmp_path: Path) -> None:
     assert cache.get(b"a") is None
     cache.close()
     assert (tmp_path / "boot").read_text() == "closed"
+
+
+def test_a_handle_without_a_row_finds_the_nearest_range(empty: Store) -> None:
+    keys = [b"88.118/LOT.050", b"88.118/LOT.950", b"88.118/Z.1", b"88.118/LOT", b"88.118/A"]
+    nothing = [None] * len(keys)
+    assert empty.find_rows(keys, [PREFIX]) == (nothing, [False])
+    key, record = range_key(b"88.118/LOT.", b"499"), encode_range(RangeRecord(b"000", b"list"))
+    with empty.write(journaled=False) as view:
+        view.writable("ranges").put(key, record)
+    put(empty, {b"88.118/LOT.050": [url()]}, homed=[PREFIX])
+    (row, *others), homed = empty.find_rows(keys, [PREFIX])
+    assert row is not None
+    assert isinstance(row, bytes)  # an identifier's own row comes before its range's
+    assert (others, homed) == ([None, None, None, None], [True])
+    (found, *others), _ = empty.find_rows([b"88.118/LOT.051", b"88.118/LOT.499", b"88.118/A"], [])
+    assert found == others[0] == (key, record)
+    assert find_held(b"88.118/LOT.051", (key, record)) == (b"051", record)
+    (beside,), _ = empty.find_rows([b"88.118/LOA.1"], [])
+    assert beside == (key, record)  # the nearest, which does not hold it
+    assert find_held(b"88.118/LOA.1", (key, record)) is None
+
+
+def test_ranges_are_seen_from_the_transaction_on_that_registers_them(tmp_path: Path) -> None:
+    key, record = range_key(b"88.118/", b"9"), encode_range(RangeRecord(b"0", b"list"))
+    with open_store(tmp_path) as writer:
+        put(writer, {}, homed=[PREFIX])
+        for there in (True, False, True):
+            assert writer.find_rows([b"88.118/5"], []) == ([None if there else (key, record)], [])
+            with writer.write(journaled=False) as view:
+                table = view.writable("ranges")
+                table.put(key, record) if there else table.delete(key)
+        assert writer.find_rows([b"88.118/5"], []) == ([(key, record)], [])

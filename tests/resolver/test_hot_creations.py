@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 
 from protocol.value import HandleValue, read_values
 from protocol.wire import Reader
+from registry.range_records import RangeRecord, encode_range, range_key
 from registry.schema import encode_record
 from resolver.config import LimitsConfig
 from resolver.hot_creations import (
@@ -30,7 +31,11 @@ from tests.resolver.http_connections import answers, connect, echo
 from tests.resolver.peers import FakeTransport, ListingAnswerer, turns
 from tests.resolver.two_paths import Given
 
-ROWS = Given({b"88.118/OLD": encode_record([url()], b"88.118/OLD")}, frozenset({b"0.NA/88.118"}))
+ROWS = Given(
+    {b"88.118/OLD": encode_record([url()], b"88.118/OLD")},
+    frozenset({b"0.NA/88.118"}),
+    ranges={range_key(b"88.118/LOT.", b"499"): encode_range(RangeRecord(b"100", b"list"))},
+)
 VALUE = {"index": 1, "type": "URL", "data": {"format": "string", "value": "https://e.cn/"}}
 BODY = json.dumps([VALUE]).encode()
 SESSION = b'Handle version="0", sessionId="c2Vzc2lvbg=="'
@@ -127,6 +132,22 @@ def test_a_creation_is_answered_once_it_is_durable() -> None:
         status, headers, body = answers(scene.transport.written)[-1]
         assert (status, headers[b"content-type"]) == (201, b"application/json;charset=UTF-8")
         assert json.loads(body) == {"responseCode": 1, "handle": "88.118/a/b"}
+
+    play(scenario)
+
+
+def test_a_name_within_a_range_is_the_application_s() -> None:
+    async def scenario(scene: Scene) -> None:
+        scene.connection.data_received(put(b"lot.250"))
+        await turns()
+        assert not scene.link.asked
+        assert scene.statuses() == [200, 200]
+        for name in (b"lot.099", b"lot.500", b"lot.1", b"lot.25X", b"lot", b"a.5"):
+            scene.connection.data_received(put(name))
+            await turns()
+            assert scene.link.asked[-1][0][1] == b"88.118/" + name
+            await scene.link.reply()
+        assert scene.statuses() == [200, 200] + [201] * 6
 
     play(scenario)
 

@@ -6,6 +6,7 @@ from protocol.handle import fold_handle
 from protocol.types.hs_site import TRANSPORT_TCP
 from protocol.value import HandleValue
 from registry.errors import StoreError
+from registry.range_records import FoundRow, SeekKeys, seek_keys
 from registry.schema import encode_record
 from resolver.dispatch import Peer
 from resolver.fastpath import Choice, Lookups
@@ -14,7 +15,7 @@ from tests.registry.builders import url
 from tests.resolver.office import request
 from tests.resolver.two_paths import TWINS, Given, Paths, make_paths
 
-Rows = tuple[list[bytes | None], list[bool]]
+Rows = tuple[list[FoundRow], list[bool]]
 PEER = Peer("192.0.2.1", 5_000, TRANSPORT_TCP)
 LONG = HandleValue(1, b"URL", bytes(range(256)) * 12)
 VALUES = {b"88.118/A": (url(),), b"88.118/LONG": (LONG, url(2)), b"99/A": (url(),)}
@@ -64,7 +65,9 @@ def test_nothing_to_look_up_is_nothing_answered(twin: Choice) -> None:
 @pytest.mark.parametrize("twin", TWINS)
 def test_a_store_that_cannot_be_read_is_the_dispatchers_to_tell(twin: Choice) -> None:
     class Unreadable(Given):
-        def find_rows(self, keys: list[bytes], prefixes: list[bytes]) -> Rows:
+        def find_rows(
+            self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+        ) -> Rows:
             raise StoreError("no more readers")
 
     paths = make_paths(Unreadable({}))

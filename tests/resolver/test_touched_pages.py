@@ -13,6 +13,7 @@ import pytest
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import MessageFlag
+from registry.range_records import RangeRecord, encode_range, range_key
 from registry.store import CacheStore, Store
 from resolver.fastpath import Choice, is_native_built, make_batch, touch_pages
 from resolver.replies import Replies
@@ -53,6 +54,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ranged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of ranges of ten identifiers each, and some rows."""
+    folder = tmp_path_factory.mktemp("ranged")
+    record = encode_range(RangeRecord(b"0", bytes(150)))
+    with open_store(folder) as store:
+        put(store, {handle_of(number): [url()] for number in range(100)}, homed=[PREFIX])
+        with store.write(journaled=False) as view:
+            for number in range(ROWS):
+                view.writable("ranges").put(range_key(b"88.118/%05X." % number, b"9"), record)
+    return folder
+
+
 @pytest.fixture
 def store(folder: Path) -> Iterator[Store]:
     with open_store(folder) as store:
@@ -70,6 +84,21 @@ def test_every_row_is_touched_and_nothing_else(store: Store) -> None:
         assert ask(batch, [each + b"x" for each in asked[:60]]) == 0
     assert ask(batch, [b"1/a", b"99/z", handle_of(5), b"88.118/", b"88.118/1"]) == 1
     assert ask(batch, [handle_of(5)]) == 0  # one has nobody to wait beside
+
+
+def test_ranges_of_keys_without_a_row_are_touched(ranged: Path) -> None:
+    batch = native_batch()
+    with open_store(ranged) as store:
+        touch_pages(batch, store)
+        missed = 0
+        for start in range(0, ROWS, 50):
+            asked = [b"88.118/%05X.5" % number for number in range(start, start + 50)]
+            rows = [handle_of(number) for number in range(10)]
+            missed += 60 - ask(batch, [*asked, *rows])
+        # What stands first on a page is found from the page before, which ends there.
+        assert 0 < missed < ROWS // 10
+        assert ask(batch, [b"88.118/00001.5", b"88.118/00001.XY", b"88.118/LOT"]) == 1
+        assert ask(batch, [handle_of(1), b"88.118/\xff.5"]) == 1
 
 
 def test_what_is_written_later_is_touched_too(tmp_path: Path) -> None:

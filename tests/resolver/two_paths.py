@@ -1,5 +1,6 @@
 """The readable and the fast path side by side, over rows that are given, damaged ones included."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
@@ -7,6 +8,8 @@ from typing import Any, NamedTuple, cast
 from protocol.errors import ProtocolError
 from protocol.framing import Reassembler, split_datagrams
 from protocol.types.hs_site import TRANSPORT_UDP
+from registry.range_records import FoundRow, SeekKeys, decode_range, fill_in, seek_keys, split_key
+from registry.schema import record_of_public
 from registry.store import CacheStore, Store
 from registry.views import Databases, View
 from resolver.config import NodeRole
@@ -27,17 +30,19 @@ _batches: dict[tuple[Choice, bool, bool, bool], Batch] = {}
 
 
 class Given:
-    """A store or a cache of rows that are given, as far as a look-up needs one."""
+    """A store or a cache of rows and ranges that are given, as far as a look-up needs one."""
 
     def __init__(
         self,
         rows: Mapping[bytes, bytes],
         homed: frozenset[bytes] = frozenset(),
         *,
+        ranges: Mapping[bytes, bytes] | None = None,
         case_sensitive: bool = False,
     ) -> None:
         self.rows = rows
         self.homed = homed
+        self.ranges = ranges or {}
         self.case_sensitive = case_sensitive
 
     def get(self, key: bytes, default: None = None, db: Any = None) -> bytes | None:
@@ -45,15 +50,58 @@ class Given:
             return key if key in self.homed else None
         return self.rows.get(key)
 
+    def cursor(self, db: Any = None) -> "GivenCursor":
+        assert db == "ranges"
+        return GivenCursor(self.ranges)
+
+    def row_in_range(self, key: bytes) -> bytes | None:
+        """Return the row that an identifier would have: found without seeking, range by range.
+
+        Raises: RecordError.
+        """
+        for range_key_, record in self.ranges.items():
+            stem, last = split_key(range_key_)
+            tail = key[len(stem) :]
+            if not key.startswith(stem) or len(tail) != len(last) or not tail.isdigit():
+                continue
+            if record[1:2] == bytes([len(tail)]) and record[2 : 2 + len(tail)] <= tail <= last:
+                return record_of_public(fill_in(decode_range(record), tail), key)
+        return None
+
+    def nearest(self, sought: bytes) -> FoundRow:
+        """Return the first range at or after a key."""
+        cursor = self.cursor("ranges")
+        return cursor.item() if cursor.set_range(sought) else None
+
     @contextmanager
     def read(self) -> Iterator[View]:
         databases = Databases(*Databases._fields)
         yield View(cast("Any", self), databases, case_sensitive=self.case_sensitive)
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes]
-    ) -> tuple[list[bytes | None], list[bool]]:
-        return [self.rows.get(key) for key in keys], [each in self.homed for each in prefixes]
+        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+    ) -> tuple[list[FoundRow], list[bool]]:
+        rows = [self.rows.get(key) for key in keys]
+        found = [
+            self.nearest(sought) if row is None and sought else row
+            for row, sought in zip(rows, seek(keys), strict=True)
+        ]
+        return found, [each in self.homed for each in prefixes]
+
+
+class GivenCursor:
+    """A cursor over ranges that are given."""
+
+    def __init__(self, ranges: Mapping[bytes, bytes]) -> None:
+        self._items = sorted(ranges.items())
+        self._at = 0
+
+    def set_range(self, key: bytes) -> bool:
+        self._at = bisect_left(self._items, key, key=lambda item: item[0])
+        return self._at < len(self._items)
+
+    def item(self) -> tuple[bytes, bytes]:
+        return self._items[self._at]
 
 
 class Paths(NamedTuple):
@@ -89,7 +137,7 @@ class Paths(NamedTuple):
         # Each has a port of its own, so that its answer is told from the others'.
         clients: list[Datagram] = [(each, ("192.0.2.1", at)) for at, each in enumerate(datagrams)]
         assert batch.load(clients) == len(datagrams)
-        rows, homed = self.given.find_rows(batch.keys, batch.prefixes)
+        rows, homed = self.given.find_rows(batch.keys, batch.prefixes, batch.seek_keys)
         declined = batch.assemble(rows, homed, NOW_S)
         sent: list[list[bytes] | None] = [[] for _ in datagrams]
         for datagram, address in declined:

@@ -1,0 +1,178 @@
+"""Changes of ranges as the journal has them, made by one function, first and again.
+
+    Kind.RANGES, handle: the stem; payload: msgpack [verb, [[key, record or b""], ...], notes]
+
+The records are those afterwards; an empty one is not there any more. `register` adds ranges; its
+note "kept" says how many rows lie in them. `shrink`, `split` and `revoke` put others in their
+place: of identifiers that are in no active range any more the tombstones go, and rows that stay are
+identifiers like any other.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgpack
+
+from registry.errors import JournalError, RangeError, RecordError
+from registry.journal import OWNER, JournalOperation, Kind
+from registry.marks import Mark, decode_marked, is_deleted
+from registry.range_documents import Range, Span, read_range
+from registry.range_records import READABLE_PATH
+from registry.range_rows import rows_inside
+from registry.views import View, WriteView
+
+REGISTER = "register"
+SHRINK = "shrink"
+SPLIT = "split"
+REVOKE = "revoke"
+REBUILDING_OCTETS = 65_536  # of ranges in one operation of a snapshot
+VERBS = (REGISTER, SHRINK, SPLIT, REVOKE)
+
+Change = tuple[bytes, bytes]
+"""The key of a range, and its record afterwards; empty: it is not there any more."""
+
+
+def pack_changes(verb: str, changes: Sequence[Change], kept: int = 0) -> bytes:
+    """Return the payload of a change."""
+    packed: bytes = msgpack.packb([verb, [list(each) for each in changes], _notes(kept)])
+    return packed
+
+
+def _notes(kept: int) -> dict[str, Any]:
+    return {"kept": kept} if kept else {}
+
+
+def unpack_changes(payload: bytes) -> tuple[str, list[Change], int]:
+    """Return (verb, changes, rows kept). Raises: JournalError."""
+    try:
+        verb, changes, notes = msgpack.unpackb(payload)
+        if verb not in VERBS:
+            raise ValueError(f"the verb {verb!r} is not known")
+        return verb, [(bytes(key), bytes(octets)) for key, octets in changes], notes.get("kept", 0)
+    except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
+        raise JournalError(f"a change of ranges does not decode: {error}") from error
+
+
+def replay_ranges(view: WriteView, operation: JournalOperation) -> None:
+    """Make a change of ranges. Raises: JournalError."""
+    verb, changes, kept = unpack_changes(operation.payload)
+    try:
+        if verb == REGISTER:
+            for key, octets in changes:
+                put_new_range(view, read_range(key, octets))
+            if kept:
+                view.tally(changes[0][0]).overrides += kept
+        else:
+            _replace(view, changes)
+    except (RecordError, RangeError, IndexError) as error:
+        raise JournalError(f"a change of ranges cannot be made: {error}") from error
+
+
+def rebuilding_ranges(view: View, now_s: int) -> Iterator[JournalOperation]:
+    """Iterate over what registers all ranges of a store again, before any row."""
+    changes: list[Change] = []
+    octets = 0
+    for change in view.table("ranges").items():
+        changes.append(change)
+        octets += len(change[0]) + len(change[1])
+        if octets >= REBUILDING_OCTETS:
+            yield _rebuilding(changes, now_s)
+            changes, octets = [], 0
+    if changes:
+        yield _rebuilding(changes, now_s)
+
+
+def _rebuilding(changes: list[Change], now_s: int) -> JournalOperation:
+    payload = pack_changes(REGISTER, changes)
+    stem = changes[0][0].partition(b"\0")[0]
+    return JournalOperation(Kind.RANGES, stem, (), OWNER, now_s, payload)
+
+
+def rebuilding_tombstones(view: View) -> Iterator[JournalOperation]:
+    """Iterate over what deletes again what was deleted out of ranges, after these."""
+    for key, mark in tombstones(view):
+        yield JournalOperation(Kind.DELETE, key, (), mark.actor, mark.time_s)
+
+
+def tombstones(view: View, after: bytes = b"") -> Iterator[tuple[bytes, Mark]]:
+    """Iterate over (handle, mark) of what was deleted out of ranges, beyond a key.
+
+    Raises:
+        RecordError: a mark is damaged.
+    """
+    if not view.counts().deleted:
+        return
+    for key, row in view.table("handles").items(after):
+        if is_deleted(row) and key != after:
+            yield key, decode_marked(row)[0]
+
+
+def put_new_range(view: WriteView, range_: Range) -> None:
+    """Store a range where none is."""
+    _count(view, range_, 1)
+    view.writable("ranges").put(range_.key, range_.octets)
+
+
+def _count(view: WriteView, range_: Range, sign: int) -> None:
+    tally = view.tally(range_.key)
+    tally.has_ranges = True
+    size = sign * range_.span.size
+    if range_.octets[0] & READABLE_PATH and "revoked" in range_.record.details:
+        tally.revoked_ranges += sign
+        tally.in_revoked += size
+    else:
+        tally.ranges += sign
+        tally.in_ranges += size
+
+
+def _replace(view: WriteView, changes: Sequence[Change]) -> None:
+    """Put ranges in the place of others, all of one stem."""
+    table = view.writable("ranges")
+    before, after = [], []
+    for key, octets in changes:
+        old = table.get(key)
+        if old is not None:
+            before.append(read_range(key, old))
+        if octets:
+            after.append(read_range(key, octets))
+    for key, octets in changes:
+        if octets:
+            table.put(key, octets)
+        else:
+            table.delete(key)
+    for each in before:
+        _count(view, each, -1)
+    for each in after:
+        _count(view, each, 1)
+    for span, low, high in lost_spans(before, after):
+        _leave(view, span, low, high)
+
+
+def lost_spans(before: Iterable[Range], after: Iterable[Range]) -> Iterator[tuple[Span, int, int]]:
+    """Iterate over what is in an active range no more, by first and last number."""
+    stay = sorted((each.span.low, each.span.high) for each in after if each.revoked is None)
+    for each in before:
+        if each.revoked is not None:
+            continue
+        low = each.span.low
+        for start, end in stay:
+            if end < low or start > each.span.high:
+                continue
+            if start > low:
+                yield each.span, low, start - 1
+            low = max(low, end + 1)
+        if low <= each.span.high:
+            yield each.span, low, each.span.high
+
+
+def _leave(view: WriteView, span: Span, low: int, high: int) -> None:
+    """Take away the tombstones of what was in a range; rows there are overrides no more."""
+    tally = view.tally(span.stem)
+    doomed = []
+    for key, row in rows_inside(view.table("handles"), span, low, high):
+        if is_deleted(row):
+            doomed.append(key)
+        else:
+            tally.overrides -= 1
+    for key in doomed:
+        view.remove_tombstone(key)

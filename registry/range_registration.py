@@ -1,0 +1,116 @@
+"""Registering ranges that come as rows, in streams and files: many of them in one transaction."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+
+from protocol.value import HandleValue, Reference
+from registry.authorization import Permitted
+from registry.checks import CHECKED_TYPES
+from registry.creation_rights import CreationRights
+from registry.errors import RangeError
+from registry.journal import Kind, pack_change
+from registry.outcomes import Need, Refusal, refuse
+from registry.range_changes import REGISTER, pack_changes, put_new_range
+from registry.range_documents import Described, Range, make_range, read_document
+from registry.range_shown import read_shown
+from registry.ranges import check_free, find_overlapping
+from registry.views import View, WriteView
+
+
+class RangeRows:
+    """The ranges of one batch of a stream.
+
+    Args:
+        view: of the transaction.
+        identity: who registers them.
+        rights: of this identity, in this transaction.
+        now_s: the time of the transaction.
+    """
+
+    def __init__(
+        self, view: WriteView, identity: Reference, rights: CreationRights, now_s: int
+    ) -> None:
+        self._view = view
+        self._identity = identity
+        self._rights = rights
+        self._now_s = now_s
+
+    def register(self, octets: bytes) -> list[Any] | Refusal | Need | None:
+        """Register a range; return its item for the journal, None when it is there already.
+
+        Args:
+            octets: of its document, in msgpack.
+
+        Raises:
+            RecordError: what is in its way is damaged.
+        """
+        try:
+            described = unpack_document(octets)
+            handle = described.stem + described.first
+            right = self._rights.find(handle, self._view.fold(handle))
+            if not isinstance(right, Permitted):
+                return right
+            new = make_range(described, self._view.fold, by=self._identity, now_s=self._now_s)
+        except RangeError as error:
+            return refuse(error.response_code, str(error))
+        try:
+            kept = check_free(self._view, new, keeps_rows=described.keeps_rows)
+        except RangeError as error:
+            if is_registered(self._view, new, with_hidden=False):
+                return None
+            return refuse(error.response_code, str(error))
+        if any(pattern.value.type in CHECKED_TYPES for pattern in described.patterns):
+            self._rights.forget()  # an identifier of it may be a group
+        return store_new(self._view, new, kept, self._identity, self._now_s)
+
+
+def unpack_document(octets: bytes) -> Described:
+    """Read a document in msgpack. Raises: RangeError."""
+    try:
+        document = msgpack.unpackb(octets)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise RangeError(f"the description of the range is not msgpack: {error}") from None
+    if not isinstance(document, dict):
+        raise RangeError("the description of a range must be an object")
+    return read_document(document)
+
+
+def store_new(view: WriteView, new: Range, kept: int, by: Reference, now_s: int) -> list[Any]:
+    """Store a range that was found free; return its item for the journal."""
+    put_new_range(view, new)
+    if kept:
+        view.tally(new.key).overrides += kept
+    payload = pack_changes(REGISTER, [(new.key, new.octets)], kept)
+    return pack_change(Kind.RANGES, new.span.stem, payload, by, now_s)
+
+
+def is_registered(view: View, new: Range, *, with_hidden: bool) -> bool:
+    """Say whether a range is registered already with the same values, whatever their times.
+
+    Args:
+        view: the store.
+        new: the range.
+        with_hidden: look at values that not everybody may read, too: that a guess at one is right
+            would tell it.
+
+    Raises:
+        RecordError: a damaged range.
+    """
+    stored = find_overlapping(view, new)
+    if stored is None or (stored.key, stored.record.first) != (new.key, new.record.first):
+        return False
+    if stored.revoked != new.revoked or stored.span != new.span:
+        return False
+    before, after = _timeless(stored), _timeless(new)
+    hidden = any(not value.is_public for value, _ in before)
+    return before == after and (with_hidden or not hidden)
+
+
+def _timeless(range_: Range) -> list[tuple[HandleValue, bool]]:
+    shown = read_shown(range_)
+    values = [(replace(value, timestamp=0), is_text) for value, is_text in shown.patterns]
+    origin = shown.origin
+    values.append((HandleValue(1, origin.stem, origin.first), False))
+    return values
