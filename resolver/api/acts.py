@@ -7,6 +7,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgpack
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +20,7 @@ from resolver.api.authorization import (
     find_authorization,
 )
 from resolver.api.context import context_of, peer_of
-from resolver.api.errors import http_status
+from resolver.api.errors import RequestError, http_status
 
 
 async def perform_act(
@@ -29,7 +30,9 @@ async def perform_act(
 
     Raises:
         LinkDown: the registrar cannot be reached.
+        RequestError: the parameters hold what cannot be sent to it.
     """
+    _check_sendable(parameters)
     try:
         authorization = await find_authorization(request)
     except AuthorizationError as error:
@@ -58,9 +61,18 @@ async def perform_act(
 async def answer_act(
     request: Request, name: str, parameters: Mapping[str, Any], *, created: bool = False
 ) -> Response:
-    """Carry out an act and answer with its result. Raises: LinkDown."""
+    """Carry out an act and answer with its result. Raises: LinkDown, RequestError."""
     result = await perform_act(request, name, parameters)
     if isinstance(result, Response):
         return result
     document = {"responseCode": int(ResponseCode.SUCCESS), **result}
     return json_response(request, document, 201 if created else 200)
+
+
+def _check_sendable(parameters: Mapping[str, Any]) -> None:
+    """Refuse what JSON can say and msgpack cannot. Raises: RequestError."""
+    try:
+        msgpack.packb(parameters)
+    except (OverflowError, ValueError):
+        words = "the request is not usable: a number has more than 64 bits, or text is not Unicode"
+        raise RequestError(words) from None

@@ -2,6 +2,8 @@
 
     /api/handles  /api/handles/{handle}  /api/site  /api/sessions  /api/sessions/this
     /api/registrations  /api/registrations/{key}  /api/registrations/{key}/verdicts
+    /api/ranges  /api/ranges/count  /api/ranges/of/{identifier}  /api/ranges/shrink  .../split
+    .../revoke
     /healthz  /readyz  /metrics  /  /{handle}
 
 A client never sees a traceback: what it did wrong is told as JSON below /api and as a page
@@ -15,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.codes import ResponseCode
-from resolver.api import handles, health, pages, registrations, sessions
+from resolver.api import handles, health, pages, ranges, registrations, sessions
 from resolver.api.answers import CORS_HEADERS, error_response
 from resolver.api.context import Context, Operations
 from resolver.api.errors import RequestError
@@ -63,6 +65,13 @@ def _routes() -> list[Route]:
         Route("/api/registrations", registrations.post_registrations, methods=["POST"]),
         Route("/api/registrations/{key}", registrations.get_stream),
         Route("/api/registrations/{key}/verdicts", registrations.get_verdicts),
+        Route("/api/ranges", ranges.get_ranges),
+        Route("/api/ranges", ranges.post_range, methods=["POST"]),
+        Route("/api/ranges/count", ranges.get_range_counts),
+        Route("/api/ranges/of/{identifier:path}", ranges.get_range_of),
+        Route("/api/ranges/shrink", ranges.post_shrink, methods=["POST"]),
+        Route("/api/ranges/split", ranges.post_split, methods=["POST"]),
+        Route("/api/ranges/revoke", ranges.post_revoke, methods=["POST"]),
         Route("/api/{rest:path}", _no_such_path),
         Route("/healthz", health.get_healthz),
         Route("/readyz", health.get_readyz),
@@ -74,7 +83,8 @@ def _routes() -> list[Route]:
 
 async def _no_such_path(request: Request) -> Response:
     raise RequestError(
-        "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations",
+        "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations, "
+        "/api/ranges",
         status=404,
     )
 

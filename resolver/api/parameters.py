@@ -6,7 +6,7 @@ reads, as the members of a JSON object.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote_to_bytes
 
 import msgspec
@@ -23,6 +23,8 @@ _TRUE = {"", "true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 # Many times what a request of 2,048 values needs; parse_qs stops there with an error.
 _FIELDS_MAX = 4_096
+
+Form = TypeVar("Form")
 
 
 def handle_in_path(request: Request, start: bytes = HANDLES_PATH) -> bytes:
@@ -57,6 +59,26 @@ async def json_body(request: Request) -> Any:
         raise RequestError("the body is not usable: it is nested too deeply") from None
 
 
+async def body_as(request: Request, form: type[Form], example: str) -> Form:
+    """Return the JSON document in a request's body as a msgspec structure.
+
+    Args:
+        request: has the body.
+        form: what it has to be; give its fields limits with `msgspec.Meta`.
+        example: a document that is right, for the refusal of one that is not.
+
+    Raises:
+        RequestError: it is no such document; the words say which member, and show the example.
+    """
+    document = await json_body(request)
+    try:
+        return msgspec.convert(document, form)
+    except msgspec.ValidationError as error:
+        words = str(error)
+        words = f"{words[0].lower()}{words[1:]}".replace("$.", "").replace(" - at `$`", "")
+        raise RequestError(f"the body is not usable: {words}: write {example}") from None
+
+
 class Parameters:
     """Parameters by name, each with all its values as text."""
 
@@ -73,6 +95,15 @@ class Parameters:
     def first(self, name: str, default: str = "") -> str:
         """Return the first value."""
         return (self.all(name) or [default])[0]
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the first value, which has to be UTF-8. Raises: RequestError."""
+        text = self.first(name, default)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # octets that are not UTF-8 came in as surrogates
+            raise RequestError(f"{name} is not UTF-8") from None
+        return text
 
     def flag(self, name: str, default: bool) -> bool:
         """Return a switch; a name without a value means true. Raises: RequestError."""

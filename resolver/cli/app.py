@@ -97,6 +97,7 @@ ORDER = (
     "import",
     "receipt",
     "prefix",
+    "range",
     "keygen",
     "verify",
     "export",

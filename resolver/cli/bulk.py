@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from resolver.cli.administration import find_certificates
 from resolver.cli.by_row import RefusedFile, import_by_row, new_refused_path, show_tally
 from resolver.cli.connect import (
     AdminOption,
@@ -21,7 +22,6 @@ from resolver.cli.connect import (
     SecretOption,
     ServerOption,
     Where,
-    find_node,
     find_target,
 )
 from resolver.cli.errors import CliError, ExitCode
@@ -38,7 +38,6 @@ from resolver.cli.value_texts import parse_identity, usage_errors
 from resolver.client import InvalidRequestError
 from resolver.client.sending import check_key
 from resolver.client.sources import CSV, CsvColumns, format_of
-from resolver.config import load_config
 
 
 def import_rows(
@@ -149,7 +148,7 @@ def import_rows(
         else:
             rows = RowFile(file, format_, columns, owners, replaces=existing is Existing.REPLACE)
             name = _check_name(stream) if stream else rows.stream_key()
-            client = open_client(target, rows, cacert or _certificates(where))
+            client = open_client(target, rows, cacert or find_certificates(where))
             refused_rows = RefusedRows(refused_path)
             told = import_stream(client, rows, name, existing, refused_rows)
             wanted = receipt or file.with_name(f"{file.name}.receipt")
@@ -205,11 +204,3 @@ def _fill_prefix(handle: str, prefix: str) -> str:
     if set(prefix) & set("{}"):
         raise CliError(f"--prefix {prefix!r} has a brace in it", "", ExitCode.USAGE)
     return handle.replace("{prefix}", prefix) if prefix else handle
-
-
-def _certificates(where: Where) -> Path | None:
-    """Return the operator's certificate of a node on this machine, if it has one."""
-    if not where.node:
-        return None
-    config = load_config(find_node(where.node).config)
-    return config.folder / config.tls.certificate if config.tls.certificate else None

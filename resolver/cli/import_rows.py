@@ -31,6 +31,7 @@ from resolver.client.sources import (
     open_source,
     read_header,
 )
+from resolver.rows.packed import RANGE_OPERATION
 from resolver.rows.row import BadRow, Row
 from resolver.rows.tables import parse_maps, read_csv_rows
 from resolver.rows.value_texts import FIRST_ADMIN_INDEX, make_admin_value
@@ -109,8 +110,7 @@ class RowFile:
     def first_handle(self) -> bytes:
         """Return the handle of the first row that has one. Raises: CliError."""
         for _, row in self._rows():
-            handle = self.read_form(row).get("handle")
-            if isinstance(handle, str) and handle:
+            if handle := handle_of(self.read_form(row)):
                 return handle.encode()
         raise CliError(f"{self.path} has no row with a handle", "is it empty?")
 
@@ -145,9 +145,9 @@ class RowFile:
         if not form:
             return (row if self._format == NDJSON else msgspec.json.encode(to_text(row))) + b"\n"
         values = form.get("values")
-        if isinstance(values, list) and "operation" not in form:
+        if isinstance(values, list) and form.get("operation", RANGE_OPERATION) == RANGE_OPERATION:
             form["values"] = values + self._owner_forms(values)
-            if self._replaces:
+            if self._replaces and "operation" not in form:
                 form["operation"] = "replace"
         return msgspec.json.encode(form) + b"\n"
 
@@ -155,6 +155,15 @@ class RowFile:
         used = {value.get("index") for value in values if isinstance(value, dict)}
         free = (index for index in count(FIRST_ADMIN_INDEX) if index not in used)
         return [_form_of(make_admin_value(owner, next(free))) for owner in self._owners]
+
+
+def handle_of(form: dict[str, Any]) -> str:
+    """Return the handle of a row, of one that registers a range its first, without check; or ""."""
+    if form.get("operation") == RANGE_OPERATION:
+        parts = [form.get("stem"), form.get("first")]
+    else:
+        parts = [form.get("handle")]
+    return "".join(part for part in parts if isinstance(part, str))
 
 
 class CsvForms:

@@ -24,7 +24,7 @@ from protocol.codes import ResponseCode
 from resolver.cli.connect import Target
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
-from resolver.cli.import_rows import FAULT, RowFile
+from resolver.cli.import_rows import FAULT, RowFile, handle_of
 from resolver.cli.importing import Existing
 from resolver.cli.output import make_console, print_json
 from resolver.client import ServiceUnavailableError, UnreachableError
@@ -35,8 +35,10 @@ from resolver.client.registrations import (
     RowVerdict,
     StreamState,
 )
+from resolver.rows.packed import RANGE_MEMBERS
 
 SHOWN_MAX = 5  # refused rows shown on the screen; all of them are in the file
+MEMBERS = ("operation", *RANGE_MEMBERS)  # of a row, which a file of refused rows has again
 GO_ON = "the same command goes on from there"
 
 
@@ -134,16 +136,14 @@ def _refused_lines(rows: RowFile, verdicts: Iterator[RowVerdict]) -> Iterator[di
         assert current is not None, "the row is in a range"
         line = {
             "row": number,
-            "handle": form.get("handle", ""),
+            "handle": handle_of(form),
             "verdict": current.verdict,
             "code": current.response_code,
             "reason": current.message
             if rows.is_sent_as_it_is
             else form.get(FAULT, current.message),
         }
-        if "values" in form:
-            line["values"] = form["values"]
-        yield line
+        yield line | {name: form[name] for name in MEMBERS if name in form}
 
 
 class ImportBar:

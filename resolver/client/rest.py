@@ -263,7 +263,7 @@ def rest_url(site: HsSite) -> tuple[str, bytes]:
                 host = f"[{server.ip}]" if server.ip.version == 6 else str(server.ip)
                 return f"https://{host}:{interface.port}", server.public_key
     raise HandleError(
-        "the node names no HTTP interface, and streams of registrations need one",
+        "the node names no HTTP interface, and this needs one",
         hint="register row by row over the Handle protocol: HandleClient, import --by-row",
     )
 

@@ -12,6 +12,7 @@ import msgpack
 import pytest
 
 from resolver.cli.errors import ExitCode
+from resolver.cli.import_rows import RowFile
 from resolver.cli.main import main
 from resolver.demo.products import MAPS, find_products
 from tests.commands import node_environment
@@ -102,6 +103,48 @@ def test_products_and_their_receipt(run: Run, folder: str, products: Path) -> No
     named = run("import", *words, "--node", folder, "--stream", "second", "--json").document
     assert (named["stream"], named["unchanged"], named["refused"]) == ("second", 999, 1)
     assert named["receipt_file"] == str(products.with_name("products.csv.2.receipt"))
+
+
+def test_ranges_are_rows_like_others(run: Run, folder: str, top_node: Node, tmp_path: Path) -> None:
+    data = {"format": "string", "value": "https://example.org/{serial}"}
+    lot: dict[str, object] = {
+        "operation": "range",
+        "stem": "88/rows.",
+        "first": "0001",
+        "last": "5000",
+        "check": "gs1",
+        "values": [{"index": 1, "type": "URL", "data": data}],
+    }
+    clash: dict[str, object] = {**lot, "first": "5000", "last": "6000"}
+    wrong: dict[str, object] = {**lot, "first": "1", "last": "09"}
+    rows: list[dict[str, object]] = [lot, row("beside-ranges"), clash, wrong]
+    path = write_rows(tmp_path / "lots.ndjson", rows)
+    assert RowFile(Path(path), "ndjson", None).first_handle() == b"88/rows.0001"
+    words = ["--owner", "300:0.NA/88", "--node", folder, "--json"]
+    told = run("import", path, *words)
+    assert told.code == ExitCode.REFUSED
+    assert (told.document["created"], told.document["refused"]) == (2, 2)
+    refused = read_lines(told.document["refused_file"])
+    assert [(line["row"], line["handle"], line["code"]) for line in refused] == [
+        (3, "88/rows.5000", 101),
+        (4, "88/rows.1", 102),
+    ]
+    assert "88/rows.0001..5000" in refused[0]["reason"]
+    assert {name: refused[0][name] for name in clash if name != "values"} == {
+        name: text for name, text in clash.items() if name != "values"
+    }
+    answer = top_node.get("/api/handles/88/rows.00017").json
+    found = {each["type"]: each["data"]["value"] for each in answer["values"]}
+    assert found["URL"] == "https://example.org/0001"
+    assert found["HS_ADMIN"]["handle"] == "0.NA/88"
+
+    refused[0] |= {"first": "5001"}
+    mended = write_rows(tmp_path / "mended.ndjson", [refused[0], lot])
+    again = run("import", mended, "--node", folder, "--json").document
+    counts = {name: again[name] for name in ("created", "unchanged", "refused")}
+    assert counts == {"created": 1, "unchanged": 0, "refused": 1}, "the owner was not given"
+    same = run("import", path, *words, "--stream", "lots again").document
+    assert (same["unchanged"], same["refused"]) == (2, 2)
 
 
 def test_refused_rows_can_be_mended_and_read_back(run: Run, folder: str, tmp_path: Path) -> None:

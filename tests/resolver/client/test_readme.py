@@ -59,9 +59,15 @@ def test_examples(
         key = decode_public_key((folder / "server-public-key.bin").read_bytes())
         receipt = from_payload(jws.verify((folder / "pumps.receipt").read_text(), key))
         assert (receipt.key, receipt.rows) == ("pumps 2026-11-21", 1_000)
+    elif "register_range" in EXAMPLES[position]:
+        stem = "88/LAMP.20261121."
+        assert said.splitlines()[0] == (f"{stem}000001..100000 from {stem}0000017 to {stem}1000009")
+        assert f"the range {stem}000001..100000 has identifiers" in said.splitlines()[1]
+        assert said.splitlines()[2] == f"{stem}000001..070000 70000 active"
+        assert re.fullmatch(r"\d+ identifiers", said.splitlines()[3])
     else:
         assert "https://example.org/" in said or "88/PUMP" in said
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6

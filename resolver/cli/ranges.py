@@ -1,0 +1,258 @@
+"""`biaoshi range`: register, show, list, count, shrink, split and revoke runs of serials."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resolver.cli.administration import CacertOption, administered
+from resolver.cli.connect import (
+    AdminOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    RootOption,
+    SecretOption,
+    ServerOption,
+    Where,
+)
+from resolver.cli.errors import CliError, ExitCode
+from resolver.cli.output import print_json
+from resolver.cli.range_output import (
+    print_counts,
+    print_range,
+    print_ranges,
+    range_to_json,
+    report_ranges,
+)
+from resolver.cli.records import collect_values
+
+app = typer.Typer(help="Register runs of serials as one record each.", no_args_is_help=True)
+
+IdentifierArgument = Annotated[
+    str, typer.Argument(help="Any identifier in the range.", show_default=False)
+]
+FirstArgument = Annotated[
+    str, typer.Argument(help="The first serial with all its digits.", show_default=False)
+]
+LastArgument = Annotated[
+    str, typer.Argument(help="The last serial, with as many.", show_default=False)
+]
+
+
+class Existing(StrEnum):
+    """What to do with identifiers inside that are registered already."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+
+
+ExistingOption = Annotated[
+    Existing,
+    typer.Option(help="keep: single identifiers with a row of their own stay as they are."),
+]
+
+
+@app.command()
+def register(
+    stem: Annotated[
+        str, typer.Argument(help="What the identifiers begin with.", show_default=False)
+    ],
+    first: FirstArgument,
+    last: LastArgument,
+    value: Annotated[
+        list[str] | None,
+        typer.Option("--value", "-v", help="TYPE=DATA or TYPE:INDEX=DATA; repeat for more."),
+    ] = None,
+    values_file: Annotated[
+        Path | None, typer.Option("--values", help="JSON file with values.", dir_okay=False)
+    ] = None,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option(help="Identity that may administer the identifiers (HS_ADMIN)."),
+    ] = None,
+    check: Annotated[
+        str,
+        typer.Option(
+            help="Scheme of a check character after each serial: gs1, iso7064-mod11-2, "
+            "iso7064-mod11-10, iso7064-mod37-2, iso7064-mod37-36 or iso7064-mod97-10."
+        ),
+    ] = "",
+    existing: ExistingOption = Existing.REFUSE,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="It may be registered already, by an earlier run of this."),
+    ] = False,
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Register all serials from FIRST to LAST as one range.
+
+    Text in DATA may have {serial}, {number} (without leading zeros), {prefix}, {suffix}, {handle}
+    and {check}; {{ and }} are braces.
+    Example: biaoshi range register 88.118.5/870101.M1. 000001 100000
+    -v 'URL=https://example.org/{serial}' --node enterprise
+    """
+    values = collect_values(value or [], values_file, owner or [])
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, stem, cacert=cacert) as client:
+        made = client.register_range(
+            stem, first, last, values, check=check, existing=existing.value, again=again
+        )
+    report_ranges("registered", made, as_json=as_json)
+
+
+@app.command()
+def show(
+    identifier: IdentifierArgument,
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show the range that holds an identifier. Exit code 1 when none does."""
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, identifier, cacert=cacert) as client:
+        found = client.find_range(identifier)
+    if found is None:
+        raise CliError(
+            f"no range holds {identifier}",
+            "biaoshi range list PREFIX shows all; biaoshi resolve finds single identifiers too",
+            ExitCode.REFUSED,
+        )
+    if as_json:
+        print_json(range_to_json(found))
+    else:
+        print_range(found)
+
+
+@app.command("list")
+def list_(
+    prefix: Annotated[str, typer.Argument(help="Such as 88.118.5", show_default=False)],
+    stem: Annotated[str, typer.Option(help="Only ranges whose stem begins so.")] = "",
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the ranges under a prefix, by stem and serial; with --json, one on each line."""
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, prefix, cacert=cacert) as client:
+        print_ranges(prefix, client.list_ranges(prefix, stem=stem), as_json=as_json)
+
+
+@app.command()
+def count(
+    prefix: Annotated[str, typer.Argument(help="Such as 88.118.5", show_default=False)],
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Count the identifiers under a prefix, exactly: with a row of their own, and in ranges."""
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, prefix, cacert=cacert) as client:
+        counts = client.count(prefix)
+    print_counts(prefix, counts, as_json=as_json)
+
+
+@app.command()
+def shrink(
+    identifier: IdentifierArgument,
+    first: FirstArgument,
+    last: LastArgument,
+    existing: ExistingOption = Existing.REFUSE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Give the range new ends inside the old ones; what is cut off is registered no more.
+
+    Example: biaoshi range shrink 88.118.5/870101.M1.000001 000001 080000 --node enterprise
+    """
+    _ask(yes, f"register nothing but {first} to {last} of the range of {identifier} any more?")
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, identifier, cacert=cacert) as client:
+        made = client.shrink_range(identifier, first, last, existing=existing.value)
+    report_ranges("shrunk", made, as_json=as_json)
+
+
+@app.command()
+def split(
+    identifier: Annotated[
+        str, typer.Argument(help="The first identifier of the second part.", show_default=False)
+    ],
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make two ranges of one. Their identifiers are answered as before.
+
+    Example: biaoshi range split 88.118.5/870101.M1.050001 --node enterprise
+    """
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, identifier, cacert=cacert) as client:
+        made = client.split_range(identifier)
+    report_ranges("split", *made, as_json=as_json)
+
+
+@app.command()
+def revoke(
+    identifier: IdentifierArgument,
+    reason: Annotated[str, typer.Option(help="Why, told to whoever asks.", show_default=False)],
+    existing: ExistingOption = Existing.REFUSE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    cacert: CacertOption = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke the whole range, for good: its identifiers are not registered again.
+
+    Example: biaoshi range revoke 88.118.5/870101.M1.000001 --reason 'never produced'
+    --node enterprise
+    """
+    _ask(yes, f"revoke the whole range of {identifier}, for good?")
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, identifier, cacert=cacert) as client:
+        made = client.revoke_range(identifier, reason, existing=existing.value)
+    report_ranges("revoked", made, as_json=as_json)
+
+
+def _ask(yes: bool, question: str) -> None:
+    if not yes and not typer.confirm(question):
+        raise CliError("nothing was changed", "repeat with --yes", ExitCode.REFUSED)
