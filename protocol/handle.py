@@ -7,6 +7,7 @@ there is no Unicode normalisation. A handle without a slash has the prefix part 
 """
 
 import hashlib
+from collections.abc import Iterable
 
 from protocol.errors import InvalidHandleError
 from protocol.wire import HANDLE_OCTETS_MAX
@@ -40,6 +41,13 @@ def fold_handle(handle: bytes, *, case_sensitive: bool = False) -> bytes:
     if not case_sensitive or prefix.startswith(b"0."):
         suffix = fold_case(suffix)
     return prefix + b"/" + suffix
+
+
+def fold_handles(handles: Iterable[bytes], *, case_sensitive: bool = False) -> list[bytes]:
+    """Return what `fold_handle` makes of each."""
+    if case_sensitive:
+        return [fold_handle(each, case_sensitive=True) for each in handles]
+    return [each.upper() if b"/" in each else fold_handle(each) for each in handles]
 
 
 def check_handle(handle: bytes) -> None:

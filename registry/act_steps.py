@@ -9,6 +9,7 @@ from protocol.value import Reference
 from registry.authorization import Authorization, Policy, authorize, authorize_on_record
 from registry.journal import ANONYMOUS, JournalOperation, Kind
 from registry.knowledge import Knowledge
+from registry.offices import Entries
 from registry.outcomes import Need, Refusal, refuse
 from registry.roles import Role
 from registry.views import View
@@ -20,14 +21,20 @@ class Act:
 
     name: str
     parameters: Mapping[str, Any]
+    address: str = ""  # where it came from
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Permitted and possible: what is answered, and what is changed in the order of the journal."""
+    """Permitted and possible: what is answered, and what is changed in the order of the journal.
+
+    `own` are entries of the prefix office that stay out of the journal; `notes` are for the log.
+    """
 
     result: dict[str, Any]
     operations: tuple[JournalOperation, ...] = ()
+    own: Entries = ()
+    notes: tuple[str, ...] = ()
 
 
 ActOutcome = Done | Refusal | Need
@@ -43,6 +50,7 @@ class ActStep:
     knowledge: Knowledge
     policy: Policy
     now_ms: int
+    address: str = ""
 
     @property
     def now_s(self) -> int:

@@ -6,7 +6,8 @@
         Need      fetch these handles, add them to `foreign`, call again
         Done      `result` is the answer. With operations: within the write transaction decide
                   again with its WriteView, then `registry.replay.replay` them and append them to
-                  the log: what the journal says is what is done
+                  the log: what the journal says is what is done. `own` are entries of the prefix
+                  office that stay out of the journal, `notes` are for the operator's log
 
 An act has a name, such as `ranges.register`, and parameters of msgpack's plain types. Who asks is
 proven before it is decided; None is somebody who has not said who he is. `decide_act` changes
@@ -16,7 +17,7 @@ belongs to, and a line in `ACTS`, `READING_ACTS` for one that never changes anyt
 
 from protocol.codes import ResponseCode
 from protocol.value import Reference
-from registry import range_acts
+from registry import applications, people, prefix_acts, quota_acts, range_acts, reviews
 from registry.act_steps import Act, ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Policy
 from registry.knowledge import Knowledge
@@ -25,8 +26,29 @@ from registry.views import View
 
 __all__ = ["ACTS", "READING_ACTS", "Act", "ActOutcome", "ActStep", "Done", "decide_act"]
 
-ACTS: dict[str, ActDecider] = {**range_acts.ACTS}
-READING_ACTS: frozenset[str] = range_acts.READING_ACTS
+ACTS: dict[str, ActDecider] = {
+    **range_acts.ACTS,
+    "applications.apply": applications.decide_apply,
+    "applications.list": applications.decide_list,
+    "applications.show": applications.decide_show,
+    "applications.approve": reviews.decide_approve,
+    "applications.refuse": reviews.decide_refuse,
+    "people.erase": people.decide_erase,
+    "prefixes.show": prefix_acts.decide_show,
+    "prefixes.suspend": prefix_acts.decide_suspend,
+    "prefixes.resume": prefix_acts.decide_resume,
+    "prefixes.transfer": prefix_acts.decide_transfer,
+    "prefixes.release": prefix_acts.decide_release,
+    "prefixes.remove": prefix_acts.decide_remove,
+    "quotas.set": quota_acts.decide_set,
+    "quotas.show": quota_acts.decide_show,
+}
+READING_ACTS: frozenset[str] = range_acts.READING_ACTS | {
+    "applications.list",
+    "applications.show",
+    "prefixes.show",
+    "quotas.show",
+}
 
 
 def decide_act(
@@ -54,4 +76,5 @@ def decide_act(
     if decider is None:
         return refuse(ResponseCode.OPERATION_NOT_SUPPORTED, f"{act.name} is not known here")
     knowledge = Knowledge(view, foreign)
-    return decider(ActStep(view, act.parameters, identity, knowledge, policy, now_ms))
+    step = ActStep(view, act.parameters, identity, knowledge, policy, now_ms, act.address)
+    return decider(step)

@@ -32,6 +32,7 @@ from registry.journal import ANONYMOUS, JournalOperation, Kind
 from registry.knowledge import Knowledge
 from registry.operations import Change, ChangeOperation, Listing, Operation, Outcome, Referral
 from registry.outcomes import Foreign, Need, NeedAuthentication, Refusal, Unavailable, refuse
+from registry.quotas import count_created
 from registry.views import View, WriteView
 
 __all__ = [
@@ -89,6 +90,8 @@ def apply(
     for operation in change.operations:
         handle = fold_handle(operation.handle, case_sensitive=view.case_sensitive)
         _apply_one(view, operation, actor, now_s)
+        if operation.kind == Kind.CREATE and not change.overwrote:
+            count_created(view, operation.handle, 1, now_s)
         entries.append(JournalOperation(operation.kind, handle, operation.values, actor, now_s))
     return entries
 

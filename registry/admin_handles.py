@@ -11,13 +11,14 @@ from protocol.handle import (
     prefix_handle,
     to_text,
 )
-from registry import edits
+from registry import edits, quotas
 from registry.admin_step import Step, changes_of, find_target, granted, not_registered
 from registry.authorization import Authorization
 from registry.checks import check_record, check_values
 from registry.journal import Kind
 from registry.operations import Change, ChangeOperation, Outcome, Referral
 from registry.outcomes import NeedAuthentication, Refusal, refuse
+from registry.prefixes import find_release
 from registry.ranges import find_revocation
 
 
@@ -45,7 +46,10 @@ def decide_create(step: Step) -> Outcome:
             return refuse(ResponseCode.HANDLE_ALREADY_EXISTS, revocation)
         values = edits.stamp(body.values, (), step.now_s)
         change = Change((ChangeOperation(Kind.CREATE, handle, values),), answer)
-        return granted(may_create(step, handle), change)
+        outcome = granted(may_create(step, handle), change)
+        if outcome is not change:
+            return outcome
+        return quotas.refuse_beyond(step.view, handle, 1, step.now_s) or change
     if not step.operation.overwrite:
         return refuse(
             ResponseCode.HANDLE_ALREADY_EXISTS, f"{to_text(handle)} is registered already"
@@ -61,7 +65,13 @@ def decide_create(step: Step) -> Outcome:
 
 
 def may_create(step: Step, handle: bytes) -> Authorization:
-    """Say whether the identity may register a new handle: its prefix's administrators decide."""
+    """Say whether the identity may register a new handle: its prefix's administrators decide.
+
+    Nobody may under a prefix that is to be deleted.
+    """
+    released = find_release(step.view, handle)
+    if released is not None:
+        return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, released)
     if not step.policy.allow_na_admins:
         return step.role()
     parent = parent_prefix_handle(handle) if is_prefix_handle(handle) else None

@@ -4,10 +4,12 @@ from protocol.bodies import HandleRequest
 from protocol.codes import AdminPermission, OpCode, ResponseCode
 from protocol.handle import fold_handle, is_prefix_handle, to_text
 from registry.admin_step import Step, granted
+from registry.authorization import Permitted
 from registry.journal import Kind
 from registry.operations import Change, ChangeOperation, Listing, Outcome
 from registry.outcomes import NeedAuthentication, Refusal, refuse
-from registry.prefixes import PREFIX_OCTETS_MAX
+from registry.prefixes import PREFIX_OCTETS_MAX, find_silence
+from registry.standings import find_standing, silence_words
 
 
 def _prefix_fault(handle: bytes) -> Refusal | None:
@@ -28,6 +30,9 @@ def decide_list(step: Step) -> Outcome:
     if fault is not None:
         return fault
     if not step.view.is_homed(body.handle):
+        silence = find_silence(step.view, body.handle)
+        if silence is not None:
+            return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
         return refuse(
             ResponseCode.SERVER_NOT_RESPONSIBLE,
             f"{to_text(body.handle)} is not homed on this node",
@@ -47,12 +52,15 @@ def decide_homing(step: Step) -> Outcome:
         return fault
     if step.identity is None:
         return NeedAuthentication()
+    role = step.role()
+    standing = find_standing(step.view, body.handle)
+    if isinstance(role, Permitted) and standing is not None and standing.silent:
+        words = f"{silence_words(body.handle, standing)}; resume it first"
+        return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, words)
     kind = Kind.HOME if step.operation.opcode == OpCode.HOME_NA else Kind.UNHOME
     # Asking for what is so already succeeds and writes nothing.
     idle = step.view.is_homed(body.handle) == (kind == Kind.HOME)
-    return granted(
-        step.role(), Change(() if idle else (ChangeOperation(kind, fold_handle(body.handle)),))
-    )
+    return granted(role, Change(() if idle else (ChangeOperation(kind, fold_handle(body.handle)),)))
 
 
 def decide_list_homed(step: Step) -> Outcome:

@@ -10,7 +10,7 @@ from registry.journal import Kind
 from registry.knowledge import Knowledge
 from registry.operations import ChangeOperation, Operation, Outcome, Referral
 from registry.outcomes import Refusal, refuse
-from registry.prefixes import find_referral, is_responsible
+from registry.prefixes import find_referral, find_silence, is_responsible
 from registry.schema import Record
 from registry.views import View
 
@@ -47,6 +47,9 @@ def find_target(step: Step, handle: bytes) -> Record | Refusal | Referral | None
     record = view.find_record(handle) if responsible else None
     if record is not None:
         return record
+    silence = find_silence(view, handle)
+    if silence is not None:
+        return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
     referral = () if operation.do_not_refer else find_referral(view, handle)
     if referral and operation.knows_referral:
         return Referral(referral)

@@ -1,5 +1,6 @@
 """The readable path of resolution: what a question is answered with.
 
+    not found, and the prefix is suspended 401, says since when and why
     not ours, or not stored but delegated  301 not responsible, 303 referral
     ours and not stored                    100
     nothing selected, or with `public_only` nothing public selected  200
@@ -19,7 +20,7 @@ from protocol.value import HandleValue, Reference, select_values
 from registry.authorization import Policy, authorize_on_record
 from registry.knowledge import Knowledge
 from registry.outcomes import NOTHING_FOREIGN, Foreign, Need, Refusal
-from registry.prefixes import find_referral, is_responsible
+from registry.prefixes import find_referral, find_silence, is_responsible
 from registry.ranges import find_revocation
 from registry.schema import VALUES_MAX
 from registry.views import View
@@ -137,6 +138,10 @@ def _resolve_restricted(
 
 
 def _not_stored(view: View, question: Question, responsible: bool) -> Answer:
+    silence = find_silence(view, question.handle)
+    if silence is not None:
+        # Clients show the words of this code, ask no other node, and take nothing for deleted.
+        return _error(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
     if not question.do_not_refer:
         referral = find_referral(view, question.handle)
         if referral:

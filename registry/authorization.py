@@ -38,6 +38,11 @@ class Permitted:
     """The identity is one of the administrators."""
 
 
+@dataclass(frozen=True, slots=True)
+class Counted(Permitted):
+    """Permitted to create, within a quota of the prefix: each is counted (`registry.quotas`)."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """What the configuration says about who may do what.

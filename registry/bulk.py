@@ -2,7 +2,8 @@
 
     row seen before ──> compared with its digest: the same ─> its verdict stands
     (by its number)                                other    ─> refused, its verdict stands
-    plain creation  ──> prefix permitted? (asked once a batch) ─> stored if it is new
+    plain creation  ──> prefix permitted? (asked once a batch) ─> stored if it is new,
+                        with all those that stand beside it
     range           ──> `range_registration`, as the act does it
     anything else   ──> `admin.decide`, `admin.apply`, as every single request
 
@@ -10,40 +11,43 @@ A refused row changes nothing. All that was changed is one frame of the journal;
 how far the stream has come are kept in the same transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import compress, groupby
 from typing import Any, NamedTuple
 
 from protocol.bodies import HandleRequest, ValuesRequest
 from protocol.codes import OpCode, ResponseCode
-from protocol.handle import to_text
+from protocol.handle import fold_handles, to_text
 from protocol.value import HandleValue, Reference, read_values
 from protocol.wire import Reader
+from registry import quotas
 from registry.admin import apply, decide
-from registry.authorization import Permitted, Policy
+from registry.authorization import Authorization, Counted, Permitted, Policy
 from registry.creation_rights import CreationRights
 from registry.errors import RecordError, StoreError
-from registry.journal import FRAME_OPERATIONS_MAX, Kind, pack_change
+from registry.journal import FRAME_OPERATIONS_MAX, Kind
 from registry.log import LocalLog
 from registry.operations import Change, Operation
 from registry.outcomes import Foreign, Need, Refusal, refuse
 from registry.range_registration import RangeRows
 from registry.receipts import chain
-from registry.schema import RECORD_OCTETS_MAX, decode_record, folded_key, record_of_public
+from registry.schema import RECORD_OCTETS_MAX, decode_record, folded_key, public_rows
 from registry.stream_rows import PackedRow, Row, RowKind
 from registry.streams import (
     ROW_DIGEST_OCTETS,
     Batch,
     Run,
+    RunList,
     Stream,
     Verdict,
-    batches,
-    cut,
+    find_changed,
     put_batch,
     put_stream,
 )
 from registry.views import WriteView
 
+_CREATED = Run(1, Verdict.CREATED)
 ROWS_MAX = FRAME_OPERATIONS_MAX  # of one transaction: they are one frame
 
 
@@ -100,7 +104,7 @@ def register_rows(
     if first > expected:
         raise StreamError(f"row {first} cannot follow row {stream.rows}", expected)
     known = min(expected - first, len(rows))
-    changed = _find_changed(view, stream, first, rows[:known])
+    changed = find_changed(view, stream.name, first, _cut_digests(rows[:known]))
     new = rows[known:]
     if not new:
         return Registered(stream, changed)
@@ -111,8 +115,7 @@ def register_rows(
     sequence = 0
     if registration.items:
         sequence = LocalLog(view).append_packed(registration.items, now_ms).seq
-    digests = b"".join([digest[:ROW_DIGEST_OCTETS] for _, _, _, digest in new])
-    put_batch(view, stream.name, Batch(expected, sequence, now_ms, digests, runs))
+    put_batch(view, stream.name, Batch(expected, sequence, now_ms, _cut_digests(new), runs))
     stream = replace(
         stream.counted(runs),
         digest=chain(stream.digest, [digest for _, _, _, digest in new]),
@@ -121,34 +124,6 @@ def register_rows(
     )
     put_stream(view, stream)
     return Registered(stream, changed)
-
-
-def _find_changed(
-    view: WriteView, stream: Stream, first: int, rows: Sequence[PackedRow]
-) -> tuple[int, ...]:
-    """Return the numbers of rows that are not what was sent under their numbers before."""
-    if not rows:
-        return ()
-    last = first + len(rows) - 1
-    before = bytearray()
-    for batch in batches(view, stream.name, first):
-        if batch.first > first + len(before) // ROW_DIGEST_OCTETS:
-            break
-        before += cut(
-            batch, max(first, batch.first), min(last, batch.first + batch.rows - 1)
-        ).digests
-        if batch.first + batch.rows > last:
-            break
-    if len(before) != len(rows) * ROW_DIGEST_OCTETS:
-        raise StoreError("what was kept of these rows is not there any more: begin a new stream")
-    now = b"".join([digest[:ROW_DIGEST_OCTETS] for _, _, _, digest in rows])
-    if now == before:
-        return ()
-    return tuple(
-        first + at // ROW_DIGEST_OCTETS
-        for at in range(0, len(now), ROW_DIGEST_OCTETS)
-        if now[at : at + ROW_DIGEST_OCTETS] != before[at : at + ROW_DIGEST_OCTETS]
-    )
 
 
 class _Registration:
@@ -162,51 +137,94 @@ class _Registration:
         self._foreign = foreign
         self._policy = policy
         self._now_s = now_s
+        self._actor = (identity.handle, identity.index)
         self._rights = CreationRights(view, identity, foreign, policy, now_s)
         self._ranges = RangeRows(view, identity, self._rights, now_s)
         self._missing: set[bytes] = set()
+        self._counted: set[bytes] = set()  # prefixes that have a quota
         self.items: list[list[Any]] = []
 
     def run(self, rows: Sequence[PackedRow]) -> tuple[Run, ...]:
         """Decide on every row; return the verdicts."""
-        created = Run(1, Verdict.CREATED)
-        runs: list[Run] = []
-        count, last = 0, created
-        for row in rows:
-            try:
-                is_plain = row[0] == RowKind.PLAIN and self._create_plain(row)
-                run = created if is_plain else self._any(Row(*row))
-            except NeedError as need:
-                self._missing |= need.handles
+        runs = RunList()
+        for is_plain, some in _by_plainness(rows):
+            if is_plain:
+                self._create_all(some, runs)
                 continue
-            if run is last or run == last:
-                count += 1
-                continue
-            if count:
-                runs.append(last._replace(rows=count))
-            count, last = 1, run
+            for row in some:
+                self._add_verdict(row, runs)
         if self._missing:
             raise NeedError(Need(frozenset(self._missing)))
-        runs.append(last._replace(rows=count))
-        return tuple(runs)
+        return runs.close()
 
-    def _create_plain(self, row: PackedRow) -> bool:
-        """Create a handle whose values are plain; False: another way has to find out why not."""
-        _, handle, octets, _ = row
-        folded = self._view.fold(handle)
-        if not self._may_create(handle, folded) or len(octets) > RECORD_OCTETS_MAX:
-            return False
-        if not self._view.add_row(folded_key(folded), record_of_public(octets, folded)):
-            return False
-        actor = self._identity
-        self.items.append(pack_change(Kind.CREATE, folded, octets, actor, self._now_s))
-        return True
+    def _add_verdict(self, row: PackedRow, runs: RunList) -> None:
+        try:
+            runs.add(self._any(Row(*row)))
+        except NeedError as need:
+            self._missing |= need.handles
 
-    def _may_create(self, handle: bytes, folded: bytes) -> bool:
+    def _create_all(self, rows: Sequence[PackedRow], runs: RunList) -> None:
+        """Create handles whose values are plain; for the others find out why not."""
+        _, handles, octets, _ = zip(*rows, strict=True)
+        folded = fold_handles(handles, case_sensitive=self._view.case_sensitive)
+        fit = self._find_fit(handles, folded, octets)
+        if not all(fit):
+            folded, octets = list(compress(folded, fit)), tuple(compress(octets, fit))
+        added = self._add(folded, octets)
+        if all(added) and len(added) == len(rows):
+            runs.add(_CREATED, len(rows))
+            return
+        are_new = iter(added)
+        for row, is_fit in zip(rows, fit, strict=True):
+            if is_fit and next(are_new):
+                runs.add(_CREATED)
+            else:
+                self._add_verdict(row, runs)
+
+    def _find_fit(
+        self, handles: Sequence[bytes], folded: Sequence[bytes], octets: Sequence[bytes]
+    ) -> list[bool]:
+        """Say of each whether it may be created and its values fit into a record."""
+        prefixes = [each.partition(b"/")[0] for each in folded]
+        examples = dict(zip(prefixes, zip(handles, folded, strict=True), strict=True))
+        rights = {prefix: self._right_or_none(*names) for prefix, names in examples.items()}
+        permitted = {prefix for prefix, right in rights.items() if isinstance(right, Permitted)}
+        self._counted = {prefix for prefix in permitted if type(rights[prefix]) is Counted}
+        fit = [
+            prefix in permitted and len(each) <= RECORD_OCTETS_MAX
+            for prefix, each in zip(prefixes, octets, strict=True)
+        ]
+        if self._counted:
+            left = {each: quotas.left_of(self._view, each, self._now_s) for each in self._counted}
+            quotas.keep_within(fit, prefixes, left)
+        return fit
+
+    def _right_or_none(self, handle: bytes, folded: bytes) -> Authorization | None:
+        try:
+            return self._find_right(handle, folded)
+        except NeedError as need:
+            self._missing |= need.handles
+            return None
+
+    def _add(self, folded: Sequence[bytes], octets: Sequence[bytes]) -> list[bool]:
+        """Store values under the names that are free; say of each whether it was."""
+        added = self._view.add_rows(*public_rows(folded, octets))
+        kind, (actor, index), time_s = int(Kind.CREATE), self._actor, self._now_s
+        self.items += [
+            [kind, name, each, actor, index, time_s]
+            for name, each, is_new in zip(folded, octets, added, strict=True)
+            if is_new
+        ]
+        if self._counted:
+            names = list(compress(folded, added))
+            quotas.count_names(self._view, names, self._counted, self._now_s)
+        return added
+
+    def _find_right(self, handle: bytes, folded: bytes) -> Authorization:
         right = self._rights.find(handle, folded)
         if isinstance(right, Need):
             raise NeedError(right)
-        return isinstance(right, Permitted)
+        return right
 
     def _any(self, row: Row) -> Run:
         """Do what a row asks for as if it were a request of its own; return its verdict."""
@@ -259,13 +277,27 @@ class _Registration:
         """Say whether a handle exists with these values, whatever their times."""
         folded = self._view.fold(row.handle)
         stored = self._view.find_row(folded_key(folded))
-        if stored is None or not self._may_create(row.handle, folded):
+        if stored is None or not isinstance(self._find_right(row.handle, folded), Permitted):
             return False
         values = decode_record(stored).values
         # That a guess at a hidden value is right would tell it.
         return all(each.is_public for each in values) and _timeless(values) == _timeless(
             _values(row)
         )
+
+
+def _cut_digests(rows: Sequence[PackedRow]) -> bytes:
+    """Return what is kept of the digests of rows."""
+    return b"".join([digest[:ROW_DIGEST_OCTETS] for _, _, _, digest in rows])
+
+
+def _by_plainness(rows: Sequence[PackedRow]) -> Iterator[tuple[bool, Sequence[PackedRow]]]:
+    """Cut rows into pieces, in order, that are all plain or none of them; say which."""
+    if [row[0] for row in rows].count(RowKind.PLAIN) == len(rows):
+        yield True, rows
+        return
+    for is_plain, some in groupby(rows, key=lambda row: row[0] == RowKind.PLAIN):
+        yield is_plain, list(some)
 
 
 def _operation(row: Row) -> Operation:

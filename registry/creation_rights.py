@@ -2,16 +2,17 @@
 
 from protocol.bodies import ValuesRequest
 from protocol.codes import OpCode, ResponseCode
-from protocol.handle import is_prefix_handle
+from protocol.handle import is_prefix_handle, prefix_handle
 from protocol.value import Reference
 from registry.admin_handles import may_create
 from registry.admin_step import Step
-from registry.authorization import Authorization, Policy
+from registry.authorization import Authorization, Counted, Permitted, Policy
 from registry.errors import RecordError
 from registry.knowledge import Knowledge
 from registry.operations import Operation
 from registry.outcomes import Foreign, refuse
-from registry.prefixes import is_responsible
+from registry.prefixes import find_silence, is_responsible
+from registry.quotas import NO_LIMIT, find_quota
 from registry.views import View
 
 
@@ -41,6 +42,8 @@ class CreationRights:
     def find(self, handle: bytes, folded: bytes) -> Authorization:
         """Return whether a handle may be created; prefixes are left to `admin.decide`.
 
+        Counted: if its prefix's quota has room for it, and then it is to be counted.
+
         Args:
             handle: as it is to be created.
             folded: the form under which it is stored.
@@ -63,7 +66,16 @@ class CreationRights:
         step = Step(self._view, operation, self._identity, knowledge, self._policy, self._now_s)
         try:
             if not is_responsible(self._view, handle):
+                silence = find_silence(self._view, handle)
+                if silence is not None:
+                    return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
                 return refuse(ResponseCode.SERVER_NOT_RESPONSIBLE, "not homed here")
-            return may_create(step, handle)
+            right = may_create(step, handle)
+            if not isinstance(right, Permitted):
+                return right
+            quota = find_quota(self._view, prefix_handle(handle))
+            if quota is not None and quota.identifiers != NO_LIMIT:
+                return Counted()
+            return right
         except RecordError as error:
             return refuse(ResponseCode.ERROR, str(error))

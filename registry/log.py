@@ -5,9 +5,9 @@
 the changes: what is acknowledged survives a crash of the machine, not its loss, so wherever its
 state is shown it says "not replicated".
 
-A trimmed log begins with a **snapshot**: frames of HOME, RANGES, CREATE and DELETE operations that
-rebuild the store as of one frame of the journal, chained like the journal from zeros, and sealed
-with
+A trimmed log begins with a **snapshot**: frames of HOME, RANGES, CREATE and DELETE operations, and
+of the prefix office's, that rebuild the store as of one frame of the journal, chained like the
+journal from zeros, and sealed with
 
     SHA-256(u64 sequence number of that frame, its digest, digest of the snapshot's last frame)
 """
@@ -17,6 +17,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from registry import office_replay
 from registry.errors import JournalError
 from registry.journal import (
     FRAME_OCTETS_MAX,
@@ -171,6 +172,7 @@ def _rebuilding(view: View, now_s: int) -> Iterator[JournalOperation]:
     for handle, record in view.records():
         yield JournalOperation(Kind.CREATE, handle, record.values, OWNER, now_s)
     yield from rebuilding_tombstones(view)
+    yield from office_replay.rebuilding(view, now_s)
 
 
 def _chunks(operations: Iterable[JournalOperation]) -> Iterator[list[JournalOperation]]:

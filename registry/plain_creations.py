@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from protocol.value import Reference
-from registry.authorization import Permitted, Policy
+from registry.authorization import Counted, Permitted, Policy
 from registry.creation_rights import CreationRights
 from registry.journal import Kind, pack_change
 from registry.outcomes import NOTHING_FOREIGN
+from registry.quotas import count_created, refuse_beyond
 from registry.schema import KEY_OCTETS_MAX, record_of_public
 from registry.views import WriteView
 
@@ -64,12 +65,17 @@ class PlainCreations:
             rights = self._rights[identity] = CreationRights(
                 self._view, identity, NOTHING_FOREIGN, self._policy, self._now_s
             )
-        permitted = isinstance(rights.find(handle, folded), Permitted)
-        if not permitted or len(folded) > KEY_OCTETS_MAX:
+        right = rights.find(handle, folded)
+        if not isinstance(right, Permitted) or len(folded) > KEY_OCTETS_MAX:
+            return None
+        is_counted = type(right) is Counted
+        if is_counted and refuse_beyond(self._view, handle, 1, self._now_s) is not None:
             return None
         octets = self._packed_time.join(pieces)
         if not self._view.add_row(folded, record_of_public(octets, folded)):
             return None
+        if is_counted:
+            count_created(self._view, handle, 1, self._now_s)
         return pack_change(Kind.CREATE, folded, octets, identity, self._now_s)
 
     def forget(self) -> None:

@@ -9,7 +9,8 @@ ancestor:
     enterprise homes 0.NA/88.118.5                 answers 88.118.5/anything
 
 A prefix handle that is not stored is referred to the node its nearest stored ancestor delegates
-to, unless this node is that delegate.
+to, unless this node is that delegate. Nothing is answered for a prefix that is suspended here, nor
+is anybody referred for it or a prefix derived from it: `find_silence` says why.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,10 @@ from protocol.handle import (
     is_prefix_handle,
     parent_prefix_handle,
     prefix_handle,
+    to_text,
 )
 from protocol.value import HandleValue
+from registry.standings import State, find_standing, second_text, silence_words
 from registry.views import View
 
 # Keys of handles under a longer prefix would be cut inside it and could not be listed.
@@ -43,6 +46,16 @@ def ancestors(prefix_handle_: bytes) -> Iterator[bytes]:
             return
         yield parent
         parent = parent_prefix_handle(parent)
+
+
+def prefix_fault(prefix: str) -> str | None:
+    """Return why a text such as `88.118.5` cannot be a prefix; None: it can."""
+    octets = prefix.encode("utf-8", "surrogateescape")
+    if len(PREFIX_HANDLE_START) + len(octets) > PREFIX_OCTETS_MAX:
+        return f"a prefix has at most {PREFIX_OCTETS_MAX - len(PREFIX_HANDLE_START)} octets"
+    if not all(prefix.split(".")) or not prefix.isprintable() or set(prefix) & set(' /"\\'):
+        return "write parts joined by dots, 88.118.5"
+    return None
 
 
 def is_responsible(view: View, handle: bytes) -> bool:
@@ -69,3 +82,33 @@ def find_referral(view: View, handle: bytes) -> tuple[HandleValue, ...]:
                 if value.is_public and value.type in DELEGATION_TYPES
             )
     return ()
+
+
+def find_silence(view: View, handle: bytes) -> str | None:
+    """Return why nothing is answered for a handle that was not found; None: for another reason.
+
+    Raises:
+        RecordError: what is noted of the prefix is damaged.
+    """
+    is_prefix = is_prefix_handle(handle)
+    own = fold_handle(handle) if is_prefix else prefix_handle(handle)
+    for each in (own, *(ancestors(own) if is_prefix else ())):
+        standing = find_standing(view, each)
+        if standing is not None and standing.silent:
+            return silence_words(each, standing)
+    return None
+
+
+def find_release(view: View, handle: bytes) -> str | None:
+    """Return why nothing new is registered beside a handle; None: it may be.
+
+    Raises:
+        RecordError: what is noted of the prefix is damaged.
+    """
+    prefix = prefix_handle(handle)
+    standing = find_standing(view, prefix)
+    if standing is None or standing.state != State.TO_BE_DELETED:
+        return None
+    name = to_text(prefix[len(PREFIX_HANDLE_START) :])
+    since = second_text(standing.since_s)
+    return f"{name} is to be deleted since {since}, nothing is registered: {standing.reason}"

@@ -14,6 +14,7 @@ see a range, as anybody may resolve its identifiers: with the values that everyb
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from protocol.codes import AdminPermission, OpCode, ResponseCode
@@ -25,6 +26,7 @@ from protocol.handle import (
     prefix_handle,
     to_text,
 )
+from registry import quotas
 from registry.act_steps import NOBODY, ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import (
     HS_ADMIN,
@@ -37,7 +39,7 @@ from registry.creation_rights import CreationRights
 from registry.errors import RangeError
 from registry.journal import OWNER, Kind
 from registry.outcomes import Need, Refusal, refuse
-from registry.prefixes import is_responsible
+from registry.prefixes import find_silence, is_responsible
 from registry.range_changes import REGISTER, REVOKE, SHRINK, SPLIT, Change, pack_changes
 from registry.range_documents import Range, make_range, read_document, read_range
 from registry.range_shown import name_range, read_shown, show_range
@@ -84,7 +86,12 @@ def register(step: ActStep) -> ActOutcome:
     if not isinstance(right, Permitted):
         return right
     kept = check_free(step.view, new, keeps_rows=described.keeps_rows)
-    return _changed(step, REGISTER, [(new.key, new.octets)], {"range": _form(new)}, kept)
+    created = new.span.size - kept
+    refusal = quotas.refuse_beyond(step.view, handle, created, step.now_s)
+    if refusal is not None:
+        return refusal
+    done = _changed(step, REGISTER, [(new.key, new.octets)], {"range": _form(new)}, kept)
+    return replace(done, own=quotas.counted_entries(step.view, handle, created, step.now_s))
 
 
 def _form(range_: Range) -> dict[str, Any]:
@@ -94,6 +101,9 @@ def _form(range_: Range) -> dict[str, Any]:
 def _not_here(step: ActStep, handle: bytes) -> Refusal | None:
     if is_responsible(step.view, handle):
         return None
+    silence = find_silence(step.view, handle)
+    if silence is not None:
+        return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
     return refuse(
         ResponseCode.SERVER_NOT_RESPONSIBLE,
         f"the prefix of {to_text(handle)} is not homed on this node",

@@ -6,6 +6,7 @@ from typing import Any
 import msgpack
 
 from protocol.value import HandleValue, Reference
+from registry import quotas
 from registry.authorization import Permitted
 from registry.checks import CHECKED_TYPES
 from registry.creation_rights import CreationRights
@@ -61,6 +62,11 @@ class RangeRows:
             if is_registered(self._view, new, with_hidden=False):
                 return None
             return refuse(error.response_code, str(error))
+        created = new.span.size - kept
+        refusal = quotas.refuse_beyond(self._view, handle, created, self._now_s)
+        if refusal is not None:
+            return refusal
+        quotas.count_created(self._view, handle, created, self._now_s)
         if any(pattern.value.type in CHECKED_TYPES for pattern in described.patterns):
             self._rights.forget()  # an identifier of it may be a group
         return store_new(self._view, new, kept, self._identity, self._now_s)

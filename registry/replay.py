@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 
 from registry.errors import JournalError
 from registry.journal import WITH_PAYLOAD, JournalOperation, Kind
+from registry.office_replay import replay_office
 from registry.range_changes import replay_ranges
 from registry.views import WriteView
 
 Replayer = Callable[[WriteView, JournalOperation], None]
 
-REPLAYERS: Mapping[Kind, Replayer] = {Kind.RANGES: replay_ranges}
+REPLAYERS: Mapping[Kind, Replayer] = {
+    Kind.RANGES: replay_ranges,
+    Kind.APPLICATION: replay_office,
+    Kind.QUOTA: replay_office,
+    Kind.PERSON: replay_office,
+}
 
 
 def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:

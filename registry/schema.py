@@ -4,8 +4,8 @@ The store is one LMDB environment with these named databases (all keys sort as o
 
     name       key                          value
     handles    storage key of a handle      record, see below
-    prefixes   storage key of a homed       the prefix handle in full, folded
-               prefix handle
+    prefixes   storage key of a homed       the prefix handle in full, folded; nothing of one
+               prefix handle                that is silent, see `registry.standings`
     journal    u64 sequence number          frame, see `registry.journal`
     snapshot   u32 part number              frame of a sealed snapshot, see `registry.log`
     foreign    storage key, suffix in the   u64 fetched at (seconds since 1970), record:
@@ -18,7 +18,7 @@ The store is one LMDB environment with these named databases (all keys sort as o
     histories  storage key, 0xff, u64       which frames changed a handle that was there already
                sequence number
     statistics see `registry.statistics`    counts of identifiers
-    offices    see `registry.applications`  prefixes applied for, quotas, people
+    offices    see `registry.offices`       prefixes applied for, quotas, people
     meta       b"version"                   u32 store version
                b"case_sensitive"            u8 0 or 1: whether suffixes keep their case
                b"head"                      u64 sequence number, 32 octets SHA-256: last frame
@@ -130,6 +130,16 @@ def record_of_public(octets: bytes, handle: bytes) -> bytes:
     if len(handle) <= KEY_OCTETS_MAX:
         return _PUBLIC_HEAD + octets
     return encode_record(read_values(Reader(octets)), handle)
+
+
+def public_rows(
+    folded: Sequence[bytes], octets: Sequence[bytes]
+) -> tuple[Sequence[bytes], list[bytes]]:
+    """Return storage keys and records of folded handles, as `record_of_public` makes each."""
+    if folded and max(map(len, folded)) <= KEY_OCTETS_MAX:
+        return folded, [_PUBLIC_HEAD + each for each in octets]
+    keys = [folded_key(each) for each in folded]
+    return keys, [record_of_public(*each) for each in zip(octets, folded, strict=True)]
 
 
 def decode_record(octets: bytes) -> Record:

@@ -212,6 +212,8 @@ class Store(_Environment):
     ) -> tuple[list[FoundRow], list[bool]]:
         """Return what is found of handles, and which prefix handles are homed, of one state.
 
+        A silent prefix does not count as homed (`registry.standings`).
+
         Args:
             keys: folded handles that are storage keys, each 1 to 511 octets.
             prefixes: folded, and short enough to be keys themselves.
@@ -229,7 +231,7 @@ class Store(_Environment):
                 rows: list[FoundRow] = [get(key) for key in keys]
                 if self._holds_ranges(txn) and not all(rows):
                     rows = self._seek_ranges(txn, rows, seek(keys))
-                return rows, [get(prefix, db=homed) is not None for prefix in prefixes]
+                return rows, [get(prefix, b"", db=homed) != b"" for prefix in prefixes]
         except lmdb.Error as error:
             raise _translation(self.folder, error) from error
 

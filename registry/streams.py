@@ -58,6 +58,25 @@ class Run(NamedTuple):
     words: bytes = b""
 
 
+class RunList:
+    """Verdicts in the order of their rows, equal ones after another as one."""
+
+    def __init__(self) -> None:
+        self._runs: list[Run] = []
+
+    def add(self, run: Run, rows: int = 1) -> None:
+        """Add what became of the next rows; `run` is that of one."""
+        last = self._runs[-1] if self._runs else None
+        if last is not None and last[1:] == run[1:]:
+            self._runs[-1] = last._replace(rows=last.rows + rows)
+        else:
+            self._runs.append(run._replace(rows=rows))
+
+    def close(self) -> tuple[Run, ...]:
+        """Return them all."""
+        return tuple(self._runs)
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """How far a stream has come. `ended_ms` is 0 while rows may follow."""
@@ -193,6 +212,40 @@ def cut(batch: Batch, first: int, last: int) -> Batch:
         (first - batch.first) * ROW_DIGEST_OCTETS : (last - batch.first + 1) * ROW_DIGEST_OCTETS
     ]
     return Batch(first, batch.sequence, batch.time_ms, octets, tuple(runs))
+
+
+def find_changed(view: View, name: bytes, first: int, digests: bytes) -> tuple[int, ...]:
+    """Return the numbers of rows that are not what was sent under their numbers before.
+
+    Args:
+        view: of the store.
+        name: the stream's.
+        first: number of the first row, which was sent before as all others were.
+        digests: the first octets of each row's digest, as batches keep them.
+
+    Raises:
+        StoreError: what was kept of these rows is gone, or damaged.
+    """
+    if not digests:
+        return ()
+    last = first + len(digests) // ROW_DIGEST_OCTETS - 1
+    before = bytearray()
+    for batch in batches(view, name, first):
+        end = batch.first + batch.rows - 1
+        if batch.first > first + len(before) // ROW_DIGEST_OCTETS:
+            break
+        before += cut(batch, max(first, batch.first), min(last, end)).digests
+        if end >= last:
+            break
+    if len(before) != len(digests):
+        raise StoreError("what was kept of these rows is not there any more: begin a new stream")
+    if digests == before:
+        return ()
+    return tuple(
+        first + at // ROW_DIGEST_OCTETS
+        for at in range(0, len(digests), ROW_DIGEST_OCTETS)
+        if digests[at : at + ROW_DIGEST_OCTETS] != before[at : at + ROW_DIGEST_OCTETS]
+    )
 
 
 def purge(view: WriteView, before_ms: int, idle_before_ms: int, batches_max: int) -> int:

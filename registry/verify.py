@@ -16,6 +16,7 @@ from registry.errors import JournalError, RecordError
 from registry.journal import decode_frame, frame_digest
 from registry.log import seal_of
 from registry.marks import decode_marked, is_deleted
+from registry.office_replay import journaled_entries
 from registry.range_lookup import is_active
 from registry.replay import replay
 from registry.schema import decode_record, folded_key
@@ -173,6 +174,14 @@ def _compare(view: View, other: View, report: Report) -> None:
     for prefix in sorted(homed ^ expected):
         where = "store" if prefix in homed else "journal"
         report.add(f"prefix {to_text(prefix)} is homed in the {where} only")
+    silent, expected = set(view.silent()), set(other.silent())
+    for prefix in sorted(silent ^ expected):
+        where = "store" if prefix in silent else "journal"
+        report.add(f"prefix {to_text(prefix)} is silent in the {where} only")
+    # What stays out of the journal, such as the keys of people, is not compared.
+    _compare_rows(
+        "entry of the prefix office", journaled_entries(view), journaled_entries(other), report
+    )
 
 
 def _compare_rows(

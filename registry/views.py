@@ -6,7 +6,9 @@ with its `with` block. Names are handles as octets in any case; rows and keys ar
 """
 
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress, repeat
 from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
@@ -126,9 +128,9 @@ class View:
         return record
 
     def is_homed(self, prefix_handle: bytes) -> bool:
-        """Say whether a prefix (`0.NA/88.118`) is homed here."""
+        """Say whether a prefix (`0.NA/88.118`) is homed here, and not silent."""
         key = storage_key(prefix_handle, case_sensitive=False)
-        return self._txn.get(key, db=self._dbs.prefixes) is not None
+        return bool(self._txn.get(key, db=self._dbs.prefixes))
 
     def list_handles(self, prefix_handle: bytes, after: bytes | None, limit: int) -> list[bytes]:
         """Return up to `limit` handles under a prefix that come after `after`, in key order."""
@@ -148,19 +150,27 @@ class View:
         return handles
 
     def list_homed(self, after: bytes | None, limit: int) -> list[bytes]:
-        """Return up to `limit` homed prefix handles that come after `after`, in key order."""
+        """Return up to `limit` homed prefix handles that come after `after`, in key order.
+
+        Silent ones are left out.
+        """
         start = b"" if after is None else storage_key(after, case_sensitive=False)
         cursor = self._txn.cursor(db=self._dbs.prefixes)
         found = seek_after(cursor, start)
         handles: list[bytes] = []
         while found and len(handles) < limit:
-            handles.append(cursor.value())
+            if cursor.value():
+                handles.append(cursor.value())
             found = cursor.next()
         return handles
 
     def homed(self) -> Iterator[bytes]:
-        """Iterate over all homed prefix handles in key order."""
-        return (handle for _, handle in self._txn.cursor(db=self._dbs.prefixes))
+        """Iterate over all homed prefix handles in key order, silent ones included."""
+        return (handle or key for key, handle in self._txn.cursor(db=self._dbs.prefixes))
+
+    def silent(self) -> Iterator[bytes]:
+        """Iterate over the homed prefix handles that are silent, in key order."""
+        return (key for key, handle in self._txn.cursor(db=self._dbs.prefixes) if not handle)
 
     def find_foreign(self, handle: bytes) -> ForeignRecord | None:
         """Return what is kept of another node's handle, its suffix in the case asked."""
@@ -334,6 +344,30 @@ class WriteView(View):
         held = self.find_range(key)
         return held if held is not None and is_active(held) else None
 
+    def add_rows(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bool]:
+        """Store records' octets under storage keys that are not there yet; say of each whether.
+
+        Of rows with the same key the first is stored. Keys are put in order: a neighbour of the
+        one before needs no way down from the root. Raises: RecordError: a damaged range.
+        """
+        prefixes = [key.partition(b"/")[0] for key in keys]
+        examples = dict(zip(prefixes, keys, strict=True))
+        tallies = {prefix: self._tallies.of(key) for prefix, key in examples.items()}
+        if any(tally.has_ranges for tally in tallies.values()):
+            return [self.add_row(key, row) for key, row in zip(keys, rows, strict=True)]
+        put = self._txn.cursor(db=self._dbs.handles).put
+        in_order = sorted(keys)
+        if in_order == list(keys):
+            added = list(map(put, keys, rows, repeat(True), repeat(False)))  # no overwriting
+        else:
+            added = [False] * len(keys)
+            for at in sorted(range(len(keys)), key=keys.__getitem__):
+                added[at] = put(keys[at], rows[at], True, False)
+        for prefix, count in Counter(compress(prefixes, added)).items():
+            tallies[prefix].rows += count
+        self.unjournaled |= any(added)
+        return added
+
     def put_stream(self, name: bytes, octets: bytes) -> None:
         """Keep what is known of a stream."""
         self._txn.put(name, octets, db=self._dbs.streams)
@@ -382,10 +416,18 @@ class WriteView(View):
         return self._txn.delete(key, db=self._dbs.handles)
 
     def home(self, prefix_handle: bytes) -> None:
-        """Take a prefix in."""
+        """Take a prefix in; one that is here and silent stays so."""
         folded = fold_handle(prefix_handle)
-        self._txn.put(folded_key(folded), folded, db=self._dbs.prefixes)
+        self._txn.put(folded_key(folded), folded, overwrite=False, db=self._dbs.prefixes)
         self.unjournaled = True
+
+    def let_answer(self, prefix_handle: bytes, answers: bool) -> None:
+        """Have a prefix that is homed here answer, or be silent; one that is not stays so."""
+        folded = fold_handle(prefix_handle)
+        key = folded_key(folded)
+        if self._txn.get(key, db=self._dbs.prefixes) is not None:
+            self._txn.put(key, folded if answers else b"", db=self._dbs.prefixes)
+            self.unjournaled = True
 
     def unhome(self, prefix_handle: bytes) -> bool:
         """Give a prefix up; say whether it was homed. Its handles stay stored."""

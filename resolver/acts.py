@@ -5,7 +5,8 @@
 Replies are {code, message, result}; `result` is there with code 1 only.
 """
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from protocol.codes import ResponseCode
@@ -15,12 +16,15 @@ from registry.authorization import Policy
 from registry.errors import JournalError, StoreError
 from registry.journal import FRAME_OPERATIONS_MAX
 from registry.log import LocalLog
+from registry.office_replay import put_own
 from registry.outcomes import Need, Refusal, refuse
 from registry.replay import replay
 from registry.store import Store
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
+
+_log = logging.getLogger(__name__)
 
 Prove = Callable[[dict[str, Any]], Awaitable[Reference | Refusal | None]]
 
@@ -35,6 +39,7 @@ class Acts:
         policy: the node's own administrators.
         prove: as in `resolver.registrations`.
         now_s: the time since 1970.
+        after: what is called when an act of this name has changed something.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Acts:
         prove: Prove,
         *,
         now_s: Callable[[], float],
+        after: Mapping[str, Callable[[], None]] | None = None,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -53,13 +59,14 @@ class Acts:
         self._policy = policy
         self._prove = prove
         self._now_s = now_s
+        self._after = after or {}
 
     async def perform(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Carry out one act; answered once it is durable."""
         proven = await self._prove(payload)
         if isinstance(proven, Refusal):
             return _refused(proven)
-        act = Act(payload["name"], payload["parameters"])
+        act = Act(payload["name"], payload["parameters"], payload["address"])
         try:
             outcome = await self._carry_out(act, proven)
         except NotWritingError as error:
@@ -68,6 +75,10 @@ class Acts:
             return _refused(refuse(ResponseCode.ERROR, str(error)))
         if isinstance(outcome, Refusal):
             return _refused(outcome)
+        if outcome.operations and act.name in self._after:
+            self._after[act.name]()
+        for note in outcome.notes:
+            _log.info("%s", note)
         return {"code": int(ResponseCode.SUCCESS), "message": b"", "result": outcome.result}
 
     async def _carry_out(self, act: Act, identity: Reference | None) -> Done | Refusal:
@@ -97,6 +108,7 @@ class Acts:
         if isinstance(outcome, Done) and outcome.operations:
             assert len(outcome.operations) <= FRAME_OPERATIONS_MAX, "an act is one frame"
             replay(view, outcome.operations)
+            put_own(view, outcome.own)
             LocalLog(view).append_operations(outcome.operations, now_ms)
         return outcome
 

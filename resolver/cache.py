@@ -43,6 +43,7 @@ _NEGATIVE = frozenset(
         ResponseCode.HANDLE_NOT_FOUND,
         ResponseCode.VALUES_NOT_FOUND,
         ResponseCode.SERVER_NOT_RESPONSIBLE,
+        ResponseCode.INSUFFICIENT_PERMISSIONS,  # of a suspended prefix: nothing stale answers
     }
 )
 

@@ -102,6 +102,12 @@ CONNECTIONS = Gauge(
     "biaoshi_connections", "Connections open", ["transport"], multiprocess_mode="livesum"
 )
 BULK_ROWS = Counter("biaoshi_bulk_rows", "Rows of streams decided on", ["verdict"])
+QUOTAS_NEAR = Gauge(
+    "biaoshi_quotas_near",
+    "Prefixes that have used 80 % of a quota today",
+    ["kind"],
+    multiprocess_mode="livemax",
+)
 REFUSED = Counter("biaoshi_refused", "What a limit turned away", ["limit"])
 RESTARTS = Counter("biaoshi_restarts", "Processes replaced", ["process"])
 

@@ -37,8 +37,8 @@ from protocol.types.hs_site import (
     address_octets,
 )
 from protocol.versions import BEST
+from registry.prefix_records import ADMIN_INDEX as ADMIN_INDEX
 
-ADMIN_INDEX = 300  # where an administrator's key stands, by Handle.Net's convention
 SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
 FOLDER_MODE = 0o755

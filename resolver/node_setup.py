@@ -20,14 +20,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol.codes import AdminPermission
 from protocol.errors import InvalidHandleError
 from protocol.handle import PREFIX_HANDLE_START, ROOT_HANDLE, check_handle, fold_case
 from protocol.key_files import PrivateKey, generate_rsa_key
-from protocol.types.hs_admin import HsAdmin
 from protocol.types.hs_site import HsSite
 from protocol.value import HandleValue, Reference
 from registry.offline import seed_store
+from registry.prefix_records import prefix_values
+from registry.prefixes import prefix_fault
 from resolver.config import NodeRole
 from resolver.node_files import (
     ADMIN_INDEX,
@@ -45,10 +45,7 @@ from resolver.node_files import (
     write_site,
 )
 
-ADMIN_VALUE_INDEX = 100
 CASE_LINES = "case_sensitive = true  # for good: the store was made so\n"
-SITE_INDEX = 1
-PREFIX_SITE_INDEX = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +83,9 @@ def check_prefix(prefix: str) -> None:
         check_handle(prefix_handle_of(prefix))
     except InvalidHandleError as error:
         raise NodeFilesError(f"{prefix!r} is not a prefix: {error}") from None
-    if not all(prefix.split(".")) or not prefix.isprintable() or set(prefix) & set(' /"\\'):
-        raise NodeFilesError(f"{prefix!r} is not a prefix: write parts joined by dots, 88.118.5")
+    fault = prefix_fault(prefix)
+    if fault is not None:
+        raise NodeFilesError(f"{prefix!r} is not a prefix: {fault}")
 
 
 def make_node(plan: NodePlan, *, now_s: int) -> NodeFolder:
@@ -158,28 +156,6 @@ def homed_prefixes(role: NodeRole, prefix: str) -> list[bytes]:
     if role is NodeRole.SECONDARY:
         return [own, ROOT_HANDLE + b"/" + fold_case(prefix.encode())]
     return [own]
-
-
-def prefix_values(
-    admin: Reference,
-    *,
-    now_s: int,
-    site: HsSite | None = None,
-    public_key: bytes | None = None,
-    prefix_site: HsSite | None = None,
-) -> tuple[HandleValue, ...]:
-    """Return the values of a prefix handle, in order of index."""
-    parts = [
-        (SITE_INDEX, b"HS_SITE", site.encode() if site else None),
-        (PREFIX_SITE_INDEX, b"HS_SITE.PREFIX", prefix_site.encode() if prefix_site else None),
-        (ADMIN_VALUE_INDEX, b"HS_ADMIN", HsAdmin(AdminPermission.ALL, admin).encode()),
-        (ADMIN_INDEX, b"HS_PUBKEY", public_key),
-    ]
-    return tuple(
-        HandleValue(index, type_, data, timestamp=now_s)
-        for index, type_, data in parts
-        if data is not None
-    )
 
 
 def top_records(

@@ -34,6 +34,7 @@ from registry.schema import Record
 from registry.store import Store
 from registry.views import View
 from resolver.group_commit import GroupCommit
+from resolver.quotas import Quotas
 
 # Each round fetches one level of groups; the registry follows ten at most.
 NEED_ROUNDS_MAX = 12
@@ -93,6 +94,7 @@ class Operations:
         rounds_max: PBKDF2 rounds a client may make us compute.
         verifications_max: proofs that may wait or be checked at once.
         now_s: the time since 1970.
+        quotas: of requests; None: there are none.
     """
 
     def __init__(
@@ -106,8 +108,10 @@ class Operations:
         rounds_max: int,
         verifications_max: int,
         now_s: Callable[[], float],
+        quotas: Quotas | None = None,
     ) -> None:
         self._store = store
+        self._quotas = quotas
         self._commit = commit
         self._policy = policy
         self._afar = afar
@@ -143,6 +147,18 @@ class Operations:
 
         Another batch may have changed what the decision rests on: then more may be needed.
         """
+        handle = subject_of(operation)
+        refusal = self._quotas.begin(handle) if self._quotas is not None else None
+        if refusal is not None:
+            return refusal
+        outcome = await self._carry_out(operation, identity, known)
+        if self._quotas is not None:
+            self._quotas.end(handle, outcome)
+        return outcome
+
+    async def _carry_out(
+        self, operation: Operation, identity: Reference | None, known: Known
+    ) -> Outcome:
         octets = len(operation.body.encode())
         for _ in range(NEED_ROUNDS_MAX):
             outcome = await self._commit.submit(operation, identity, known.foreign, octets)
@@ -152,7 +168,14 @@ class Operations:
         return _too_many_rounds()
 
     def create(self, creation: PlainCreation, identity: Reference) -> "asyncio.Future[bool]":
-        """Create a handle by the short way, or not: see `GroupCommit.create`."""
+        """Create a handle by the short way, or not: see `GroupCommit.create`.
+
+        Where there are quotas it is not taken: the long way counts, and says what is left.
+        """
+        if self._quotas is not None and self._quotas.is_limited(creation.handle):
+            not_made: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            not_made.set_result(False)
+            return not_made
         return self._commit.create(creation, identity)
 
     async def fetch(self, handles: frozenset[bytes], known: Known) -> None:
@@ -270,6 +293,12 @@ class Operations:
                 return ended
             known.foreign.update(await self._afar.fetch(ended.handles))
         return _too_many_rounds()
+
+
+def subject_of(operation: Operation) -> bytes:
+    """Return the handle an operation is about."""
+    handle: bytes = getattr(operation.body, "handle", b"")
+    return handle
 
 
 def _wrong() -> Refusal:

@@ -28,11 +28,15 @@ _log = logging.getLogger(__name__)
 
 
 class Result(NamedTuple):
-    """How an operation ended; `created` says that something new came to be."""
+    """How an operation ended; `created` says that something new came to be.
+
+    `left` is what is left of a quota: limit, remaining, seconds until it begins anew.
+    """
 
     response_code: int
     body: Body
     created: bool = False
+    left: tuple[int, int, int] | None = None
 
 
 class Records(Protocol):

@@ -48,6 +48,7 @@ class Failure(Enum):
     PREFIX_UNKNOWN = "prefix unknown"
     NO_SERVICE = "no service"
     NO_ANSWER = "no answer"
+    REFUSED = "refused"
     LOOP = "loop"
     TOO_FAR = "too far"
     EMPTY_REFERRAL = "empty referral"
@@ -96,6 +97,8 @@ class Done:
             return ResponseCode.HANDLE_NOT_FOUND
         if self.failure is Failure.NO_SERVICE:
             return ResponseCode.SERVER_NOT_RESPONSIBLE
+        if self.failure is Failure.REFUSED:
+            return ResponseCode.INSUFFICIENT_PERMISSIONS
         return ResponseCode.ERROR
 
 
@@ -187,6 +190,8 @@ class Walk:
             raise _Stopped(Failure.PREFIX_UNKNOWN, f"the prefix {name} is not registered")
         if reply.response_code in _FOUND:
             raise _Stopped(Failure.NO_SERVICE, f"{name} exists and names no site that serves it")
+        if reply.response_code == ResponseCode.INSUFFICIENT_PERMISSIONS:
+            raise _Stopped(Failure.REFUSED, reply.problem or f"nobody may look {name} up")
         raise _Stopped(
             Failure.NO_ANSWER, f"the look-up of {name} ended with code {reply.response_code}"
         )

@@ -50,6 +50,7 @@ from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS
 from resolver.node import Node, load_node
 from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
+from resolver.quotas import Quotas
 from resolver.recursion import Ask, Reply, Walk, sites_in
 from resolver.refused_log_ins import RefusedLogIns, make_refused_log_ins
 from resolver.registrations import Registrations
@@ -62,6 +63,7 @@ from resolver.upstream_settings import upstream_settings
 from resolver.walker import Lookups, follow
 
 TICK_S = 1.0  # how often room, time-outs and metrics are looked at
+QUOTAS_EVERY = 10  # ticks between two looks at what is nearly used up
 READERS_EVERY = 10  # ticks between two searches for readers that died
 PURGE_EVERY = 3_600  # ticks between two looks for streams that need not be kept any more
 RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
@@ -118,6 +120,7 @@ class Registrar:
             free_octets_min=config.store.free_octets_min,
             now_s=now_s,
         )
+        self._quotas = Quotas(self._store, self.commit, now_s=now_s)
         self._upstream = Upstream(upstream_settings(config.upstream))
         self._roots = _roots(config)
         operations = Operations(
@@ -129,6 +132,7 @@ class Registrar:
             rounds_max=config.limits.pbkdf2_rounds_max,
             verifications_max=config.limits.verifications_max,
             now_s=now_s,
+            quotas=self._quotas,
         )
         self._conversations = make_conversations(config.limits)
         self._refused_log_ins = make_refused_log_ins(config.log.repeat_after_s)
@@ -165,7 +169,9 @@ class Registrar:
             clock_s=self._clock_s,
             now_s=now_s,
         )
-        requests = RestRequests(operations, self._rest_sessions, pages, self._refused_log_ins)
+        requests = RestRequests(
+            operations, self._rest_sessions, pages, self._refused_log_ins, self._quotas
+        )
         registrations = self._registrations = Registrations(
             self._store,
             self.commit,
@@ -183,6 +189,7 @@ class Registrar:
             make_policy(self._config),
             requests.prove,
             now_s=now_s,
+            after=dict.fromkeys(("quotas.set", "prefixes.remove"), self._quotas.load),
         )
         return LinkServer(
             self._config.link_path,
@@ -215,6 +222,7 @@ class Registrar:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
         await self._server.stop()
+        await self._keep_quotas()
         await asyncio.get_running_loop().run_in_executor(None, self.commit.stop)
         self.close()
 
@@ -229,6 +237,9 @@ class Registrar:
             await asyncio.sleep(TICK_S)
             count += 1
             self.tick(count)
+            await self._keep_quotas()
+            if count % QUOTAS_EVERY == 0:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._quotas.watch)
             if count % PURGE_EVERY == 0:
                 await self._purge()
 
@@ -248,6 +259,12 @@ class Registrar:
         if count % READERS_EVERY == 0:
             # A worker that was killed leaves its slot, which would keep old pages for ever.
             self._store.clear_dead_readers()
+
+    async def _keep_quotas(self) -> None:
+        try:
+            await self._quotas.keep()
+        except (NotWritingError, StoreError) as error:
+            _log.warning("requests counted against quotas could not be kept: %s", error)
 
     async def _purge(self) -> None:
         try:

@@ -4,6 +4,7 @@ Look-ups of public values are answered from the store or cache; everything else 
 (`resolver.rest_requests` at its other end). No method raises for an answer that is a refusal.
 """
 
+import asyncio
 import contextlib
 import time
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from resolver.dispatch import Peer, link_code
 from resolver.link import Link, LinkDown
 from resolver.metrics import RequestMetrics
 from resolver.node import NOT_REGISTERING_WORDS, Node
+from resolver.node_receipts import ReceiptFindings, find_receipt
 from resolver.query import Records, Result, ask_keeper
 
 LISTED_HANDLES_MAX = 100_000  # in one answer: 5 MB of usual handles, 200 MB of the longest
@@ -162,6 +164,20 @@ class RestOperations:
             return None
         return cut(batch, max(first, batch.first), min(last, batch.first + batch.rows - 1))
 
+    async def check_receipt(self, token: str, after: int) -> ReceiptFindings:
+        """Find out whether this node signed a receipt, and has what it says.
+
+        Args:
+            token: the receipt.
+            after: the last frame of the journal that was looked at already, 0 for none.
+
+        Raises:
+            DecodeError, ReceiptError: this is no receipt.
+            StoreError: what is kept is damaged.
+        """
+        assert self._store is not None, "asked where something is registered only"
+        return await asyncio.to_thread(find_receipt, self._node, self._store, token, after)
+
     async def status(self) -> dict[str, Any]:
         """Return what /readyz tells: {"ready", "role", "read_only" (why, or ""), "link"}.
 
@@ -203,7 +219,13 @@ class RestOperations:
         if opcode in LIST_OPCODES:
             return await self._list_all(payload)
         reply = await self._link.call("request", payload)
-        return Result(reply["code"], _answer_body(opcode, reply), reply["created"])
+        left = reply.get("left")
+        return Result(
+            reply["code"],
+            _answer_body(opcode, reply),
+            reply["created"],
+            None if left is None else (left[0], left[1], left[2]),
+        )
 
     async def _list_all(self, payload: dict[str, Any]) -> Result:
         handles: list[bytes] = []

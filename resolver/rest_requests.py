@@ -4,7 +4,8 @@
     {"basic": [handle, index, pw]}  as an answer to a challenge: permission first, then password
     {"session": id}                 whoever proved to be somebody in that REST session
 
-Replies are {code, body, created}; lists are streamed as {code, handles} or {code, message}.
+Replies are {code, body, created, left}, `left` being [limit, remaining, seconds] of a quota; lists
+are streamed as {code, handles} or {code, message}.
 `create` is the short way of what most sessions ask for.
 """
 
@@ -36,12 +37,14 @@ from registry.plain_creations import PlainCreation
 from resolver.listing import Pages
 from resolver.operations import Known, Operations
 from resolver.query import Result, damaged_record, question_of, result_of
+from resolver.quotas import Quotas
 from resolver.refused_log_ins import RefusedLogIns
 from resolver.rest_sessions import RestSessions
 
 PAGE_HANDLES_MAX = 10_000  # in one page of a list
 STREAM_PAGE_HANDLES = 1_000  # in one item of a streamed list
 _CREATING = frozenset({OpCode.CREATE_HANDLE, OpCode.ADD_VALUE})
+_REGISTERING = _CREATING | {OpCode.DELETE_HANDLE, OpCode.REMOVE_VALUE, OpCode.MODIFY_VALUE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,10 @@ class RestRequests:
         sessions: RestSessions,
         pages: Pages,
         refused_log_ins: RefusedLogIns,
+        quotas: Quotas | None = None,
     ) -> None:
         self._operations = operations
+        self._quotas = quotas
         self._sessions = sessions
         self._pages = pages
         self._refused_log_ins = refused_log_ins
@@ -81,7 +86,20 @@ class RestRequests:
             "code": int(result.response_code),
             "body": result.body.encode(),
             "created": result.created,
+            "left": self._find_left(payload),
         }
+
+    def _find_left(self, payload: dict[str, Any]) -> list[int] | None:
+        """Return what is left of the quota that a registration counts against."""
+        if self._quotas is None or payload["opcode"] not in _REGISTERING:
+            return None
+        try:
+            body = decode_request_body(payload["opcode"], payload["body"], BEST)
+        except ProtocolError:
+            return None
+        handle = getattr(body, "handle", b"")
+        left = self._quotas.find_left(handle) if self._quotas.is_limited(handle) else None
+        return None if left is None else list(left)
 
     def create(self, payload: list[Any]) -> "asyncio.Future[bool]":
         """Create a handle: [session id, handle, pieces of its values] (`PlainCreation`).

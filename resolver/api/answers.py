@@ -77,6 +77,10 @@ def result_response(
 ) -> Response:
     """Return the outcome of one operation on `handle`."""
     document, status = result_document(handle, result, reading=reading)
+    if result.left is not None:
+        names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
+        told = {name: str(number) for name, number in zip(names, result.left, strict=True)}
+        headers = {**(headers or {}), **told}
     return json_response(request, document, status, headers)
 
 

@@ -4,6 +4,8 @@
     /api/registrations  /api/registrations/{key}  /api/registrations/{key}/verdicts
     /api/ranges  /api/ranges/count  /api/ranges/of/{identifier}  /api/ranges/shrink  .../split
     .../revoke
+    /api/receipts/verify
+    /api/applications  /api/prefixes/{prefix}  /api/quotas/{prefix}  /api/people/{subject}
     /healthz  /readyz  /metrics  /  /{handle}
 
 A client never sees a traceback: what it did wrong is told as JSON below /api and as a page
@@ -17,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.codes import ResponseCode
-from resolver.api import handles, health, pages, ranges, registrations, sessions
+from resolver.api import handles, health, office, pages, ranges, receipts, registrations, sessions
 from resolver.api.answers import CORS_HEADERS, error_response
 from resolver.api.context import Context, Operations
 from resolver.api.errors import RequestError
@@ -72,6 +74,8 @@ def _routes() -> list[Route]:
         Route("/api/ranges/shrink", ranges.post_shrink, methods=["POST"]),
         Route("/api/ranges/split", ranges.post_split, methods=["POST"]),
         Route("/api/ranges/revoke", ranges.post_revoke, methods=["POST"]),
+        Route("/api/receipts/verify", receipts.post_receipt, methods=["POST"]),
+        *_office_routes(),
         Route("/api/{rest:path}", _no_such_path),
         Route("/healthz", health.get_healthz),
         Route("/readyz", health.get_readyz),
@@ -81,10 +85,25 @@ def _routes() -> list[Route]:
     ]
 
 
+def _office_routes() -> list[Route]:
+    application = "/api/applications/{number}"
+    return [
+        Route("/api/applications", office.get_applications),
+        Route("/api/applications", office.post_application, methods=["POST"]),
+        Route(application, office.get_application),
+        Route(application + "/{verb}", office.post_decision, methods=["POST"]),
+        Route("/api/prefixes/{prefix}", office.get_prefix),
+        Route("/api/prefixes/{prefix}/{verb}", office.post_prefix, methods=["POST"]),
+        Route("/api/quotas/{prefix}", office.get_quota),
+        Route("/api/quotas/{prefix}", office.put_quota, methods=["PUT"]),
+        Route("/api/people/{subject}", office.delete_person, methods=["DELETE"]),
+    ]
+
+
 async def _no_such_path(request: Request) -> Response:
     raise RequestError(
         "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations, "
-        "/api/ranges",
+        "/api/ranges, /api/receipts/verify, /api/applications, /api/prefixes, /api/quotas",
         status=404,
     )
 

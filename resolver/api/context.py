@@ -14,6 +14,7 @@ from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
 from registry.streams import Batch
 from resolver.config import Config
 from resolver.dispatch import Peer
+from resolver.node_receipts import ReceiptFindings
 from resolver.query import Result
 from resolver.rest_operations import Listing
 
@@ -57,6 +58,10 @@ class Operations(Protocol):
 
     def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
         """Return what became of rows of a stream. Raises: StoreError."""
+        ...
+
+    async def check_receipt(self, token: str, after: int) -> ReceiptFindings:
+        """Find out whether the node signed a receipt. Raises: DecodeError, StoreError."""
         ...
 
     async def status(self) -> dict[str, Any]:

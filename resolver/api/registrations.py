@@ -16,6 +16,7 @@ what became of it stands.
 """
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -52,7 +53,9 @@ CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one request
 BATCHES_UNDER_WAY = 2  # one is written while the next is read
 INTAKES_MAX = 64  # requests that bring rows at once, of a worker: each holds some 4 MB
 SLICE_OCTETS = 32_768  # read in one go, 0.3 ms: then look-ups have their turn
+PACKED_OCTETS_USUAL = BATCH_OCTETS_MAX + 65_536  # what a batch takes, grown where it does not fit
 NDJSON = "application/x-ndjson"
+_ARRAY_HEAD, _ARRAY_32 = struct.Struct(">BI"), 0xDD  # before the items of a long msgpack array
 _STREAM_OPTIONS = ("handle", "map", "operation", "delimiter")
 _VERDICTS = ("after", "stream", "refused", "none")
 
@@ -190,7 +193,9 @@ class _Intake:
         self._name: bytes = begun["name"]
         self._token: int = begun["token"]
         self._next = first  # the number of the first row that is not sent on
-        self._rows: list[Any] = []
+        # Rows are packed as they come: a whole batch at once would hold the loop for milliseconds.
+        self._packer = msgpack.Packer(autoreset=False, buf_size=PACKED_OCTETS_USUAL)
+        self._count = 0  # of rows that are packed
         self._octets = 0
         self._timer: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(BATCHES_UNDER_WAY)
@@ -208,18 +213,20 @@ class _Intake:
 
     async def take(self, rows: list[Any]) -> None:
         """Take rows in; waits while too many are under way. Raises: _StoppedError, LinkDown."""
+        pack = self._packer.pack
         for each in rows:
             row = each if len(each[2]) <= ROW_OCTETS_MAX else too_large_row(each)
-            self._rows.append(row)
+            pack(row)
+            self._count += 1
             self._octets += len(row[1]) + len(row[2])
-            if len(self._rows) == ROWS_MAX or self._octets >= BATCH_OCTETS_MAX:
+            if self._count == ROWS_MAX or self._octets >= BATCH_OCTETS_MAX:
                 await self._send_on()
         self._wait_for_more()
         self._check()
 
     async def finish(self) -> None:
         """Wait until all rows are durable. Raises: _StoppedError, LinkDown."""
-        if self._rows:
+        if self._count:
             await self._send_on()
         while self._under_way:
             await asyncio.wait(set(self._under_way))
@@ -235,7 +242,8 @@ class _Intake:
         """Send nothing on any more; what is under way becomes durable or not."""
         if self._timer is not None:
             self._timer.cancel()
-        self._rows = []
+        self._packer.reset()
+        self._count = self._octets = 0
 
     def _check(self) -> None:
         if self._stopped is not None:
@@ -243,13 +251,13 @@ class _Intake:
 
     def _wait_for_more(self) -> None:
         """Give the rows at hand a moment to become more."""
-        if self._rows and self._timer is None:
+        if self._count and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(BATCH_DELAY_S, self._send_on_later)
 
     def _send_on_later(self) -> None:
         self._timer = None
-        if self._rows and not self._places.locked() and self._stopped is None:
+        if self._count and not self._places.locked() and self._stopped is None:
             task = asyncio.get_running_loop().create_task(self._send_on())
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
@@ -258,11 +266,11 @@ class _Intake:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        rows, first = self._rows, self._next
-        self._rows, self._octets = [], 0
-        self._next += len(rows)
-        # Packed and numbered before anything is waited for, so batches leave in order.
-        packed = msgpack.packb(rows)
+        # Taken and numbered before anything is waited for, so batches leave in order.
+        packed, first = _ARRAY_HEAD.pack(_ARRAY_32, self._count) + self._packer.bytes(), self._next
+        self._next += self._count
+        self._packer.reset()
+        self._count = self._octets = 0
         await self._places.acquire()
         task = asyncio.get_running_loop().create_task(self._register(first, packed))
         self._under_way.add(task)

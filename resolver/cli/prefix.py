@@ -1,4 +1,7 @@
-"""`biaoshi prefix`: delegate a prefix to another node, list prefixes, home and unhome them."""
+"""`biaoshi prefix`: delegate a prefix to another node, list prefixes, home and unhome them.
+
+The prefix office's commands are those of `prefix_office` and `prefix_steps`.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from typing import Annotated
 import typer
 
 from protocol.handle import to_text
+from resolver.cli import prefix_office, prefix_steps
 from resolver.cli.connect import (
     AdminOption,
     JsonOption,
@@ -26,7 +30,26 @@ from resolver.client import BlockingClient, HandleError
 from resolver.node_files import NodeFilesError, read_delegation
 from resolver.node_setup import check_prefix, delegation_values, prefix_handle_of
 
-app = typer.Typer(help="Delegate prefixes, list them, home them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Apply for prefixes, give them out, delegate, suspend and list them.", no_args_is_help=True
+)
+
+for _command in (
+    prefix_office.apply,
+    prefix_office.applications,
+    prefix_office.application,
+    prefix_office.approve,
+    prefix_office.refuse,
+    prefix_steps.suspend,
+    prefix_steps.resume,
+    prefix_steps.transfer,
+    prefix_steps.release,
+    prefix_steps.remove,
+    prefix_steps.standing,
+    prefix_steps.quota,
+    prefix_steps.erase_person,
+):
+    app.command()(_command)
 
 PrefixArgument = Annotated[str, typer.Argument(help="Such as 88.118", show_default=False)]
 

@@ -2,15 +2,18 @@
 
 What is checked, in this order; without the signature nothing else would prove anything:
 
-     signature   the node's key signed it               --key, --site
+     signature   the node's key signed it               --key, --site, --node, --server
      receipt     what was signed is a receipt
      rows        the files that were sent have as many   --rows
      digest      and they are these rows in this order   --rows
+     node        the node, asked, knows its signature,   --node, --server
+                 keeps the same stream, and the frames of its journal are there
 
 What a row of CSV says depends on what its columns are, so these are compared with it: --handle,
 --map, --operation and --delimiter as they were sent.
 """
 
+import asyncio
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -23,12 +26,12 @@ import typer
 
 from protocol import jws
 from protocol.errors import DecodeError, ProtocolError
-from protocol.types.hs_pubkey import PublicKey, decode_public_key
+from protocol.types.hs_site import HsSite
 from registry.receipts import Receipt, ReceiptError, from_payload, to_payload
 from resolver.cli.connect import JsonOption
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table
-from resolver.node_files import read_bootstrap, read_json, read_site
+from resolver.cli.receipt_keys import NamedKey, find_asked, find_keys
 
 # A receipt, or the document of the REST interface with the receipt in it.
 DOCUMENT_OCTETS_MAX = 4 * jws.TOKEN_OCTETS_MAX
@@ -48,19 +51,11 @@ FileArgument = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class NamedKey:
-    """A public key and where it comes from."""
-
-    name: str
-    key: PublicKey
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at, and what was found."""
+    """One thing looked at, and what was found; `holds` is None where nobody can tell any more."""
 
     name: str
-    holds: bool
+    holds: bool | None
     words: str
 
 
@@ -108,16 +103,25 @@ def verify(
         str, typer.Option(help="CSV: the column that says create, replace or delete.")
     ] = "",
     delimiter: Annotated[str, typer.Option(help="CSV: what separates the cells.")] = ",",
+    node: Annotated[
+        str, typer.Option(help="Also ask the node whose data folder that is; its key counts.")
+    ] = "",
+    server: Annotated[
+        str, typer.Option(help="Also ask the node at ADDRESS:PORT, port of the Handle protocol.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Check that the node signed a receipt, and with --rows that it is of these rows.
 
-    No node is asked. Exit code 1 when something differs.
+    With --node or --server the node is asked too: whether it still has the stream, and the frames
+    of its journal. Else nobody is. Exit code 1 when something differs.
     CSV is compared together with --handle, --map, --operation, --delimiter as they were sent.
     Example: biaoshi receipt verify lot.receipt --key server-public-key.bin --rows lot.ndjson.gz
     """
-    keys = _find_keys(key, site)
-    checks, receipt = _check_token(_read_token(file), keys)
+    asked = find_asked(node, server)
+    keys = find_keys(key, site, asked)
+    token = _read_token(file)
+    checks, receipt = _check_token(token, keys)
     if receipt is not None and rows:
         csv_options = {
             "handle": [handle],
@@ -126,8 +130,10 @@ def verify(
             "delimiter": [delimiter],
         }
         checks += _check_rows(receipt, rows, csv_options)
+    if receipt is not None and asked is not None:
+        checks += _ask_node(asked, token)
     _report(checks, receipt, as_json=as_json)
-    if not all(check.holds for check in checks):
+    if any(check.holds is False for check in checks):
         raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -176,49 +182,11 @@ def _find_receipt(octets: bytes) -> str:
     return msgspec.json.decode(octets, type=_Answer).receipt or ""
 
 
-def _find_keys(key: Path | None, site: Path | None) -> list[NamedKey]:
-    """Return the keys that may have signed. Raises: CliError, NodeFilesError."""
-    if key is not None and site is None:
-        return [NamedKey(str(key), _read_public_key(key))]
-    if site is not None and key is None:
-        return _read_site_keys(site)
-    raise CliError(
-        "nobody's key to verify with" if key is None else "--key and --site, only one is possible",
-        "give --key FOLDER/server-public-key.bin, or --site with site.json or bootstrap.json",
-        ExitCode.USAGE,
-    )
+def _ask_node(site: HsSite, token: str) -> list[Check]:
+    from resolver.client.receipts import check_receipt  # an HTTP client, which others need not
 
-
-def _read_public_key(path: Path) -> PublicKey:
-    try:
-        return decode_public_key(path.read_bytes())
-    except OSError as error:
-        raise CliError(
-            f"the key {path} cannot be read: {error.strerror}",
-            "give the node's public key, such as FOLDER/server-public-key.bin",
-        ) from None
-    except ProtocolError as error:
-        raise CliError(
-            f"{path} is not a public key: {error}",
-            "give the public half of the node's key, such as FOLDER/server-public-key.bin",
-        ) from None
-
-
-def _read_site_keys(path: Path) -> list[NamedKey]:
-    document = read_json(path)
-    has_many = isinstance(document, dict) and "sites" in document
-    sites = read_bootstrap(path) if has_many else (read_site(path),)
-    keys = []
-    for site in sites:
-        for server in site.servers:
-            name = f"server {server.id} at {server.ip} in {path}"
-            try:
-                keys.append(NamedKey(name, decode_public_key(server.public_key)))
-            except ProtocolError:  # a server of another make; the others count
-                continue
-    if not keys:
-        raise CliError(f"{path} names no server with a key", "give another, or --key")
-    return keys
+    found = asyncio.run(check_receipt(site, token))
+    return [Check(f"node, {name}", holds, words) for name, holds, words in found]
 
 
 def _check_token(token: str, keys: Sequence[NamedKey]) -> tuple[list[Check], Receipt | None]:
@@ -268,7 +236,7 @@ def _check_rows(
 
 
 def _report(checks: Sequence[Check], receipt: Receipt | None, *, as_json: bool) -> None:
-    failed = [check.name for check in checks if not check.holds]
+    failed = [check.name for check in checks if check.holds is False]
     if as_json:
         shown = None if receipt is None else _to_json(receipt)
         print_json({"verified": not failed, "checks": checks, "receipt": shown})
@@ -279,6 +247,8 @@ def _report(checks: Sequence[Check], receipt: Receipt | None, *, as_json: bool) 
     for check in checks:
         if check.holds:
             print(f"{check.name}: {check.words}")
+        elif check.holds is None:
+            print(f"{check.name}: not known: {check.words}")
         else:
             print(f"problem: {check.name}: {check.words}", file=sys.stderr)
     if receipt is not None and not any(check.name == "rows" for check in checks):

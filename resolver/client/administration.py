@@ -6,18 +6,20 @@
 Each part is a module with a mixin for asyncio and one that waits; to add one, name both below.
 
     ranges    runs of serials, each one record
+    office    applications for prefixes, suspension, quotas, people
 """
 
+from resolver.client.office import BlockingOfficeCalls, OfficeCalls
 from resolver.client.ranges import BlockingRangeCalls, RangeCalls
 
 __all__ = ["AdministrationClient", "BlockingAdministrationClient"]
 
 
-class AdministrationClient(RangeCalls):
+class AdministrationClient(RangeCalls, OfficeCalls):
     """Administration of one node as one identity: `resolver.client.calls.RestCalls`."""
 
 
-class BlockingAdministrationClient(BlockingRangeCalls):
+class BlockingAdministrationClient(BlockingRangeCalls, BlockingOfficeCalls):
     """An AdministrationClient that blocks. Use from one thread, in `with` or with `close`.
 
         with BlockingAdministrationClient(AdministrationClient(url, identity)) as node:

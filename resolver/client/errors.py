@@ -142,7 +142,7 @@ _KINDS: dict[int, tuple[type[HandleError], str]] = {
     ),
     ResponseCode.INSUFFICIENT_PERMISSIONS: (
         PermissionRefusedError,
-        "the value's permissions forbid this to everybody",
+        "nobody may: a value's permissions, a suspended prefix or a quota forbid it",
     ),
     ResponseCode.AUTHENTICATION_NEEDED: (
         AuthenticationRefusedError,

@@ -174,7 +174,7 @@ class RestConnection:
             return await http.send(request, stream=True)
         except httpx.TransportError as error:
             await self.close()
-            raise _lost(self.url, error) from None
+            raise connection_lost(self.url, error) from None
 
     async def _open(self) -> httpx.AsyncClient:
         if self._http is None:
@@ -292,10 +292,11 @@ async def _read(answer: httpx.Response, url: str) -> None:
     try:
         await answer.aread()
     except httpx.TransportError as error:
-        raise _lost(url, error) from None
+        raise connection_lost(url, error) from None
 
 
-def _lost(url: str, error: Exception) -> HandleError:
+def connection_lost(url: str, error: Exception) -> HandleError:
+    """Return the error for a connection that could not be made, or broke."""
     words = str(error) or type(error).__name__
     if isinstance(error.__context__, ssl.SSLCertVerificationError) or "CERTIFICATE" in words:
         return untrusted(f"{url}: {words}")

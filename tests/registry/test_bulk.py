@@ -133,6 +133,48 @@ def test_each_row_has_its_own_verdict(store: Store) -> None:
     assert values_of(store, b"88.118/bad") is None
 
 
+def test_plain_rows_in_any_order_beside_names_that_are_taken(store: Store) -> None:
+    put(store, {b"88.118/P7": [url()], b"88.118/P8": [url(data=b"other")]})
+    stream = begin(store)
+    long = row(RowKind.PLAIN, b"88.118/" + b"L" * 600, url())
+    numbers = [9, 7, 3, 8, 1, 3]
+    done = send(store, stream, 1, [*map(plain, numbers), long, long._replace(octets=b"\0" * 4)])
+    created, taken = (Verdict.CREATED, 1), (Verdict.REFUSED, ResponseCode.HANDLE_ALREADY_EXISTS)
+    same = (Verdict.UNCHANGED, 1)
+    told = verdicts(store, stream)
+    assert told[:7] == [created, same, created, taken, created, same, created]
+    assert told[7][0] == Verdict.REFUSED
+    assert (done.stream.created, done.stream.unchanged, done.stream.refused) == (4, 2, 2)
+    with store.read() as view:
+        ((_, octets),) = view.frames()
+    operations = decode_frame(octets).operations
+    assert [each.handle[:10] for each in operations] == [
+        b"88.118/P9", b"88.118/P3", b"88.118/P1", b"88.118/LLL",
+    ]  # fmt: skip
+    assert values_of(store, b"88.118/" + b"l" * 600) == (url(),)
+
+
+def test_runs_of_plain_rows_keep_their_place_among_others(store: Store) -> None:
+    stream = begin(store)
+    rows = [
+        row(RowKind.REPLACE, b"88.118/P1", url(data=b"first")),
+        plain(1),
+        plain(2),
+        row(RowKind.DELETE, b"88.118/P2"),
+        plain(2),
+        row(RowKind.PLAIN, b"99/x", url()),
+    ]
+    send(store, stream, 1, rows)
+    assert verdicts(store, stream) == [
+        (Verdict.CREATED, 1),
+        (Verdict.REFUSED, ResponseCode.HANDLE_ALREADY_EXISTS),
+        (Verdict.CREATED, 1),
+        (Verdict.DELETED, 1),
+        (Verdict.CREATED, 1),
+        (Verdict.REFUSED, ResponseCode.SERVER_NOT_RESPONSIBLE),
+    ]
+
+
 def test_words_say_what_stands_in_the_way(store: Store) -> None:
     stream = begin(store)
     send(store, stream, 1, [plain(1), plain(1, b"other"), row(RowKind.PLAIN, b"99/x", url())])

@@ -64,7 +64,7 @@ def test_private_values_are_not_kept() -> None:
     assert entry.decode_values() == (URL,)
 
 
-@pytest.mark.parametrize("code", [100, 200, 301])
+@pytest.mark.parametrize("code", [100, 200, 301, 401])
 def test_negative_answers_are_kept_for_the_negative_ttl(code: int) -> None:
     entry = entry_from_reply(Reply(code, problem="no such thing"), NOW_S, SETTINGS)
     assert entry is not None

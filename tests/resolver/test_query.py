@@ -99,7 +99,7 @@ def test_fresh_entries_answer(cache: CacheStore) -> None:
 def test_negative_entries_answer(cache: CacheStore) -> None:
     result = keep(cache, MISSING).find(ResolutionRequest(HANDLE), PUBLIC)
     assert result is not None
-    assert result == (ResponseCode.HANDLE_NOT_FOUND, ErrorAnswer(b"not there"), False)
+    assert result == (ResponseCode.HANDLE_NOT_FOUND, ErrorAnswer(b"not there"), False, None)
 
 
 @pytest.mark.parametrize("entry", [EXPIRED, STALE])
@@ -123,4 +123,4 @@ def test_authoritative_questions_pass_the_cache_by(cache: CacheStore) -> None:
 )
 def test_the_keeper_s_reply_is_taken_apart(code: int, body: object) -> None:
     reply = {"code": code, "values": encode_values([url()]), "message": b"words"}
-    assert keeper_result(ResolutionRequest(HANDLE), reply) == (code, body, False)
+    assert keeper_result(ResolutionRequest(HANDLE), reply) == (code, body, False, None)

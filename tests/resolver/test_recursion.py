@@ -218,6 +218,15 @@ def test_prefix_unknown_to_a_mirror_is_asked_at_a_primary() -> None:
     assert end(walk).reply == FOUND
 
 
+def test_a_suspended_prefix_ends_the_walk_with_the_words_of_its_parent() -> None:
+    words = "88.118 is suspended since 2026-11-21T10:00:00Z: unpaid"
+    walk = Walk(b"88.118/a", (ROOT,))
+    answer(walk, [Reply(ResponseCode.INSUFFICIENT_PERMISSIONS, problem=words, authoritative=True)])
+    assert end(walk).failure is Failure.REFUSED
+    assert end(walk).response_code == ResponseCode.INSUFFICIENT_PERMISSIONS
+    assert end(walk).words == words
+
+
 def test_lookup_nobody_answers_ends_the_walk() -> None:
     walk = Walk(b"88.118/a", (ROOT,))
     answer(walk, [Reply(None, problem="10.0.0.1 is silent")])

@@ -62,7 +62,7 @@ def test_administration_goes_to_the_registrar() -> None:
     who = {"session": "id"}
     body = ValuesRequest(NEW, (url(),))
     result = perform(make_operations(link), OpCode.CREATE_HANDLE, body, who)
-    assert result == (1, CreatedAnswer(NEW), True)
+    assert result == (1, CreatedAnswer(NEW), True, None)
     ((kind, payload),) = link.asked
     assert kind == "request"
     assert payload["authorization"] == who
@@ -74,7 +74,7 @@ def test_an_authorized_look_up_goes_to_the_registrar() -> None:
     link = ReplyingLink(code=403, body=ErrorAnswer(b"no").encode(), created=False)
     who = {"basic": [b"0.NA/88", 300, b"pw"]}
     result = perform(make_operations(link), OpCode.RESOLUTION, ResolutionRequest(FOUND), who)
-    assert result == (403, ErrorAnswer(b"no"), False)
+    assert result == (403, ErrorAnswer(b"no"), False, None)
 
 
 def test_a_link_that_is_down_is_an_answer() -> None:
@@ -82,7 +82,7 @@ def test_a_link_that_is_down_is_an_answer() -> None:
     operations = make_operations(link)
     result = perform(operations, OpCode.DELETE_HANDLE, HandleRequest(NEW))
     words = b"the registrar is not running"
-    assert result == (ResponseCode.SERVER_TOO_BUSY, ErrorAnswer(words), False)
+    assert result == (ResponseCode.SERVER_TOO_BUSY, ErrorAnswer(words), False, None)
     page = asyncio.run(operations.list_handles(b"0.NA/88", 0, 10, None, TCP))
     assert page == Listing(ResponseCode.SERVER_TOO_BUSY, (), 0, words)
     status = asyncio.run(operations.status())
@@ -104,7 +104,7 @@ def test_a_refused_list_says_why() -> None:
     item = msgpack.packb({"code": 400, "message": b"not you"})
     operations = make_operations(FakeLink(item))
     refused = perform(operations, OpCode.LIST_HANDLES, HandleRequest(b"0.NA/88"))
-    assert refused == (400, ErrorAnswer(b"not you"), False)
+    assert refused == (400, ErrorAnswer(b"not you"), False, None)
 
 
 def test_a_page_is_asked_for_by_number() -> None:

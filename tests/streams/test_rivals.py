@@ -1,12 +1,15 @@
 """Two who write the same identifiers, and two who send the same stream."""
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 
 from tests.nodes import Node
 from tests.streams.client import (
+    TIMEOUT_S,
     Streams,
     Told,
     Upload,
@@ -26,9 +29,12 @@ def shared_rows(stem: str, owner: str) -> list[bytes]:
     return [row(f"{stem}{number}", f"{owner} {number}") for number in range(1, ROWS + 1)]
 
 
+def cut(lines: list[bytes]) -> Iterator[bytes]:
+    return (b"".join(lines[at : at + AT_ONCE]) for at in range(0, len(lines), AT_ONCE))
+
+
 def send_in_pieces(streams: Streams, key: str, lines: list[bytes]) -> Told:
-    pieces = (b"".join(lines[at : at + AT_ONCE]) for at in range(0, len(lines), AT_ONCE))
-    return streams.post(key, pieces)
+    return streams.post(key, cut(lines))
 
 
 def test_each_identifier_is_created_by_one_of_two_streams(
@@ -37,10 +43,19 @@ def test_each_identifier_is_created_by_one_of_two_streams(
     owners = ("here", "there")
     bodies = [shared_rows(stem, owner) for owner in owners]
     bodies[1].reverse()  # so that they meet in the middle
+    both_began = Barrier(2, timeout=TIMEOUT_S)
+
+    def pieces(name: str, lines: list[bytes]) -> Iterator[bytes]:
+        yield b"".join(lines[:AT_ONCE])
+        streams.wait_for_rows(name, AT_ONCE)
+        both_began.wait()
+        yield from cut(lines[AT_ONCE:])
+
     with ThreadPoolExecutor(2) as senders:
+        names = [f"{key}-{owner}" for owner in owners]
         jobs = [
-            senders.submit(send_in_pieces, streams, f"{key}-{owner}", body)
-            for owner, body in zip(owners, bodies, strict=True)
+            senders.submit(streams.post, name, pieces(name, body))
+            for name, body in zip(names, bodies, strict=True)
         ]
         here, there = (job.result() for job in jobs)
     told = [row_by_row(here.verdicts), list(reversed(row_by_row(there.verdicts)))]

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import secrets
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -12,7 +13,7 @@ import zstandard
 from protocol import jws
 from protocol.types.hs_pubkey import decode_public_key
 from registry.receipts import START, chain, from_payload
-from tests.nodes import Node
+from tests.nodes import Node, must_run
 from tests.streams.client import NDJSON, Streams, deletion, row, rows, values_of
 
 
@@ -54,6 +55,19 @@ def test_every_row_has_a_verdict_and_the_stream_a_receipt(
     digests = [hashlib.sha256(line.strip()).digest() for line in lines]
     assert receipt.digest == chain(START, digests)
     assert streams.state(key.replace(" ", "%20"))["receipt"] == last["receipt"]
+
+
+def test_a_receipt_is_verified_with_the_node(
+    streams: Streams, node: Node, key: str, stem: str, tmp_path: Path
+) -> None:
+    receipt = tmp_path / "lot.receipt"
+    receipt.write_text(streams.post(key, b"".join(rows(1, 3, stem))).last["receipt"])
+    address, port = node.address
+    for where in (["--node", str(node.folder)], ["--server", f"{address}:{port}"]):
+        printed = must_run("receipt", "verify", str(receipt), *where)
+        assert "node, stream: the node keeps it with the same counts" in printed
+        assert "node, journal: frame" in printed
+        assert printed.endswith("\nverified\n")
 
 
 def test_the_same_stream_again_does_nothing_and_says_the_same(

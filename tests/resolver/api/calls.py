@@ -14,6 +14,7 @@ from resolver.api.app import make_app
 from resolver.api.context import Authorization
 from resolver.config import Config, MetricsConfig, NodeRole, TlsConfig
 from resolver.dispatch import Peer
+from resolver.node_receipts import ReceiptFindings
 from resolver.query import Result
 from resolver.rest_operations import Listing
 
@@ -60,6 +61,7 @@ class FakeOperations:
         self.act_calls: list[dict[str, Any]] = []
         self.act_reply: dict[str, Any] = {"code": 1, "message": b"", "result": {}}
         self.stream: dict[str, Any] = {"code": 402, "message": b""}
+        self.check: Callable[[str, int], ReceiptFindings] | None = None
         self.state: dict[str, Any] = {"ready": True, "role": "top", "read_only": ""}
 
     async def perform(
@@ -94,6 +96,10 @@ class FakeOperations:
 
     def find_verdicts(self, name: bytes, first: int, last: int) -> Batch | None:
         return None
+
+    async def check_receipt(self, token: str, after: int) -> ReceiptFindings:
+        assert self.check is not None
+        return self.check(token, after)
 
     async def status(self) -> dict[str, Any]:
         return self.state

@@ -14,10 +14,12 @@ import pytest
 from protocol import jws
 from protocol.key_files import PrivateKey, decode_private_key
 from protocol.types.hs_pubkey import encode_public_key
+from protocol.types.hs_site import HsSite
 from registry.receipts import PAYLOAD_OCTETS_MAX, START, Receipt, chain, to_payload
 from resolver.cli.errors import ExitCode
 from resolver.cli.main import main
-from resolver.node_files import make_site, write_bootstrap, write_site
+from resolver.client.receipts import NodeCheck
+from resolver.node_files import NodeFolder, make_site, write_bootstrap, write_site
 from resolver.rows.readers import make_reader
 from tests.protocol.recorded import octets_of
 
@@ -372,3 +374,73 @@ def test_a_delimiter_that_is_none(desk: Desk, delimiter: str) -> None:
     printed = desk.verify(TOKEN, *words[:-1], delimiter)
     assert printed.code == ExitCode.USAGE
     assert "is not one ASCII character" in printed.err
+
+
+class Node:
+    """What a node that is asked answers; `site.json` is that of its folder."""
+
+    def __init__(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.checks = [
+            NodeCheck("signature", True, "office signed it"),
+            NodeCheck("stream", None, "the node keeps nothing of this stream any more"),
+            NodeCheck("journal", True, "frames 17 to 19 are there"),
+        ]
+        self.tokens: list[str] = []
+        address = ipaddress.ip_address("127.0.0.1")
+        key = encode_public_key(KEY.public_key())
+        folder = NodeFolder(desk.folder)
+        write_site(folder.site, make_site(key, [address], 2641, 8000, description="office"))
+        folder.config.write_text('role = "top"\n')
+        self.words = ["--node", str(desk.folder)]
+        monkeypatch.setattr("resolver.client.receipts.check_receipt", self._check)
+
+    async def _check(self, site: HsSite, token: str) -> list[NodeCheck]:
+        assert site.servers[0].public_key == encode_public_key(KEY.public_key())
+        self.tokens.append(token)
+        return self.checks
+
+
+@pytest.fixture
+def node(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Node:
+    return Node(desk, monkeypatch)
+
+
+def test_the_node_is_asked_too(desk: Desk, node: Node) -> None:
+    verified = desk.verify(TOKEN, *node.words)
+    assert (verified.code, verified.err) == (ExitCode.OK, "")
+    assert node.tokens == [TOKEN]
+    assert "in the node that is asked" in verified.out
+    assert (
+        "node, signature: office signed it\n"
+        "node, stream: not known: the node keeps nothing of this stream any more\n"
+        "node, journal: frames 17 to 19 are there\n"
+    ) in verified.out
+    assert verified.out.endswith("\nverified\n")
+
+
+def test_what_differs_at_the_node_is_said(desk: Desk, node: Node) -> None:
+    node.checks[1] = NodeCheck("stream", False, "the node kept another one: rows 7")
+    printed = desk.verify(TOKEN, *node.words, "--key", desk.key_file())
+    assert printed.code == ExitCode.REFUSED
+    assert "problem: node, stream: the node kept another one: rows 7" in printed.err
+    assert printed.out.endswith("\ndoes not verify: node, stream\n")
+    document = desk.verify(TOKEN, *node.words, "--json").document
+    assert document["verified"] is False
+    assert document["checks"][2] == {
+        "name": "node, stream",
+        "holds": False,
+        "words": "the node kept another one: rows 7",
+    }
+
+
+def test_the_node_is_not_asked_about_what_nobody_signed(desk: Desk, node: Node) -> None:
+    header, payload, signature = TOKEN.split(".")
+    forged = f"{header}.{payload}.{signature[:-8]}AAAAAAAA"
+    assert desk.verify(forged, *node.words).code == ExitCode.REFUSED
+    assert node.tokens == []
+
+
+def test_one_node_is_asked_at_most(desk: Desk, node: Node) -> None:
+    printed = desk.verify(TOKEN, *node.words, "--server", "127.0.0.1:2641")
+    assert printed.code == ExitCode.USAGE
+    assert "2 places to ask, only one is possible" in printed.err

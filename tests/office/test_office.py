@@ -1,0 +1,219 @@
+"""The prefix office of running nodes: applied for, given out, registered under, suspended."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from protocol.codes import ResponseCode
+from protocol.key_files import decode_private_key
+from protocol.message import Message
+from tests.faults.rest_client import RestSession
+from tests.faults.wire_client import (
+    Administrator,
+    Connection,
+    administrator,
+    ask_tcp,
+    ask_udp,
+    creation,
+    product_values,
+    read_answer,
+    resolution,
+)
+from tests.nodes import Node, Tables, make_node, must_run, run_biaoshi, running
+from tests.registry.office import particulars
+from tests.streams.client import Streams
+
+TABLES: Tables = {"tls": {"allow_plain_credentials_on_loopback": True}}
+EFFECT_S = 1.0
+PREFIX = "88.77"
+ITEM = b"88.77/ITEM"
+
+
+class Stand(NamedTuple):
+    top: Node
+    recursive: Node
+    folder: Path
+    owner: Administrator
+    token: str
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    """A top node and a recursive one, and an enterprise that has been given 88.77."""
+    folder = tmp_path_factory.mktemp("office")
+    top = make_node(folder / "top", tables=TABLES)
+    with running(top):
+        recursive = make_node(folder / "recursive", "recursive", "", root=top.bootstrap)
+        with running(recursive):
+            must_run("keygen", str(folder / "owner"))
+            token = apply(folder, top)
+            place = ["--node", str(top.folder)]
+            must_run("prefix", "approve", "1", "--mode", "hosted", *place)
+            key = decode_private_key((folder / "owner-key.bin").read_bytes())
+            owner = Administrator(b"0.NA/88.77", 300, key)  # type: ignore[arg-type]
+            yield Stand(top, recursive, folder, owner, token)
+        assert "Traceback" not in top.log, top.log_tail
+        assert top.stop() == 0
+        must_run("verify", str(top.folder))
+
+
+def apply(folder: Path, top: Node) -> str:
+    (folder / "application.json").write_text(
+        json.dumps({"prefix": PREFIX, "particulars": particulars()})
+    )
+    told = must_run(
+        "prefix", "apply", str(folder / "application.json"), "--json",
+        "--public-key", str(folder / "owner-public-key.bin"),
+        "--server", f"{top.address[0]}:{top.address[1]}",
+    )  # fmt: skip
+    document = json.loads(told)
+    assert (document["number"], document["state"]) == (1, "in review")
+    token: str = document["token"]
+    return token
+
+
+def over_udp(node: Node, request: Message) -> tuple[int, str]:
+    return told(ask_udp(node.address, request))
+
+
+def over_tcp(node: Node, request: Message) -> tuple[int, str]:
+    return told(ask_tcp(node.address, request))
+
+
+def told(answer: Message) -> tuple[int, str]:
+    _, code, body = read_answer(answer)
+    return code, (getattr(body, "message", b"") or b"").decode()
+
+
+def over_http(node: Node, handle: bytes) -> tuple[int, str]:
+    document = node.get(f"/api/handles/{handle.decode()}").json
+    return document["responseCode"], document.get("message", "")
+
+
+def everywhere(node: Node, handle: bytes) -> set[tuple[int, str]]:
+    request = resolution(handle)
+    return {over_udp(node, request), over_tcp(node, request), over_http(node, handle)}
+
+
+def office(stand: Stand, *words: str) -> Any:
+    return json.loads(must_run("prefix", *words, "--node", str(stand.top.folder), "--json"))
+
+
+def register(stand: Stand, handle: bytes) -> tuple[int, str]:
+    with Connection(stand.top.address) as line:
+        answered = line.administer(creation(handle, product_values("x")), stand.owner)
+    return answered.code, (getattr(answered.body, "message", b"") or b"").decode()
+
+
+def test_an_enterprise_is_given_a_prefix_registers_is_suspended_and_resumed(stand: Stand) -> None:
+    assert register(stand, ITEM) == (ResponseCode.SUCCESS, "")
+    assert everywhere(stand.top, ITEM) == {(ResponseCode.SUCCESS, "")}
+    assert over_udp(stand.recursive, resolution(ITEM))[0] == ResponseCode.SUCCESS
+    with RestSession(stand.top, stand.owner) as session:
+        suspend_and_resume(stand, session)
+
+
+def suspend_and_resume(stand: Stand, session: RestSession) -> None:
+    assert session.put("88.77/BY-REST", []).status == 201
+
+    suspended = office(stand, "suspend", PREFIX, "--reason", "unpaid")
+    began = time.monotonic()
+    words = f"88.77 is suspended since {suspended['since']}: unpaid"
+    said = {(int(ResponseCode.INSUFFICIENT_PERMISSIONS), words)}
+    for handle in (ITEM, b"88.77/never-there", b"0.NA/88.77"):
+        assert everywhere(stand.top, handle) == said
+    assert time.monotonic() - began < EFFECT_S
+    assert stand.top.get("/api/handles/88.77/ITEM").status == 403
+    # What a recursive node did not have is refused with the words of the node above.
+    assert over_udp(stand.recursive, resolution(b"88.77/BY-REST")) in (
+        *said, (ResponseCode.SUCCESS, ""),
+    )  # fmt: skip
+    assert register(stand, b"88.77/NEW") == next(iter(said))
+    answer = session.put("88.77/NEW", [])
+    assert (answer.status, answer.json["message"]) == (403, words)
+    refused = run_biaoshi("resolve", "88.77/ITEM", "--root", str(stand.top.bootstrap))
+    assert words in refused.stderr
+
+    assert office(stand, "resume", PREFIX)["state"] == "active"
+    assert everywhere(stand.top, ITEM) == {(ResponseCode.SUCCESS, "")}
+    assert register(stand, b"88.77/NEW")[0] == ResponseCode.SUCCESS
+
+
+def test_a_recursive_node_says_why_a_prefix_it_does_not_know_is_suspended(stand: Stand) -> None:
+    node = make_node(stand.folder / "below", "enterprise", "88.78", root=stand.top.bootstrap)
+    document = {"particulars": particulars(name="Below")}
+    (stand.folder / "below.json").write_text(json.dumps(document))
+    made = office(
+        stand, "apply", str(stand.folder / "below.json"), "--delegation", str(node.delegation)
+    )
+    office(stand, "approve", str(made["number"]), "--mode", "delegated")
+    assert over_tcp(stand.top, resolution(b"0.NA/88.78")) == (ResponseCode.SUCCESS, "")
+    suspended = office(stand, "suspend", "88.78", "-r", "licence expired")
+    words = f"88.78 is suspended since {suspended['since']}: licence expired"
+    said = (int(ResponseCode.INSUFFICIENT_PERMISSIONS), words)
+    assert everywhere(stand.top, b"0.NA/88.78") == {said}
+    assert over_udp(stand.recursive, resolution(b"88.78/x")) == said
+    assert over_http(stand.recursive, b"88.78/x") == said
+
+
+def test_people_are_read_by_reviewers_logged_and_erased(stand: Stand) -> None:
+    place = ["--node", str(stand.top.folder)]
+    shown = json.loads(must_run("prefix", "application", "1", "--token", stand.token, *place))
+    assert "Li Lei" not in json.dumps(shown)
+    assert shown["particulars"]["name"] == "Example Machine Works"
+    shown = json.loads(must_run("prefix", "application", "1", "--people", *place))
+    contact = shown["people"][1]
+    assert contact["name"] == "Li Lei"
+    assert f"300:0.NA/0.NA reads person {contact['subject']}" in stand.top.log
+    must_run("prefix", "erase-person", contact["subject"], *place)
+    shown = json.loads(must_run("prefix", "application", "1", "--people", *place))
+    assert shown["people"][1]["state"] == "erased"
+    assert b"Li Lei" not in (stand.top.store / "data.mdb").read_bytes()
+    assert "Li Lei" not in stand.top.log
+
+
+def test_quotas_are_visible_before_they_bite(stand: Stand) -> None:
+    told = office(stand, "quota", "88", "--identifiers", "3", "--requests", "6")
+    assert told["identifiers"]["left"] == 3
+    with RestSession(stand.top, administrator(stand.top)) as session:
+        answers = [session.put(f"88/Q{number}", []) for number in range(4)]
+    assert [answer.status for answer in answers] == [201, 201, 201, 403]
+    left = [int(answer.headers["ratelimit-remaining"]) for answer in answers]
+    assert left == [2, 1, 0, 0]
+    assert int(answers[0].headers["ratelimit-limit"]) == 3
+    assert 0 < int(answers[0].headers["ratelimit-reset"]) <= 86_400
+    assert answers[3].json["message"].startswith("88 has used 3 of 3 identifiers today; its quota")
+    told = Streams(stand.top).post("quota", b'{"handle":"88/Q9","values":[]}\n').last
+    assert (told["created"], told["refused"]) == (0, 1)
+    office(stand, "quota", "88", "--requests", "6")
+    with RestSession(stand.top, administrator(stand.top)) as session:
+        answers = [session.put(f"88/R{number}", []) for number in range(3)]
+    assert [answer.status for answer in answers] == [201, 201, 403]
+    assert answers[2].json["message"].startswith("88 has used 6 of 6 requests today")
+    office(stand, "quota", "88", "--no-limit")
+    with RestSession(stand.top, administrator(stand.top)) as session:
+        answer = session.put("88/UNLIMITED", [])
+    assert answer.status == 201
+    assert "ratelimit-limit" not in answer.headers
+
+
+def test_strangers_are_refused_and_personal_data_taken_over_tls_only(stand: Stand) -> None:
+    who = ["--admin", "300:0.NA/88.77", "--key", str(stand.folder / "owner-key.bin")]
+    server = f"{stand.top.address[0]}:{stand.top.address[1]}"
+    for words in (
+        ["suspend", "88.77", "-r", "x"],
+        ["applications"],
+        ["approve", "1", "--mode", "hosted"],
+    ):
+        ended = run_biaoshi("prefix", *words, "--server", server, *who)
+        assert ended.returncode == 5, ended.stderr
+        assert "is not an administrator" in ended.stderr
+    body = json.dumps({"prefix": "88.99", "particulars": particulars()}).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = stand.recursive.http("POST", "/api/applications", body, headers)
+    assert answer.status == 403
+    assert "https only" in answer.json["message"]
