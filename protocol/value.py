@@ -75,15 +75,22 @@ class HandleValue:
 
 def read_value(reader: Reader) -> HandleValue:
     """Read one value. Raises: DecodeError."""
-    index = reader.read_i32("value index")
-    timestamp = reader.read_i32("value timestamp")
-    ttl_type = reader.read_u8("value ttl type")
-    ttl = reader.read_i32("value ttl")
-    permission = reader.read_u8("value permission")
+    index, timestamp, ttl_type, ttl, permission = reader.find_fields(_HEAD) or _read_head(reader)
     type_ = reader.read_str("value type")
     data = reader.read_str("value data")
     references = reader.read_list(read_reference, "value references", 8)
     return HandleValue(index, type_, data, permission, ttl, ttl_type, timestamp, references)
+
+
+def _read_head(reader: Reader) -> tuple[int, int, int, int, int]:
+    """Read what stands before a value's type, one by one: what is missing has a name."""
+    return (
+        reader.read_i32("value index"),
+        reader.read_i32("value timestamp"),
+        reader.read_u8("value ttl type"),
+        reader.read_i32("value ttl"),
+        reader.read_u8("value permission"),
+    )
 
 
 def read_values(reader: Reader) -> tuple[HandleValue, ...]:

@@ -43,11 +43,23 @@ class Reader:
         return len(self.octets) - self.position
 
     def _read(self, form: struct.Struct, name: str) -> int:
-        if self.remaining < form.size:
+        start = self.position
+        if len(self.octets) - start < form.size:
             raise DecodeError(f"{name} needs {form.size} octets, {self.remaining} remain")
-        (number,) = form.unpack_from(self.octets, self.position)
-        self.position += form.size
+        (number,) = form.unpack_from(self.octets, start)
+        self.position = start + form.size
         return int(number)
+
+    def find_fields(self, form: struct.Struct) -> tuple[int, ...] | None:
+        """Read several numbers at once; None, and nothing is read, when there are too few octets.
+
+        For what is read often: read one by one, each says by its name that it is missing.
+        """
+        start = self.position
+        if len(self.octets) - start < form.size:
+            return None
+        self.position = start + form.size
+        return form.unpack_from(self.octets, start)
 
     def read_u8(self, name: str) -> int:
         """Read an octet as a number. Raises: DecodeError."""
@@ -83,6 +95,15 @@ class Reader:
 
     def read_str(self, name: str) -> bytes:
         """Read a counted string as octets (UTF-8 where it is text). Raises: DecodeError."""
+        before = self.position
+        fields = self.find_fields(_I32)
+        if fields is not None:
+            start, end = self.position, self.position + fields[0]
+            if start <= end <= len(self.octets):
+                self.position = end
+                return self.octets[start:end]
+            self.position = before
+        # Something is wrong with it: say what.
         return self.read_octets(self.read_i32(f"length of {name}"), name)
 
     def read_count(self, name: str, item_octets_min: int) -> int:
@@ -90,10 +111,11 @@ class Reader:
 
         Raises: DecodeError when the count is negative, over LIST_ITEMS_MAX, or more than can fit.
         """
-        count = self.read_i32(f"count of {name}")
+        fields = self.find_fields(_I32)
+        count = self.read_i32(f"count of {name}") if fields is None else fields[0]
         if not 0 <= count <= LIST_ITEMS_MAX:
             raise DecodeError(f"count of {name} is {count}, allowed are 0 to {LIST_ITEMS_MAX}")
-        if count * item_octets_min > self.remaining:
+        if count and count * item_octets_min > self.remaining:
             raise DecodeError(
                 f"{count} {name} need at least {count * item_octets_min} octets, "
                 f"{self.remaining} remain"
@@ -104,7 +126,8 @@ class Reader:
         self, read_item: Callable[["Reader"], Item], name: str, item_octets_min: int
     ) -> tuple[Item, ...]:
         """Read a counted list with `read_item` for each. Raises: DecodeError."""
-        return tuple(read_item(self) for _ in range(self.read_count(name, item_octets_min)))
+        count = self.read_count(name, item_octets_min)
+        return tuple([read_item(self) for _ in range(count)])
 
     def read_rest(self) -> bytes:
         """Read all that is left, perhaps nothing."""

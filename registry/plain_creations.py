@@ -20,7 +20,7 @@ from protocol.value import Reference
 from registry.authorization import Counted, Permitted, Policy
 from registry.creation_rights import CreationRights
 from registry.journal import Kind, pack_change
-from registry.outcomes import NOTHING_FOREIGN
+from registry.outcomes import NOTHING_FOREIGN, Foreign
 from registry.quotas import count_created, refuse_beyond
 from registry.schema import KEY_OCTETS_MAX, record_of_public
 from registry.views import WriteView
@@ -54,18 +54,21 @@ class PlainCreations:
         self._policy = policy
         self._now_s = now_s
         self._packed_time = _pack_time(now_s)
-        self._rights: dict[Reference, CreationRights] = {}
+        self._rights: dict[tuple[Reference, int], CreationRights] = {}
 
-    def create(self, creation: PlainCreation, identity: Reference) -> list[Any] | None:
-        """Store the handle and return its item for the journal; None: `decide` has to say why."""
+    def create(
+        self, creation: PlainCreation, identity: Reference, foreign: Foreign = NOTHING_FOREIGN
+    ) -> list[Any] | None:
+        """Store the handle and return its item for the journal; None: `decide` has to say why.
+
+        Args:
+            creation: what to create.
+            identity: who asks, proven.
+            foreign: what is known of other nodes' handles, as `decide` would have it.
+        """
         handle, pieces = creation
         folded = self._view.fold(handle)
-        rights = self._rights.get(identity)
-        if rights is None:
-            rights = self._rights[identity] = CreationRights(
-                self._view, identity, NOTHING_FOREIGN, self._policy, self._now_s
-            )
-        right = rights.find(handle, folded)
+        right = self._find_rights(identity, foreign).find(handle, folded)
         if not isinstance(right, Permitted) or len(folded) > KEY_OCTETS_MAX:
             return None
         is_counted = type(right) is Counted
@@ -77,6 +80,16 @@ class PlainCreations:
         if is_counted:
             count_created(self._view, handle, 1, self._now_s)
         return pack_change(Kind.CREATE, folded, octets, identity, self._now_s)
+
+    def _find_rights(self, identity: Reference, foreign: Foreign) -> CreationRights:
+        """Return an identity's rights as far as this very mapping says."""
+        place = identity, id(foreign)  # the rights hold it, so that no other one takes its place
+        rights = self._rights.get(place)
+        if rights is None:
+            rights = self._rights[place] = CreationRights(
+                self._view, identity, foreign, self._policy, self._now_s
+            )
+        return rights
 
     def forget(self) -> None:
         """Forget who may do what: something else was changed."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from protocol.handle import to_text
 from registry.errors import JournalError, RecordError
-from registry.journal import decode_frame, frame_digest
+from registry.journal import decode_frame, decode_head, frame_digest
 from registry.log import seal_of
 from registry.marks import decode_marked, is_deleted
 from registry.office_replay import journaled_entries
@@ -148,7 +148,7 @@ def _checked_frames(view: View, start: Head, report: Report) -> Iterator[bytes]:
 
 def _check_link(frame: bytes, head: Head, report: Report) -> None:
     try:
-        decoded = decode_frame(frame)
+        decoded = decode_head(frame)
     except JournalError:
         return  # noted where it is replayed
     if decoded.seq != head.seq + 1:

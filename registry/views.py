@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
 from protocol.value import HandleValue, Reference
-from registry.errors import JournalError
+from registry.errors import JournalError, RecordError
 from registry.marks import Mark, State, encode_marked, is_deleted
 from registry.range_lookup import Held, find_range, is_active, make_row
 from registry.schema import (
@@ -345,27 +345,50 @@ class WriteView(View):
         return held if held is not None and is_active(held) else None
 
     def add_rows(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bool]:
-        """Store records' octets under storage keys that are not there yet; say of each whether.
+        """Store records' octets under storage keys that are free; say of each whether it was.
 
-        Of rows with the same key the first is stored. Keys are put in order: a neighbour of the
-        one before needs no way down from the root. Raises: RecordError: a damaged range.
+        As `add_row` for each, but that a damaged range is a key that is not free. Of rows with
+        the same key the first is stored.
         """
         prefixes = [key.partition(b"/")[0] for key in keys]
-        examples = dict(zip(prefixes, keys, strict=True))
-        tallies = {prefix: self._tallies.of(key) for prefix, key in examples.items()}
-        if any(tally.has_ranges for tally in tallies.values()):
-            return [self.add_row(key, row) for key, row in zip(keys, rows, strict=True)]
-        put = self._txn.cursor(db=self._dbs.handles).put
-        in_order = sorted(keys)
-        if in_order == list(keys):
-            added = list(map(put, keys, rows, repeat(True), repeat(False)))  # no overwriting
+        free = self._find_free(keys, prefixes)
+        if free is None:
+            added = self._put_new(keys, rows)
         else:
-            added = [False] * len(keys)
-            for at in sorted(range(len(keys)), key=keys.__getitem__):
-                added[at] = put(keys[at], rows[at], True, False)
+            put = iter(self._put_new(list(compress(keys, free)), list(compress(rows, free))))
+            added = [is_free and next(put) for is_free in free]
         for prefix, count in Counter(compress(prefixes, added)).items():
-            tallies[prefix].rows += count
+            self._tallies.of(prefix + b"/").rows += count
         self.unjournaled |= any(added)
+        return added
+
+    def _find_free(self, keys: Sequence[bytes], prefixes: Sequence[bytes]) -> list[bool] | None:
+        """Say of each key whether no range is around it; None: there are none of any prefix."""
+        ranged = {each for each in set(prefixes) if self._tallies.of(each + b"/").has_ranges}
+        if not ranged:
+            return None
+        return [
+            prefix not in ranged or self._is_outside_ranges(key)
+            for key, prefix in zip(keys, prefixes, strict=True)
+        ]
+
+    def _is_outside_ranges(self, key: bytes) -> bool:
+        try:
+            return self.find_range(key) is None
+        except RecordError:
+            return False
+
+    def _put_new(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bool]:
+        """Store rows under keys that no row has; say of each whether it was stored.
+
+        They are put in order: a neighbour of the one before needs no way down from the root.
+        """
+        put = self._txn.cursor(db=self._dbs.handles).put
+        if sorted(keys) == list(keys):
+            return list(map(put, keys, rows, repeat(True), repeat(False)))  # no overwriting
+        added = [False] * len(keys)
+        for at in sorted(range(len(keys)), key=keys.__getitem__):
+            added[at] = put(keys[at], rows[at], True, False)
         return added
 
     def put_stream(self, name: bytes, octets: bytes) -> None:

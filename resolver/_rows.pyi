@@ -17,3 +17,13 @@ def read_lines(
     sha256: Callable[[bytes], Hash],
     read_other: Callable[[bytes], Other],
 ) -> list[PackedRow | Other]: ...
+def pack_lines(
+    data: Buffer,
+    start: int,
+    now_s: int,
+    octets_max: int,
+    sha256: Callable[[bytes], Hash],
+    pack_other: Callable[[bytes], bytes],
+    rows_max: int,
+    packed_max: int,
+) -> tuple[int, bytes, int]: ...

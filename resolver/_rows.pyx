@@ -5,6 +5,8 @@
         {"index": 1, "type": "URL", "data": {"format": "string", "value": ".."},
          "ttl": 86400, "timestamp": "2026-11-21T08:00:00Z"}]}
 
+Rows are tuples, or what these are in msgpack, for those that only send them on.
+
 It may only agree with that, octet for octet, or leave the line to it. Members stand in any order,
 each once; "operation", "ttl" and "timestamp" may be missing. Left to Python is every row with a
 backslash in a string, another member, indexes that do not rise, a type that begins with HS_, a
@@ -16,9 +18,9 @@ nesting has the three levels above, so its length bounds time and memory.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
 cdef enum:
@@ -31,6 +33,12 @@ cdef enum:
     NUMBER_MAX = 0x7FFFFFFF
     TIME_OCTETS = 20
     WORD_OCTETS = 8
+    DIGEST_OCTETS = 32  # SHA-256
+    ROW_OCTETS_MORE = 17  # in msgpack: two octets, and at most five before each of three strings
+    MSGPACK_LIST_OF_4 = 0x94
+    MSGPACK_BIN_8 = 0xC4
+    MSGPACK_BIN_16 = 0xC5
+    MSGPACK_BIN_32 = 0xC6
 
 cdef enum:
     LF = 0x0A
@@ -425,40 +433,151 @@ cdef bint read_row(Line *line, Text *handle, Wire *wire, uint32_t now_s) noexcep
     return line.at == line.end and seen & (HANDLE | VALUES) == (HANDLE | VALUES)
 
 
-cdef list read_all(const uint8_t *octets, int64_t size, uint8_t *room, uint32_t now_s,
-                   int64_t octets_max, sha256, read_other):
+cdef struct Lines:
+    const uint8_t *octets
+    int64_t size
+    int64_t octets_max  # of a row
+    int64_t at  # where the next line begins
+    int64_t start  # of the line at hand, without white space around it
+    int64_t end
+
+
+cdef bint next_line(Lines *lines) noexcept nogil:
+    """Move to the next line that is not blank; False: there is none."""
+    cdef const uint8_t *octets = lines.octets
+    cdef const uint8_t *feed
+    cdef int64_t start, end
+    while lines.at < lines.size:
+        start = lines.at
+        feed = <const uint8_t *>memchr(octets + start, LF, lines.size - start)
+        end = lines.size if feed == NULL else feed - octets
+        lines.at = end + 1
+        while start < end and is_white(octets[start]):
+            start += 1
+        if end - start <= lines.octets_max:  # one too long is handed over with all its octets
+            while end > start and is_white(octets[end - 1]):
+                end -= 1
+        if start < end:
+            lines.start, lines.end = start, end
+            return True
+    return False
+
+
+cdef bint read_line(const Lines *lines, Line *line, Text *handle, Wire *wire,
+                    uint32_t now_s) noexcept nogil:
+    """Take the line at hand as a row; False: it is left to Python."""
+    line.at, line.end = lines.start, lines.end
+    wire.used, wire.end = 0, lines.end - lines.start  # shorter than JSON; else there is no room
+    return wire.end <= lines.octets_max and read_row(line, handle, wire, now_s)
+
+
+cdef list read_all(Lines *lines, uint8_t *room, uint32_t now_s, sha256, read_other):
     cdef list rows = []
     cdef Line line
     cdef Text handle
     cdef Wire wire
-    cdef int64_t start = 0, end, next_start
-    cdef const uint8_t *feed
     cdef bytes whole
-    line.octets, line.time, wire.octets = octets, NULL, room
-    while start < size:
-        feed = <const uint8_t *>memchr(octets + start, LF, size - start)
-        end = size if feed == NULL else feed - octets
-        next_start = end + 1
-        while start < end and is_white(octets[start]):
-            start += 1
-        if end - start <= octets_max:  # one too long is handed over with all its octets
-            while end > start and is_white(octets[end - 1]):
-                end -= 1
-        if start < end:
-            whole = PyBytes_FromStringAndSize(<const char *>octets + start, end - start)
-            line.at, line.end = start, end
-            wire.used, wire.end = 0, end - start  # shorter than JSON; else there is no room
-            if end - start <= octets_max and read_row(&line, &handle, &wire, now_s):
-                rows.append((
-                    KIND_PLAIN,
-                    PyBytes_FromStringAndSize(<const char *>handle.start, handle.octets),
-                    PyBytes_FromStringAndSize(<const char *>wire.octets, wire.used),
-                    sha256(whole).digest(),
-                ))
-            else:
-                rows.append(read_other(whole))
-        start = next_start
+    line.octets, line.time, wire.octets = lines.octets, NULL, room
+    while next_line(lines):
+        whole = PyBytes_FromStringAndSize(
+            <const char *>lines.octets + lines.start, lines.end - lines.start
+        )
+        if read_line(lines, &line, &handle, &wire, now_s):
+            rows.append((
+                KIND_PLAIN,
+                PyBytes_FromStringAndSize(<const char *>handle.start, handle.octets),
+                PyBytes_FromStringAndSize(<const char *>wire.octets, wire.used),
+                sha256(whole).digest(),
+            ))
+        else:
+            rows.append(read_other(whole))
     return rows
+
+
+cdef struct Packed:
+    uint8_t *octets
+    int64_t used
+    int64_t room
+
+
+cdef int make_room(Packed *packed, int64_t octets) except -1:
+    """See to it that so many octets can be written."""
+    cdef int64_t room = packed.used + octets
+    cdef uint8_t *grown
+    if room > packed.room:
+        room = max(room, 2 * packed.room)
+        grown = <uint8_t *>realloc(packed.octets, room)
+        if grown == NULL:
+            raise MemoryError
+        packed.octets, packed.room = grown, room
+    return 0
+
+
+cdef inline void pack_octets(Packed *packed, const uint8_t *octets, int64_t count) noexcept nogil:
+    """Write octets as msgpack has them, in its shortest form; there is room."""
+    cdef uint8_t *at = packed.octets + packed.used
+    if count < 0x100:
+        at[0], at[1] = MSGPACK_BIN_8, <uint8_t>count
+        at += 2
+    elif count < 0x10000:
+        at[0], at[1], at[2] = MSGPACK_BIN_16, <uint8_t>(count >> 8), <uint8_t>count
+        at += 3
+    else:
+        at[0] = MSGPACK_BIN_32
+        write_u32(at + 1, <uint32_t>count)
+        at += 5
+    memcpy(at, octets, count)
+    packed.used = at + count - packed.octets
+
+
+cdef int pack_row(Packed *packed, const Text *handle, const Wire *wire, bytes digest) except -1:
+    """Write a plain row."""
+    if len(digest) != DIGEST_OCTETS:
+        raise ValueError(f"the digest of a row has {len(digest)} octets, not {DIGEST_OCTETS}")
+    make_room(packed, ROW_OCTETS_MORE + handle.octets + wire.used + DIGEST_OCTETS)
+    packed.octets[packed.used] = MSGPACK_LIST_OF_4
+    packed.octets[packed.used + 1] = KIND_PLAIN
+    packed.used += 2
+    pack_octets(packed, handle.start, handle.octets)
+    pack_octets(packed, wire.octets, wire.used)
+    pack_octets(packed, <const uint8_t *>PyBytes_AS_STRING(digest), DIGEST_OCTETS)
+    return 0
+
+
+cdef int64_t pack_all(Lines *lines, Packed *packed, uint8_t *room, uint32_t now_s, sha256,
+                      pack_other, int64_t rows_max, int64_t packed_max) except -1:
+    """Write rows until there are enough of them; return how many."""
+    cdef Line line
+    cdef Text handle
+    cdef Wire wire
+    cdef bytes whole, other
+    cdef int64_t rows = 0
+    line.octets, line.time, wire.octets = lines.octets, NULL, room
+    while rows < rows_max and packed.used < packed_max and next_line(lines):
+        whole = PyBytes_FromStringAndSize(
+            <const char *>lines.octets + lines.start, lines.end - lines.start
+        )
+        if read_line(lines, &line, &handle, &wire, now_s):
+            pack_row(packed, &handle, &wire, sha256(whole).digest())
+        else:
+            other = pack_other(whole)
+            make_room(packed, len(other))
+            memcpy(packed.octets + packed.used, PyBytes_AS_STRING(other), len(other))
+            packed.used += len(other)
+        rows += 1
+    return rows
+
+
+cdef Lines lines_of(const Py_buffer *view, int64_t start, int64_t octets_max) except *:
+    cdef Lines lines
+    if octets_max > NUMBER_MAX:
+        raise ValueError(f"rows of {octets_max} octets, their lengths have 31 bits")
+    if start < 0:
+        raise ValueError(f"lines from octet {start} on")
+    lines.octets, lines.size = <const uint8_t *>view.buf, view.len
+    lines.octets_max, lines.at = octets_max, start
+    lines.start = lines.end = start
+    return lines
 
 
 def read_lines(data, int32_t now_s, int64_t octets_max, sha256, read_other):
@@ -473,18 +592,56 @@ def read_lines(data, int32_t now_s, int64_t octets_max, sha256, read_other):
             but of one longer than `octets_max` only without that before it.
     """
     cdef Py_buffer view
-    cdef uint8_t *room
-    if octets_max > NUMBER_MAX:
-        raise ValueError(f"rows of {octets_max} octets, their lengths have 31 bits")
+    cdef uint8_t *room = NULL
+    cdef Lines lines
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-    room = <uint8_t *>malloc(max(view.len, 1))
     try:
+        lines = lines_of(&view, 0, octets_max)
+        room = <uint8_t *>malloc(max(view.len, 1))
         if room == NULL:
             raise MemoryError
-        return read_all(
-            <const uint8_t *>view.buf, view.len, room, <uint32_t>now_s, octets_max, sha256,
-            read_other,
-        )
+        return read_all(&lines, room, <uint32_t>now_s, sha256, read_other)
     finally:
+        free(room)
+        PyBuffer_Release(&view)
+
+
+def pack_lines(data, int64_t start, int32_t now_s, int64_t octets_max, sha256, pack_other,
+               int64_t rows_max, int64_t packed_max):
+    """Return (rows, octets, end): how many, their octets in msgpack, and where to go on.
+
+    The octets are those of the rows that `read_lines` returns, one after another.
+
+    Args:
+        data: octets, lines with line feeds between them.
+        start: where to begin; where there is nothing any more, no rows are returned.
+        now_s: the timestamp of all values.
+        octets_max: of a row, at most 2**31 - 1; what is longer is left to `pack_other`.
+        sha256: hashlib's.
+        pack_other: returns the octets of the row of a line that is left to it, as `read_lines` has
+            it given.
+        rows_max: to return.
+        packed_max: octets of rows after which no further row is returned.
+    """
+    cdef Py_buffer view
+    cdef uint8_t *room = NULL
+    cdef Lines lines
+    cdef Packed packed
+    cdef int64_t rows
+    packed.octets, packed.used, packed.room = NULL, 0, 0
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        lines = lines_of(&view, start, octets_max)
+        room = <uint8_t *>malloc(max(view.len, 1))
+        if room == NULL:
+            raise MemoryError
+        make_room(&packed, min(max(view.len - start, 0), packed_max) + 1)
+        rows = pack_all(
+            &lines, &packed, room, <uint32_t>now_s, sha256, pack_other, rows_max, packed_max
+        )
+        octets = PyBytes_FromStringAndSize(<const char *>packed.octets, packed.used)
+        return rows, octets, min(lines.at, view.len)
+    finally:
+        free(packed.octets)
         free(room)
         PyBuffer_Release(&view)

@@ -111,6 +111,20 @@ class ForeignRecords:
         keys = [foreign_key(handle) for handle in handles]
         return dict(zip(keys, await asyncio.gather(*map(self._find, keys)), strict=True))
 
+    def recall(self, handles: Collection[bytes]) -> Foreign | None:
+        """Return what `fetch` would have without asking anybody, by `foreign_key`; else None."""
+        now_s = self._now_s()
+        recalled: dict[bytes, Record | Unavailable | None] = {}
+        for key in map(foreign_key, handles):
+            remembered = self._memory.get(key)
+            if remembered is None or now_s >= remembered.expires_s:
+                return None
+            if isinstance(remembered.known, Unavailable):
+                return None
+            self._memory.move_to_end(key)
+            recalled[key] = remembered.known
+        return recalled
+
     async def refresh(self, handles: Collection[bytes]) -> dict[bytes, Record | None]:
         """Fetch again what memory had of these handles; return what is known anew.
 

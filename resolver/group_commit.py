@@ -172,12 +172,15 @@ class GroupCommit:
         self._enqueue(Submitted(operation, identity, foreign, octets, future))
         return await future
 
-    def create(self, creation: PlainCreation, identity: Reference) -> "asyncio.Future[bool]":
+    def create(
+        self, creation: PlainCreation, identity: Reference, foreign: Foreign = NOTHING_FOREIGN
+    ) -> "asyncio.Future[bool]":
         """Create a handle in the shortest way there is.
 
         Args:
             creation: of a handle that is probably not there.
             identity: who asks, proven.
+            foreign: what is known of other nodes' handles; the same mapping as long as it is.
 
         Returns:
             A future: True once the handle is durable; False when nothing was done, so that
@@ -189,7 +192,7 @@ class GroupCommit:
             future.set_result(False)
             return future
         octets = sum(map(len, creation.pieces))
-        self._enqueue(Submitted(creation, identity, NOTHING_FOREIGN, octets, future))
+        self._enqueue(Submitted(creation, identity, foreign, octets, future))
         return future
 
     def _enqueue(self, submitted: Submitted) -> None:
@@ -349,7 +352,7 @@ class GroupCommit:
             for operation, identity, foreign, _, _ in batch:
                 if isinstance(operation, PlainCreation):
                     assert identity is not None, "a plain creation is somebody's"
-                    item = creations.create(operation, identity)
+                    item = creations.create(operation, identity, foreign)
                     if item is not None:
                         items.append(item)
                     outcomes.append(item is not None)

@@ -14,20 +14,21 @@ milliseconds of CPU, so they are checked in threads, and only so many may wait.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from protocol.bodies import ValuesRequest
 from protocol.challenge import AUTHENTICATION_PUBLIC_KEY, AUTHENTICATION_SECRET_KEY
-from protocol.codes import ResponseCode
+from protocol.codes import OpCode, ResponseCode
 from protocol.digests import RequestDigest
 from protocol.value import Reference
 from registry.admin import decide
 from registry.answers import Answer, Question, resolve
 from registry.authentication import Keys, RemoteSecret, find_keys, verify_answer, verify_password
 from registry.authorization import Policy
-from registry.operations import Operation, Outcome
+from registry.operations import Change, Operation, Outcome
 from registry.outcomes import Foreign, Need, Refusal, Unavailable, refuse
 from registry.plain_creations import PlainCreation
 from registry.schema import Record
@@ -35,6 +36,7 @@ from registry.store import Store
 from registry.views import View
 from resolver.group_commit import GroupCommit
 from resolver.quotas import Quotas
+from resolver.recalled import Recalled
 
 # Each round fetches one level of groups; the registry follows ten at most.
 NEED_ROUNDS_MAX = 12
@@ -47,6 +49,10 @@ class Afar(Protocol):
 
     async def fetch(self, handles: frozenset[bytes]) -> Mapping[bytes, Record | Unavailable | None]:
         """Fetch the records of these handles, certified."""
+        ...
+
+    def recall(self, handles: Collection[bytes]) -> Foreign | None:
+        """Return what is remembered of these handles; None when one has to be fetched."""
         ...
 
     async def refresh(self, handles: frozenset[bytes]) -> Mapping[bytes, Record | None]:
@@ -120,6 +126,7 @@ class Operations:
         self._verifications_max = verifications_max
         self._verifications = 0
         self._now_s = now_s
+        self._recalled = Recalled(afar)
 
     async def resolve(
         self, question: Question, identity: Reference | None, known: Known
@@ -163,6 +170,7 @@ class Operations:
         for _ in range(NEED_ROUNDS_MAX):
             outcome = await self._commit.submit(operation, identity, known.foreign, octets)
             if not isinstance(outcome, Need):
+                self._note_right(operation, identity, outcome, known)
                 return outcome
             known.foreign.update(await self._afar.fetch(outcome.handles))
         return _too_many_rounds()
@@ -176,7 +184,18 @@ class Operations:
             not_made: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             not_made.set_result(False)
             return not_made
-        return self._commit.create(creation, identity)
+        foreign = self._recalled.find(identity, creation.handle)
+        return self._commit.create(creation, identity, foreign)
+
+    def _note_right(
+        self, operation: Operation, identity: Reference | None, outcome: Outcome, known: Known
+    ) -> None:
+        """Note what a creation needed, for the next ones by the short way."""
+        if operation.opcode != OpCode.CREATE_HANDLE or identity is None:
+            return
+        if isinstance(outcome, Change) and not outcome.overwrote:
+            assert isinstance(operation.body, ValuesRequest)
+            self._recalled.note(identity, operation.body.handle, known.foreign)
 
     async def fetch(self, handles: frozenset[bytes], known: Known) -> None:
         """Fetch the records of handles on other nodes."""

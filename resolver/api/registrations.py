@@ -17,10 +17,9 @@ what became of it stands.
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
-import msgpack
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -43,17 +42,16 @@ from resolver.api.parameters import Parameters, query_parameters
 from resolver.link import LinkDown
 from resolver.rows.content_coding import Decoder, make_decoder
 from resolver.rows.errors import RowsError
-from resolver.rows.packed import ROW_OCTETS_MAX, too_large_row
-from resolver.rows.readers import Reader, make_reader
+from resolver.rows.pieces import Piece, pack_rows
+from resolver.rows.readers import Reader, feed_packed, make_reader
 
 ROW_NUMBER_MAX = 2**53  # JSON's
-BATCH_OCTETS_MAX = 1_048_576  # of rows sent on together
+BATCH_OCTETS_MAX = 1_310_720  # of rows sent on together: ROWS_MAX of 320 octets, packed
 BATCH_DELAY_S = 0.02  # a row waits so long for others
 CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one request
 BATCHES_UNDER_WAY = 2  # one is written while the next is read
 INTAKES_MAX = 64  # requests that bring rows at once, of a worker: each holds some 4 MB
 SLICE_OCTETS = 32_768  # read in one go, 0.3 ms: then look-ups have their turn
-PACKED_OCTETS_USUAL = BATCH_OCTETS_MAX + 65_536  # what a batch takes, grown where it does not fit
 NDJSON = "application/x-ndjson"
 _ARRAY_HEAD, _ARRAY_32 = struct.Struct(">BI"), 0xDD  # before the items of a long msgpack array
 _STREAM_OPTIONS = ("handle", "map", "operation", "delimiter")
@@ -193,9 +191,8 @@ class _Intake:
         self._name: bytes = begun["name"]
         self._token: int = begun["token"]
         self._next = first  # the number of the first row that is not sent on
-        # Rows are packed as they come: a whole batch at once would hold the loop for milliseconds.
-        self._packer = msgpack.Packer(autoreset=False, buf_size=PACKED_OCTETS_USUAL)
-        self._count = 0  # of rows that are packed
+        self._pieces: list[bytes] = []  # of the batch that is gathered
+        self._count = 0  # of its rows
         self._octets = 0
         self._timer: asyncio.TimerHandle | None = None
         self._places = asyncio.Semaphore(BATCHES_UNDER_WAY)
@@ -211,14 +208,14 @@ class _Intake:
         """The name of the stream in the store."""
         return self._name
 
-    async def take(self, rows: list[Any]) -> None:
+    async def take(self, pieces: Iterable[Piece]) -> None:
         """Take rows in; waits while too many are under way. Raises: _StoppedError, LinkDown."""
-        pack = self._packer.pack
-        for each in rows:
-            row = each if len(each[2]) <= ROW_OCTETS_MAX else too_large_row(each)
-            pack(row)
-            self._count += 1
-            self._octets += len(row[1]) + len(row[2])
+        for rows, octets in pieces:
+            if self._count + rows > ROWS_MAX:
+                await self._send_on()
+            self._pieces.append(octets)
+            self._count += rows
+            self._octets += len(octets)
             if self._count == ROWS_MAX or self._octets >= BATCH_OCTETS_MAX:
                 await self._send_on()
         self._wait_for_more()
@@ -242,7 +239,7 @@ class _Intake:
         """Send nothing on any more; what is under way becomes durable or not."""
         if self._timer is not None:
             self._timer.cancel()
-        self._packer.reset()
+        self._pieces = []
         self._count = self._octets = 0
 
     def _check(self) -> None:
@@ -267,9 +264,10 @@ class _Intake:
             self._timer.cancel()
             self._timer = None
         # Taken and numbered before anything is waited for, so batches leave in order.
-        packed, first = _ARRAY_HEAD.pack(_ARRAY_32, self._count) + self._packer.bytes(), self._next
+        head = _ARRAY_HEAD.pack(_ARRAY_32, self._count)
+        packed, first = b"".join((head, *self._pieces)), self._next
         self._next += self._count
-        self._packer.reset()
+        self._pieces = []
         self._count = self._octets = 0
         await self._places.acquire()
         task = asyncio.get_running_loop().create_task(self._register(first, packed))
@@ -348,11 +346,11 @@ class _RegistrationsResponse(Response):
             async for data in self._request.stream():
                 for piece in self._decoder.decode(data):
                     for start in range(0, len(piece), SLICE_OCTETS):
-                        rows = self._reader.feed(piece[start : start + SLICE_OCTETS])
-                        await intake.take(rows)
+                        part = piece[start : start + SLICE_OCTETS]
+                        await intake.take(feed_packed(self._reader, part))
                         await asyncio.sleep(0)
             self._decoder.end()
-            await intake.take(self._reader.end())
+            await intake.take(pack_rows(self._reader.end()))
         except RowsError:
             await intake.finish()  # what came before it counts
             raise

@@ -11,9 +11,9 @@ from registry.stream_rows import PackedRow
 from resolver.fastpath import VARIABLE, Choice
 
 try:
-    from resolver._rows import read_lines as native_lines
+    from resolver import _rows as native_rows
 except ImportError:  # installed without a compiler
-    native_lines = None  # type: ignore[assignment]
+    native_rows = None  # type: ignore[assignment]
 
 
 class Hash(Protocol):
@@ -24,19 +24,15 @@ class Hash(Protocol):
         ...
 
 
-class ReadLines(Protocol):
-    """Returns a row for each line that is not blank, in order.
+class NativeRows(Protocol):
+    """Reads lines with line feeds between them; the rows are those that are not blank, in order.
 
-    Args:
-        data: lines with line feeds between them.
-        now_s: the timestamp of all values.
-        octets_max: of a row.
-        sha256: hashlib's.
-        read_other: makes a row of a line that is left to it, given without white space around it,
-            but of one longer than `octets_max` only without that before it.
+    Each function is given the octets, `now_s`, the timestamp of all values, how many octets a row
+    may have, and hashlib's sha256. A line that is left to Python is given without white space
+    around it, but one of more octets only without that before it.
     """
 
-    def __call__(
+    def read_lines(
         self,
         data: bytes,
         now_s: int,
@@ -45,17 +41,35 @@ class ReadLines(Protocol):
         read_other: Callable[[bytes], PackedRow],
         /,
     ) -> list[PackedRow]:
-        """Read them."""
+        """Return the rows; `read_other` makes one of a line that is left to it."""
+        ...
+
+    def pack_lines(
+        self,
+        data: bytes,
+        start: int,
+        now_s: int,
+        octets_max: int,
+        sha256: Callable[[bytes], Hash],
+        pack_other: Callable[[bytes], bytes],
+        rows_max: int,
+        packed_max: int,
+        /,
+    ) -> tuple[int, bytes, int]:
+        """Return how many rows there are from `start` on, their octets, and where to go on.
+
+        They are `rows_max` at most, and none follows once they take `packed_max` octets.
+        """
         ...
 
 
 def is_native_built() -> bool:
     """Say whether native code for rows was built when this was installed."""
-    return native_lines is not None
+    return native_rows is not None
 
 
-def choose_lines(environment: Mapping[str, str] = os.environ) -> ReadLines | None:
+def choose_lines(environment: Mapping[str, str] = os.environ) -> NativeRows | None:
     """Return what reads lines in native code; None: the environment wants, or there is, none."""
     if environment.get(VARIABLE, "") in (Choice.PYTHON, Choice.OFF):
         return None
-    return native_lines
+    return native_rows

@@ -12,7 +12,7 @@ Most plain rows are read in native code, where that was built; it leaves every o
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
@@ -28,6 +28,7 @@ from resolver.rows.packed import (
     make_object,
     pack_form,
 )
+from resolver.rows.pieces import OCTETS_MAX, ROWS_MAX, Piece, pack_row, pack_rows
 from resolver.rows.plain import PLAIN_ERRORS, read_plain_json
 
 _WHITE_SPACE = b" \t\n\v\f\r"  # as bytes.strip() has it
@@ -38,25 +39,51 @@ class NdjsonReader:
     """Rows out of octets of NDJSON; `now_s` gives the timestamps of what is plain."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
-        self._read_lines = choose_lines()
+        self._native = choose_lines()
         self._now_s = now_s
         self._opening = Opening()
         self._held = HeldRow(_WHITE_SPACE, _WHITE_SPACE)
 
     def feed(self, data: bytes) -> list[PackedRow]:
         """Return the rows that end in `data`."""
+        now_s = int(self._now_s())
+        rows, lines = self._cut(data, now_s)
+        return rows + self._read(lines, now_s)
+
+    def feed_packed(self, data: bytes) -> Iterator[Piece]:
+        """Yield the rows that end in `data`, packed; take them all before more is fed."""
+        now_s = int(self._now_s())
+        rows, lines = self._cut(data, now_s)
+        yield from pack_rows(rows)
+        if self._native is None:
+            yield from pack_rows(self._read(lines, now_s))
+            return
+        end = 0
+        while end < len(lines):
+            count, octets, end = self._native.pack_lines(
+                lines,
+                end,
+                now_s,
+                ROW_OCTETS_MAX,
+                hashlib.sha256,
+                lambda line: pack_row(read_line(line, now_s)),
+                ROWS_MAX,
+                OCTETS_MAX,
+            )
+            if count:
+                yield Piece(count, octets)
+
+    def _cut(self, data: bytes, now_s: int) -> tuple[list[PackedRow], bytes]:
+        """Return the row that was held, when it ends here, and the lines that follow it."""
         data = self._opening.skip(data)
         start, end = 0, data.rfind(b"\n") + 1
         rows: list[PackedRow] = []
-        if end:
-            now_s = int(self._now_s())
-            if self._held:
-                start = data.index(b"\n") + 1
-                self._held.add(data[: start - 1])
-                rows += self._take(now_s)
-            rows += self._read(data[start:end], now_s)
+        if end and self._held:
+            start = data.index(b"\n") + 1
+            self._held.add(data[: start - 1])
+            rows = self._take(now_s)
         self._held.add(data[end:])
-        return rows
+        return rows, data[start:end]
 
     def end(self) -> list[PackedRow]:
         """Return the row that ends with the stream."""
@@ -65,9 +92,9 @@ class NdjsonReader:
 
     def _read(self, data: bytes, now_s: int) -> list[PackedRow]:
         """Return the rows of lines."""
-        if self._read_lines is not None:
+        if self._native is not None:
             other = partial(read_line, now_s=now_s)
-            return self._read_lines(data, now_s, ROW_OCTETS_MAX, hashlib.sha256, other)
+            return self._native.read_lines(data, now_s, ROW_OCTETS_MAX, hashlib.sha256, other)
         lines = (each.lstrip() for each in data.split(b"\n"))
         return [read_line(line, now_s) for line in lines if line]
 

@@ -8,7 +8,7 @@ A reader holds at most one row of ROW_OCTETS_MAX octets, twice while that row is
 same rows however the octets were cut.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from registry.stream_rows import PackedRow
@@ -17,6 +17,7 @@ from resolver.rows.csv_stream import CsvReader, parse_csv_options
 from resolver.rows.errors import RowsError
 from resolver.rows.msgpack_stream import MsgpackReader
 from resolver.rows.ndjson_stream import NdjsonReader
+from resolver.rows.pieces import Piece, pack_rows
 from resolver.rows.tables import show_names
 
 NDJSON_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -40,6 +41,17 @@ class Reader(Protocol):
     def end(self) -> list[PackedRow]:
         """Return the row that ends with the stream, good or cut off. Raises: RowsError."""
         ...
+
+
+def feed_packed(reader: Reader, data: bytes) -> Iterator[Piece]:
+    """Yield the rows that end in `data`, packed; take them all before more is fed.
+
+    Raises:
+        RowsError: no more rows can be read from this stream, now or later.
+    """
+    if isinstance(reader, NdjsonReader):
+        return reader.feed_packed(data)
+    return pack_rows(reader.feed(data))
 
 
 def make_reader(

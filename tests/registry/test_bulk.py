@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -173,6 +174,47 @@ def test_runs_of_plain_rows_keep_their_place_among_others(store: Store) -> None:
         (Verdict.CREATED, 1),
         (Verdict.REFUSED, ResponseCode.SERVER_NOT_RESPONSIBLE),
     ]
+
+
+def lot(stem: str, last: str = "20") -> Row:
+    """A row that registers the range 10 to `last` below a stem."""
+    value = {"index": 1, "type": "URL", "data": {"format": "string", "value": "u/{serial}"}}
+    document = {"stem": stem, "first": "10", "last": last, "values": [value]}
+    octets = msgpack.packb(document)
+    return Row(RowKind.RANGE, b"", octets, hashlib.sha256(octets).digest())
+
+
+def test_plain_rows_beside_ranges_are_counted_and_stay_out_of_them(store: Store) -> None:
+    stream = begin(store)
+    send(store, stream, 1, [lot("88.118/P"), plain(9), plain(10), plain(30)])
+    send(store, stream, 5, [plain(20), plain(21), plain(9), plain(11), lot("88.118/P2", "12")])
+    created, taken = (Verdict.CREATED, 1), (Verdict.REFUSED, ResponseCode.HANDLE_ALREADY_EXISTS)
+    same = (Verdict.UNCHANGED, 1)
+    assert verdicts(store, stream) == [
+        *(created, created, taken, created),
+        *(taken, created, same, taken, created),
+    ]
+    with store.read() as view:
+        counts = view.counts(b"88.118")
+        assert (counts.rows, counts.in_ranges, counts.overrides) == (3, 14, 0)
+        ((_, first), (_, second)) = view.frames()
+    names = [each.handle for frame in (first, second) for each in decode_frame(frame).operations]
+    assert names == [b"88.118/P", b"88.118/P9", b"88.118/P30", b"88.118/P21", b"88.118/P"]
+
+
+def test_a_damaged_range_refuses_what_is_in_it_and_nothing_else(store: Store) -> None:
+    stream = begin(store)
+    send(store, stream, 1, [lot("88.118/P")])
+    with store.write(journaled=False) as view:
+        table = view.writable("ranges")
+        ((key, octets),) = table.items()
+        table.put(key, octets[:1])
+    done = send(store, stream, 2, [plain(11), plain(5)])
+    assert verdicts(store, stream, 2) == [
+        (Verdict.REFUSED, ResponseCode.ERROR),
+        (Verdict.CREATED, 1),
+    ]
+    assert done.stream.rows == 3
 
 
 def test_words_say_what_stands_in_the_way(store: Store) -> None:

@@ -120,6 +120,7 @@ class FakeAfar:
     def __init__(self) -> None:
         self.records: dict[bytes, Record | Unavailable | None] = {}
         self.secrets: dict[Reference, bool | Unavailable] = {}
+        self.memory: dict[bytes, Record | Unavailable | None] = {}
         self.fetched: list[bytes] = []
         self.news: dict[bytes, Record | None] = {}
         self.refreshed: list[bytes] = []
@@ -132,7 +133,14 @@ class FakeAfar:
         self.asked.set()
         if self.gate is not None:
             await self.gate.wait()
-        return {foreign_key(handle): self.records.get(handle) for handle in handles}
+        fetched = {foreign_key(handle): self.records.get(handle) for handle in handles}
+        self.memory |= fetched
+        return fetched
+
+    def recall(self, handles: Collection[bytes]) -> Foreign | None:
+        if any(key not in self.memory for key in handles):
+            return None
+        return {key: self.memory[key] for key in handles}
 
     async def refresh(self, handles: Collection[bytes]) -> dict[bytes, Record | None]:
         self.refreshed += handles

@@ -82,6 +82,25 @@ def test_record_is_fetched_with_every_step_certified() -> None:
     play(use)
 
 
+def test_what_is_remembered_is_recalled_as_long_as_it_counts() -> None:
+    async def use(world: World) -> None:
+        assert world.records.recall([USER]) is None
+        known = await world.fetch()
+        world.forget_asked()
+        recalled = world.records.recall([USER])
+        assert recalled is not None
+        assert recalled[USER] is known
+        assert world.records.recall([USER, b"88.118.5/OTHER"]) is None
+        world.now_s += 301
+        assert world.records.recall([USER]) is None
+        assert world.questions == 0
+        world.kill_all()
+        assert isinstance(await world.fetch(), Unavailable)
+        assert world.records.recall([USER]) is None
+
+    play(use)
+
+
 def test_forged_step_makes_the_record_unavailable() -> None:
     async def use(world: World) -> None:
         world.tiers.secondary.key = server_key(9)

@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from registry.admin import decide
 from registry.errors import RecordError, StoreFullError
 from registry.journal import decode_frame
 from registry.operations import Change, Operation, Outcome
-from registry.outcomes import NOTHING_FOREIGN, Need, Refusal
+from registry.outcomes import NOTHING_FOREIGN, Foreign, Need, Refusal
 from registry.plain_creations import PlainCreation
+from registry.schema import Record
 from registry.store import Store
 from registry.views import WriteView
 from resolver import group_commit
@@ -25,6 +26,8 @@ from tests.registry.builders import (
     NOW_S,
     POLICY,
     PREFIX,
+    ROOT,
+    STRANGER,
     admin_value,
     create,
     delete,
@@ -52,12 +55,14 @@ def commit_batch(
     commit: GroupCommit,
     *operations: Operation | PlainCreation,
     identity: Reference | None = ADMIN,
+    foreign: Sequence[Foreign] = (),
 ) -> list[Outcome | bool | Exception]:
+    known = foreign or [NOTHING_FOREIGN] * len(operations)
     loop = asyncio.new_event_loop()
     try:
         batch = [
-            Submitted(operation, identity, NOTHING_FOREIGN, 0, loop.create_future())
-            for operation in operations
+            Submitted(operation, identity, each, 0, loop.create_future())
+            for operation, each in zip(operations, known, strict=True)
         ]
         return commit.commit(batch)
     finally:
@@ -364,6 +369,20 @@ def test_plain_creations_are_of_the_batch(store: Store) -> None:
 def test_a_permission_taken_away_in_a_batch_is_gone(store: Store) -> None:
     outcomes = commit_batch(make_commit(store), plain(b"A"), delete(PREFIX), plain(b"B"))
     assert (outcomes[0], outcomes[2]) == (True, False)
+
+
+def test_plain_creations_know_what_came_with_them(store: Store) -> None:
+    with store.write(journaled=False) as view:
+        view.unhome(ROOT.handle)
+        view.delete_record(PREFIX)
+    administered: Foreign = {PREFIX: Record((admin_value(),))}
+    changed: Foreign = {PREFIX: Record((admin_value(STRANGER),))}
+    outcomes = commit_batch(
+        make_commit(store),
+        *map(plain, (b"A", b"B", b"C", b"D")),
+        foreign=(NOTHING_FOREIGN, administered, changed, administered),
+    )
+    assert outcomes == [False, True, False, True]
 
 
 def test_a_plain_creation_for_which_there_is_no_room_is_not_made(

@@ -18,6 +18,7 @@ from protocol.bodies import (
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.header import Header
 from protocol.value import HandleValue, Reference
+from registry.schema import Record
 from resolver.hot_creations import read_pieces
 from tests.registry.builders import PREFIX, ROOT, admin_value, hidden, put, url
 from tests.resolver.office import (
@@ -29,7 +30,7 @@ from tests.resolver.office import (
     Office,
     open_office,
 )
-from tests.resolver.test_rest_sessions import act, begin, keyed
+from tests.resolver.test_rest_sessions import act, begin, keyed, signed
 
 Scene = Callable[[Office], Awaitable[None]]
 NEW = b"88.118/NEW"
@@ -275,5 +276,98 @@ def test_a_session_creates_the_short_way(tmp_path: Path) -> None:
         assert await office.rest.create(payload)
         assert office.has(NEW)
         assert not await office.rest.create(payload)  # is there
+
+    play(tmp_path, scene)
+
+
+BODY = b'[{"index":1,"type":"URL","data":{"format":"string","value":"x"}}]'
+
+
+class Enterprise:
+    """An office whose prefix's own record lives with its parent, and a session of its admin."""
+
+    def __init__(self, office: Office) -> None:
+        self.office = office
+        with office.store.write(journaled=False) as view:
+            record = view.find_record(PREFIX)
+            assert record is not None
+            self.record = record
+            view.unhome(ROOT.handle)
+            view.delete_record(PREFIX)
+        self.tell(record)
+        self._count = 0
+
+    def tell(self, record: Record) -> None:
+        """Have the parent say this from now on."""
+        self.office.afar.records[PREFIX] = record
+
+    def without_rights(self) -> Record:
+        return Record(tuple(each for each in self.record.values if each.type != b"HS_ADMIN"))
+
+    async def log_in(self) -> None:
+        session = await begin(self.office)
+        await act(self.office, "answer", **signed(session))
+        self.who = session["session_id"]
+
+    async def short(self) -> bool:
+        """Create another handle by the short way; say whether it was made."""
+        self._count += 1
+        name = b"88.118/N%d" % self._count
+        made = await self.office.rest.create([self.who, name, read_pieces(BODY)])
+        assert made == self.office.has(name)
+        return made
+
+    async def long(self) -> int:
+        self._count += 1
+        body = ValuesRequest(b"88.118/N%d" % self._count, (url(),))
+        who = {"session": self.who}
+        return (await perform(self.office, OpCode.CREATE_HANDLE, body, who))[0]
+
+
+def test_the_short_way_recalls_what_the_long_way_fetched(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        node = Enterprise(office)
+        await node.log_in()
+        assert not await node.short()
+        assert await node.long() == ResponseCode.SUCCESS
+        office.afar.fetched.clear()
+        assert [await node.short() for _ in range(3)] == [True] * 3
+        assert office.afar.fetched == []
+        other = b"88.119/X"
+        assert not await office.rest.create([node.who, other, read_pieces(BODY)])
+
+    play(tmp_path, scene)
+
+
+def test_the_short_way_asks_again_once_what_was_fetched_has_expired(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        node = Enterprise(office)
+        await node.log_in()
+        assert await node.long() == ResponseCode.SUCCESS
+        node.tell(node.without_rights())
+        assert await node.short()  # as the long way, which would recall it too
+        office.afar.memory.clear()
+        assert not await node.short()
+        assert await node.long() == ResponseCode.INVALID_ADMIN
+        assert not await node.short()
+        node.tell(node.record)
+        office.afar.memory.clear()
+        assert not await node.short()
+        assert await node.long() == ResponseCode.SUCCESS
+        assert await node.short()
+
+    play(tmp_path, scene)
+
+
+def test_the_short_way_believes_what_was_fetched_last(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        node = Enterprise(office)
+        await node.log_in()
+        assert await node.long() == ResponseCode.SUCCESS
+        assert await node.short()
+        office.afar.memory[PREFIX] = node.without_rights()  # another request had it fetched
+        assert not await node.short()
+        office.afar.memory[PREFIX] = None
+        assert not await node.short()
 
     play(tmp_path, scene)

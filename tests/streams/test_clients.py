@@ -34,10 +34,10 @@ from tests.streams.client import (
 from tests.streams.conftest import TABLES
 from tests.streams.memory import growth_below
 
-REFUSED_ROWS = 60_000  # whose verdicts are some 18 MB
-REFUSED_ROWS_AT_ONCE = 2_000
-REFUSED_ROWS_FOR_THE_HASTY = 30_000  # some 9 MB: more than the buffers of a connection hold
-LONG = "n" * 200
+REFUSED_ROWS = 15_000  # whose verdicts are some 16 MB
+REFUSED_ROWS_AT_ONCE = 1_000
+REFUSED_ROWS_FOR_THE_HASTY = 8_000  # some 9 MB: more than the buffers of a connection hold
+LONG = "n" * 900
 SMALL_BUFFER = 4_096
 GROWTH_MAX = 32 * 1_048_576
 ROWS = 200

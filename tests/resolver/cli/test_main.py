@@ -9,7 +9,7 @@ from registry.errors import StoreError
 from resolver.cli import app as app_module
 from resolver.cli.app import ORDER, make_app, report
 from resolver.cli.errors import CliError, ExitCode
-from resolver.cli.main import main
+from resolver.cli.main import INTERRUPTED, main
 from resolver.client import AuthenticationRefusedError, HandleNotFoundError, UnreachableError
 from resolver.config import ConfigError
 from resolver.demo.errors import DemoError
@@ -117,3 +117,40 @@ def test_serve_lists_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().err
     assert "wrokers" in printed
     assert "listen.handle_port" in printed
+
+
+INTERRUPTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from resolver.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("typer", ["resolve", "88/x"]),
+        ("resolver.cli.app", ["--help"]),
+        ("resolver.cli.resolve", ["resolve", "88/x"]),
+        ("resolver.cli.serve", ["serve", "node"]),
+    ],
+)
+def test_an_interrupt_while_modules_are_imported(module: str, words: list[str]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTING, module, *words],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (ExitCode.INTERRUPTED, "")
+    assert ended.stderr == "interrupted\n"
+
+
+def test_the_exit_code_of_an_interrupt_is_that_of_all_commands() -> None:
+    assert INTERRUPTED == ExitCode.INTERRUPTED

@@ -4,12 +4,17 @@ import ctypes
 import hashlib
 import random
 from types import ModuleType
+from typing import Any
+
+import msgpack
 
 from resolver.rows.ndjson_stream import read_line
 from resolver.rows.packed import ROW_OCTETS_MAX
 from tests.resolver.rows.streams import NOW_S
 
 CHARACTERS = [*"abcxyz/:.?=&09 ~'{}[],", "é", "螺", "丝", "\U0001f529", "\x7f"]
+PACKED_AT_ONCE_MAX = 3
+PACKED_OCTETS = 600  # after which no further row is packed
 LENGTHS = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 40, 300)
 HANDLES = ("", "/a", "a" * 2_048, "a" * 2_049)
 TYPES = ("URL", "DESC", "", "HS", "HS_", "HS_ADMIN", "hs_admin", "EMAIL")
@@ -124,4 +129,22 @@ def hold_to_python(native: ModuleType, data: bytes) -> int:
             taken += 1
             expected = read_line(line, NOW_S)
             assert row == expected, f"native {row}\npython {expected}\nline {line!r}"
+    hold_packed_to_rows(native, buffer, found)
     return taken
+
+
+def hold_packed_to_rows(native: ModuleType, buffer: Any, rows: list[Any]) -> None:
+    """Have the same lines packed, some at a time. Raises: AssertionError: they are not the same."""
+    step = 1 + len(rows) % PACKED_AT_ONCE_MAX
+    end, packed = 0, []
+    while True:
+        count, octets, end = native.pack_lines(
+            buffer, end, NOW_S, ROW_OCTETS_MAX, hashlib.sha256, msgpack.packb, step, PACKED_OCTETS
+        )
+        if not count:
+            break
+        packed.append(octets)
+        assert count <= step, f"{count} rows at once, {step} were wanted"
+    expected = b"".join(map(msgpack.packb, rows))
+    assert b"".join(packed) == expected, f"packed {packed!r}, not {rows!r}"
+    assert end == len(buffer), f"{end} of {len(buffer)} octets were read"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import pytest
 
 from protocol.value import HandleValue, encode_values
@@ -15,6 +16,9 @@ from resolver.rows import native
 from resolver.rows.native import choose_lines, is_native_built
 from resolver.rows.ndjson_stream import NdjsonReader
 from resolver.rows.packed import ROW_OCTETS_MAX
+from resolver.rows.pieces import ROWS_MAX, pack_rows
+from resolver.rows.readers import feed_packed
+from tests.resolver.rows.lines import hold_to_python
 from tests.resolver.rows.streams import NDJSON, NOW_S, read
 
 needs_native = pytest.mark.skipif(
@@ -34,6 +38,17 @@ def read_lines(data: bytes, octets_max: int = ROW_OCTETS_MAX) -> list[PackedRow 
         data, NOW_S, octets_max, hashlib.sha256, bytes
     )
     return rows
+
+
+def pack_lines(
+    data: bytes, start: int = 0, *, rows_max: int = 9, packed_max: int = 1 << 20
+) -> tuple[int, bytes, int]:
+    """Pack in native code; a line that is left to Python is packed as it is."""
+    module = importlib.import_module("resolver._rows")
+    packed: tuple[int, bytes, int] = module.pack_lines(
+        data, start, NOW_S, ROW_OCTETS_MAX, hashlib.sha256, msgpack.packb, rows_max, packed_max
+    )
+    return packed
 
 
 @needs_native
@@ -120,6 +135,60 @@ def test_a_row_that_is_too_long_is_left_with_its_end() -> None:
 @needs_native
 def test_nothing_is_no_rows() -> None:
     assert read_lines(b"") == read_lines(b"\n \r\n\n") == []
+    assert pack_lines(b"") == (0, b"", 0)
+    assert pack_lines(b"\n \r\n\n") == (0, b"", 5)
+    assert pack_lines(b"ab", 2) == pack_lines(b"ab", 3) == (0, b"", 2)
+
+
+@needs_native
+@pytest.mark.parametrize("octets", [0, 255, 256, 65_535, 65_536, 200_000])
+def test_rows_are_packed_as_the_same_rows_are(octets: int) -> None:
+    long = URL | {"data": {"format": "string", "value": "x" * octets}}
+    data = b"\n".join((line(long), b" ", line(URL, handle="b" * 300), b"nonsense", line(long)))
+    assert hold_to_python(importlib.import_module("resolver._rows"), data) == 3
+
+
+@needs_native
+def test_rows_are_packed_until_there_are_enough() -> None:
+    data = b"\n".join([line(URL)] * 5)
+    one = msgpack.packb(read_lines(line(URL))[0])
+    step = len(line(URL)) + 1
+    assert pack_lines(data, rows_max=2) == (2, 2 * one, 2 * step)
+    assert pack_lines(data, 2 * step, rows_max=9) == (3, 3 * one, len(data))
+    assert pack_lines(data, packed_max=len(one)) == (1, one, step)
+    assert pack_lines(data, packed_max=len(one) + 1) == (2, 2 * one, 2 * step)
+    with pytest.raises(ValueError, match="from octet -1"):
+        pack_lines(data, -1)
+
+
+@needs_native
+def test_a_digest_of_another_length_is_refused() -> None:
+    module = importlib.import_module("resolver._rows")
+    with pytest.raises(ValueError, match="has 20 octets, not 32"):
+        module.pack_lines(line(URL), 0, NOW_S, 9_999, hashlib.sha1, msgpack.packb, 9, 9)
+
+
+@pytest.mark.parametrize("environment", ["native", "python"])
+def test_a_reader_packs_what_it_reads(environment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, environment)
+    rows = [line(URL, handle=f"88/{number}") for number in range(3_000)]
+    rows[7:9] = [b"nonsense", line(URL, operation="replace")]
+    data = b"\n".join(rows) + b"\n"
+    reader = NdjsonReader(lambda: NOW_S)
+    slices = [data[at : at + 40_000] for at in range(0, len(data), 40_000)]
+    pieces = [piece for each in slices for piece in feed_packed(reader, each)]
+    expected = b"".join(map(msgpack.packb, read(NDJSON, data)))
+    assert b"".join(piece.octets for piece in pieces) == expected
+    assert sum(piece.rows for piece in pieces) == 3_000
+    assert max(piece.rows for piece in pieces) <= ROWS_MAX
+
+
+def test_values_that_take_too_many_octets_are_refused_as_they_are_packed() -> None:
+    row = (RowKind.CREATE.value, b"88/a", bytes(ROW_OCTETS_MAX + 1), bytes(32))
+    ((count, octets),) = pack_rows([row])
+    kind, handle, words, digest = msgpack.unpackb(octets)
+    assert (count, kind, handle, digest) == (1, RowKind.BAD, b"88/a", bytes(32))
+    assert b"the values take 1,048,577 octets" in words
 
 
 @needs_native
@@ -127,17 +196,22 @@ def test_an_error_of_the_other_way_is_passed_on() -> None:
     def fail(line: bytes) -> PackedRow:
         raise RuntimeError(line)
 
-    lines = choose_lines({})
-    assert lines is not None
+    def fail_to_pack(line: bytes) -> bytes:
+        raise RuntimeError(line)
+
+    native_rows = choose_lines({})
+    assert native_rows is not None
     with pytest.raises(RuntimeError, match="nonsense"):
-        lines(b"nonsense", NOW_S, 100, hashlib.sha256, fail)
+        native_rows.read_lines(b"nonsense", NOW_S, 100, hashlib.sha256, fail)
+    with pytest.raises(RuntimeError, match="nonsense"):
+        native_rows.pack_lines(b"nonsense", 0, NOW_S, 100, hashlib.sha256, fail_to_pack, 9, 9)
 
 
 def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (choose_lines({}) is not None) is is_native_built()
     assert choose_lines({VARIABLE: "native"}) is choose_lines({})
     assert choose_lines({VARIABLE: "python"}) is choose_lines({VARIABLE: "off"}) is None
-    monkeypatch.setattr(native, "native_lines", None)
+    monkeypatch.setattr(native, "native_rows", None)
     assert choose_lines({}) is None
     assert not is_native_built()
 
