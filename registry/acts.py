@@ -17,7 +17,15 @@ belongs to, and a line in `ACTS`, `READING_ACTS` for one that never changes anyt
 
 from protocol.codes import ResponseCode
 from protocol.value import Reference
-from registry import applications, people, prefix_acts, quota_acts, range_acts, reviews
+from registry import (
+    applications,
+    people,
+    prefix_acts,
+    quota_acts,
+    range_acts,
+    reviews,
+    statistics_acts,
+)
 from registry.act_steps import Act, ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Policy
 from registry.knowledge import Knowledge
@@ -28,6 +36,7 @@ __all__ = ["ACTS", "READING_ACTS", "Act", "ActOutcome", "ActStep", "Done", "deci
 
 ACTS: dict[str, ActDecider] = {
     **range_acts.ACTS,
+    **statistics_acts.ACTS,
     "applications.apply": applications.decide_apply,
     "applications.list": applications.decide_list,
     "applications.show": applications.decide_show,
@@ -43,12 +52,11 @@ ACTS: dict[str, ActDecider] = {
     "quotas.set": quota_acts.decide_set,
     "quotas.show": quota_acts.decide_show,
 }
-READING_ACTS: frozenset[str] = range_acts.READING_ACTS | {
-    "applications.list",
-    "applications.show",
-    "prefixes.show",
-    "quotas.show",
-}
+READING_ACTS: frozenset[str] = (
+    range_acts.READING_ACTS
+    | statistics_acts.READING_ACTS
+    | {"applications.list", "applications.show", "prefixes.show", "quotas.show"}
+)
 
 
 def decide_act(

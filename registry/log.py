@@ -96,15 +96,20 @@ class LocalLog:
         return Head(head.seq + 1, digest)
 
     def append_operations(self, operations: Sequence[JournalOperation], time_ms: int) -> Head:
-        """Append what was applied in this transaction as one frame; return the new head."""
+        """Append what was applied in this transaction as one frame; return the new head.
+
+        What was not dated by `registry.replay` became true when the last operation did.
+        """
         head = self.head(LOCAL_PART)
         frame = encode_frame(head, operations, time_ms)
+        self._writer().changes.date(operations[-1].time_s)
         return self.append(LOCAL_PART, head.seq, head.digest, frame)
 
     def append_packed(self, items: list[list[Any]], time_ms: int) -> Head:
         """Append likewise, of operations packed as `registry.journal.pack_change` does."""
         head = self.head(LOCAL_PART)
         frame = encode_packed(head, items, time_ms)
+        self._writer().changes.date(items[-1][-1])
         return self.append(LOCAL_PART, head.seq, head.digest, frame)
 
     def read(self, part: int, after: int) -> Iterator[tuple[int, bytes]]:

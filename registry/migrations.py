@@ -7,13 +7,16 @@ replays to equal to what is stored, or it says so in the release notes and seals
 
     1 -> 2   databases for streams of registrations, which are made when the store is opened
     2 -> 3   databases for ranges, templates, histories, statistics and the prefix office; handles
-             are counted (`registry.tallies`)
+             are counted (`registry.tallies`), and for statistics once more in pages by the node
+             that serves the store (`registry.first_count`)
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from registry.counters import TABLE
 from registry.errors import StoreError
+from registry.first_count import NOTHING_TO_COUNT, put_progress
 from registry.schema import STORE_VERSION
 from registry.views import View, WriteView
 
@@ -61,6 +64,7 @@ def prepare_store(folder: Path, view: WriteView, case_sensitive: bool | None) ->
     if view.find_meta(b"version") is None:
         view.put_meta(b"version", _version_octets(STORE_VERSION))
         view.put_meta(b"case_sensitive", bytes([bool(case_sensitive)]))
+        put_progress(view.writable(TABLE), NOTHING_TO_COUNT)
     version = _read_version(folder, view)
     view.case_sensitive = _check_case(folder, view, case_sensitive)
     if version < STORE_VERSION:

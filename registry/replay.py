@@ -39,6 +39,7 @@ def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
             view.unhome(operation.handle)
         else:
             view.put_record(operation.handle, operation.values)
+        view.changes.date(operation.time_s)
 
 
 def _replay_payload(view: WriteView, operation: JournalOperation) -> None:

@@ -17,7 +17,7 @@ The store is one LMDB environment with these named databases (all keys sort as o
     templates  u32 number of a version      a version of a template of metadata
     histories  storage key, 0xff, u64       which frames changed a handle that was there already
                sequence number
-    statistics see `registry.statistics`    counts of identifiers
+    statistics see `registry.counters`      counts of identifiers and of queries
     offices    see `registry.offices`       prefixes applied for, quotas, people
     meta       b"version"                   u32 store version
                b"case_sensitive"            u8 0 or 1: whether suffixes keep their case

@@ -272,6 +272,7 @@ class Store(_Environment):
                 yield view
                 view.write_counts()
                 assert not (journaled and view.unjournaled), "changes without a journal frame"
+                view.changes.keep()
             except BaseException:
                 txn.abort()
                 raise

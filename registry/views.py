@@ -16,6 +16,7 @@ from protocol.value import HandleValue, Reference
 from registry.errors import JournalError, RecordError
 from registry.marks import Mark, State, encode_marked, is_deleted
 from registry.range_lookup import Held, find_range, is_active, make_row
+from registry.row_changes import RangesTable, RowChanges
 from registry.schema import (
     KEY_OCTETS_MAX,
     Record,
@@ -280,6 +281,8 @@ class WriteView(View):
 
     def __init__(self, txn: Transaction, databases: Databases, *, case_sensitive: bool) -> None:
         super().__init__(txn, databases, case_sensitive=case_sensitive)
+        self.changes = RowChanges(txn, databases)
+        self._added = self.changes.added
         self._tallies = Tallies(txn, databases.meta, self.table("ranges"))
 
     def put_record(self, handle: bytes, values: Sequence[HandleValue]) -> None:
@@ -308,41 +311,9 @@ class WriteView(View):
         if not self._txn.put(key, row, overwrite=False, db=self._dbs.handles):
             return False
         tally.rows += 1
+        self._added.append(key)
         self.unjournaled = True
         return True
-
-    def tally(self, key: bytes) -> Tally:
-        """Return what this transaction counts under the prefix of a key."""
-        return self._tallies.of(key)
-
-    def counts(self, prefix: bytes = WHOLE_STORE) -> Counts:
-        """Return how many identifiers there are under a folded prefix, as of now."""
-        return self._tallies.counts(prefix)
-
-    def count_ranged(self, key: bytes) -> int:
-        """Return likewise, as of now."""
-        return self._tallies.of(key).ranged
-
-    def write_counts(self) -> None:
-        """Write what was counted in this transaction."""
-        self._tallies.write()
-
-    def _count_row(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
-        """Count what a change of one row makes of the number of identifiers."""
-        tally = self._tallies.of(key)
-        was_row = before is not None and not is_deleted(before)
-        is_row = after is not None and not is_deleted(after)
-        tally.deleted += (after is not None and not is_row) - (before is not None and not was_row)
-        if was_row == is_row:
-            return
-        change = is_row - was_row
-        tally.rows += change
-        if tally.has_ranges and self._active_range(key) is not None:
-            tally.overrides += change
-
-    def _active_range(self, key: bytes) -> Held | None:
-        held = self.find_range(key)
-        return held if held is not None and is_active(held) else None
 
     def add_rows(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bool]:
         """Store records' octets under storage keys that are free; say of each whether it was.
@@ -357,9 +328,15 @@ class WriteView(View):
         else:
             put = iter(self._put_new(list(compress(keys, free)), list(compress(rows, free))))
             added = [is_free and next(put) for is_free in free]
-        for prefix, count in Counter(compress(prefixes, added)).items():
+        new = keys if all(added) else list(compress(keys, added))
+        counts = Counter(compress(prefixes, added))
+        for prefix, count in counts.items():
             self._tallies.of(prefix + b"/").rows += count
-        self.unjournaled |= any(added)
+        if len(counts) == 1:
+            self.changes.add(new, next(iter(counts)) + b"/")
+        else:
+            self._added += new
+        self.unjournaled |= bool(new)
         return added
 
     def _find_free(self, keys: Sequence[bytes], prefixes: Sequence[bytes]) -> list[bool] | None:
@@ -390,6 +367,40 @@ class WriteView(View):
         for at in sorted(range(len(keys)), key=keys.__getitem__):
             added[at] = put(keys[at], rows[at], True, False)
         return added
+
+    def tally(self, key: bytes) -> Tally:
+        """Return what this transaction counts under the prefix of a key."""
+        return self._tallies.of(key)
+
+    def counts(self, prefix: bytes = WHOLE_STORE) -> Counts:
+        """Return how many identifiers there are under a folded prefix, as of now."""
+        return self._tallies.counts(prefix)
+
+    def count_ranged(self, key: bytes) -> int:
+        """Return likewise, as of now."""
+        return self._tallies.of(key).ranged
+
+    def write_counts(self) -> None:
+        """Write what was counted in this transaction."""
+        self._tallies.write()
+
+    def _count_row(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+        """Count what a change of one row makes of the number of identifiers."""
+        self.changes.row(key, before, after)
+        tally = self._tallies.of(key)
+        was_row = before is not None and not is_deleted(before)
+        is_row = after is not None and not is_deleted(after)
+        tally.deleted += (after is not None and not is_row) - (before is not None and not was_row)
+        if was_row == is_row:
+            return
+        change = is_row - was_row
+        tally.rows += change
+        if tally.has_ranges and self._active_range(key) is not None:
+            tally.overrides += change
+
+    def _active_range(self, key: bytes) -> Held | None:
+        held = self.find_range(key)
+        return held if held is not None and is_active(held) else None
 
     def put_stream(self, name: bytes, octets: bytes) -> None:
         """Keep what is known of a stream."""
@@ -503,8 +514,11 @@ class WriteView(View):
     def writable(self, name: str) -> WritableTable:
         """Return a database of the store by its name, to write.
 
-        Its owner sets `unjournaled` when what it writes has to be in the journal.
+        Its owner sets `unjournaled` when what it writes has to be in the journal. Ranges are
+        counted as they are written.
         """
+        if name == "ranges":
+            return RangesTable(self._txn, self._dbs.ranges, self.changes)
         return WritableTable(self._txn, getattr(self._dbs, name))
 
     def put_meta(self, key: bytes, octets: bytes) -> None:

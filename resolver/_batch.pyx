@@ -24,6 +24,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 include "_kernel.pxi"
 include "_plain.pxi"
+include "_counts.pxi"
 include "_ranges.pxi"
 include "_outgoing.pxi"
 include "_pages.pxi"
@@ -43,6 +44,7 @@ cdef class Batch:
     cdef iovec *_receiving_at
     cdef Question _questions[BATCH_DATAGRAMS]
     cdef Outgoing _answers
+    cdef Counts _counts
     cdef MappedPages _pages, _range_pages
     cdef Walk _walks[BATCH_DATAGRAMS]
     cdef uint8_t _seek_keys[BATCH_DATAGRAMS * SEEK_OCTETS_MAX]
@@ -52,6 +54,9 @@ cdef class Batch:
     cdef readonly list keys
     cdef readonly list prefixes
     cdef readonly int answered
+    cdef int _answered_before
+    cdef int _asked[BATCH_DATAGRAMS]  # look-ups of each prefix of this batch that were answered
+    cdef int _got[BATCH_DATAGRAMS]  # those of them that got values
     cdef readonly int missing
     cdef readonly int refused
     cdef readonly int touched  # rows that were touched before they are looked up
@@ -91,6 +96,19 @@ cdef class Batch:
         self._pages = rows
         self._range_pages = ranges
 
+    def begin_counting(self, uint64_t seed):
+        """Count look-ups from now on; `take_counts` returns them."""
+        self._counts = None if self._cached else Counts(seed)
+
+    @property
+    def counts_are_full(self):
+        """Whether what was counted has to be taken before the next batch."""
+        return self._counts is not None and self._counts.is_full()
+
+    def take_counts(self):
+        """Return [(name, received, answered)] and {source: queries}, and begin anew."""
+        return ([], {}) if self._counts is None else self._counts.take()
+
     def receive(self):
         """Take what has arrived and read it; return how many datagrams that are."""
         cdef int number, count
@@ -129,6 +147,7 @@ cdef class Batch:
         cdef bytes key
         self.keys, self.prefixes = [], []
         self.answered = self.missing = self.refused = self._answers.used = 0
+        self._answered_before = 0
         for number in range(self._count):
             question = &self._questions[number]
             question.key = question.prefix = -1
@@ -226,10 +245,49 @@ cdef class Batch:
                 continue
             if question.key >= 0 and (self._cached or homed[question.prefix]):
                 if self._answer(number, rows[question.key], now_s):
+                    if self._counts is not None:
+                        self._count_one(number, question)
                     continue
             datagram = PyBytes_FromStringAndSize(<const char *>question.octets, question.size)
             declined.append((datagram, self._address(number)))
+        if self._counts is not None:
+            self._count_prefixes()
         return declined
+
+    cdef int _count_one(self, int number, Question *question) except -1:
+        """Count a look-up that was just answered."""
+        cdef const char *key
+        cdef int64_t octets
+        cdef bint answered = self.answered > self._answered_before
+        self._answered_before = self.answered
+        if self._loaded is None:
+            self._counts.source(self._answers.addresses + number)
+        if question.prefix_octets != PREFIX_START_OCTETS - 1:
+            self._asked[question.prefix] += 1
+            self._got[question.prefix] += answered
+            return 0
+        key = PyBytes_AS_STRING(self.keys[question.key])
+        octets = counted_octets(key, question.handle_octets, question.prefix_octets)
+        if octets:
+            self._counts.name(key, octets, 1, answered)
+        else:
+            self._counts.name(b"0.NA/0.NA", 9, 1, answered)
+        return 0
+
+    cdef int _count_prefixes(self) except -1:
+        """Count what a batch asked for, prefix by prefix: it has few."""
+        cdef int number
+        cdef bytes prefix
+        for number in range(<int>len(self.prefixes)):
+            if self._asked[number]:
+                prefix = self.prefixes[number]
+                self._counts.name(
+                    PyBytes_AS_STRING(prefix) + PREFIX_START_OCTETS,
+                    min(PyBytes_GET_SIZE(prefix) - PREFIX_START_OCTETS, <int64_t>NAME_OCTETS_MAX),
+                    self._asked[number], self._got[number],
+                )
+                self._asked[number] = self._got[number] = 0
+        return 0
 
     cdef bint _answer(self, int number, object row, int64_t now_s) except -1:
         """Write the answer to one question; False when its row is not plain, or it is too long."""

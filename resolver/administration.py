@@ -32,6 +32,7 @@ from resolver.listing import Pages
 from resolver.node import must_resolve_for
 from resolver.operations import Known, Operations, Proof
 from resolver.query import question_of
+from resolver.query_counts import QueryCounts
 from resolver.refused_log_ins import RefusedLogIns
 
 ResolveAfar = Callable[[ResolutionRequest, Answer, int], Awaitable[Answer]]
@@ -55,6 +56,7 @@ class Administration:
         resolve_afar: follows a referral for clients too old to do it.
         refused_log_ins: hears of identities that were claimed and not believed.
         clock_s: a clock that never goes back.
+        counts: where queries are counted for statistics; None: nowhere.
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class Administration:
         resolve_afar: ResolveAfar,
         refused_log_ins: RefusedLogIns,
         clock_s: Callable[[], float],
+        counts: QueryCounts | None = None,
     ) -> None:
+        self._counts = counts
         self._operations = operations
         self._conversations = conversations
         self._pages = pages
@@ -79,6 +83,7 @@ class Administration:
     async def resolve(self, asked: Asked) -> Message:
         """Answer a RESOLUTION."""
         answer = await self._resolve_as(asked, asked.identity, Known())
+        self._count(asked, answer)
         if isinstance(answer, Refusal):
             return self._replies.refusal(asked, answer)
         if answer.response_code == ResponseCode.AUTHENTICATION_NEEDED:
@@ -172,6 +177,7 @@ class Administration:
             asked.session.authenticate(identity)
         if operation is None:
             answer = await self._resolve_as(asked, identity, known)
+            self._count(asked, answer)
             if isinstance(answer, Refusal):
                 return self._replies.refusal(asked, answer)
             return self._replies.answer(asked, answer)
@@ -199,6 +205,17 @@ class Administration:
         reply = self._reply(asked, outcome)
         assert isinstance(reply, Message)
         return reply
+
+    def _count(self, asked: Asked, answer: Answer | Refusal) -> None:
+        """Count a query; one that was challenged is received once and perhaps answered later."""
+        if self._counts is None:
+            return
+        body = asked.body
+        assert isinstance(body, ResolutionRequest)
+        is_success = isinstance(answer, Answer) and answer.response_code == ResponseCode.SUCCESS
+        self._counts.add(
+            body.handle, asked.address, answered=is_success, received=asked.original is None
+        )
 
     async def _resolve_as(
         self, asked: Asked, identity: Reference | None, known: Known

@@ -25,6 +25,8 @@ from protocol.versions import BEST
 from protocol.wire import MESSAGE_OCTETS_MAX, write_str
 from registry.range_records import FoundRow, find_held, seek_keys
 from registry.schema import KEY_OCTETS_MAX
+from registry.space_saving import packed_source
+from resolver.batch_counts import BatchCounts
 from resolver.message_tables import (
     ADDRESS_OCTETS,
     CALLS,
@@ -115,6 +117,21 @@ class Batch:
         self.answered = 0
         self.missing = 0
         self.refused = 0
+        self._counts: BatchCounts | None = None
+
+    def begin_counting(self, seed: int) -> None:
+        """Count look-ups from now on; `take_counts` returns them. Nothing here needs a seed."""
+        del seed
+        self._counts = None if self._cached else BatchCounts()
+
+    @property
+    def counts_are_full(self) -> bool:
+        """Whether what was counted has to be taken before the next batch."""
+        return self._counts is not None and self._counts.is_full
+
+    def take_counts(self) -> tuple[list[tuple[bytes, int, int]], dict[bytes, int]]:
+        """Return [(name, received, answered)] and {source: queries}, and begin anew."""
+        return ([], {}) if self._counts is None else self._counts.take()
 
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -143,6 +160,7 @@ class Batch:
     def _read(self) -> int:
         """Read all datagrams; afterwards `keys` and `prefixes` are to be looked up."""
         self.keys, self.answered, self.missing, self.refused = [], 0, 0, 0
+        self._answered_before = 0
         self._owners = []
         prefixes: dict[bytes, int] = {}
         self._questions = [self._question(datagram, prefixes) for datagram in self._datagrams]
@@ -190,9 +208,20 @@ class Batch:
             elif (self._cached or homed[question.prefix]) and self._answer(
                 number, question, rows[question.key], now_s
             ):
+                self._count(number, question)
                 continue
             declined.append((self._datagrams[number], self._address(number)))
         return declined
+
+    def _count(self, number: int, question: _Question) -> None:
+        """Count a look-up that was just answered."""
+        answered = self.answered > self._answered_before
+        self._answered_before = self.answered
+        if self._counts is None:
+            return
+        self._counts.add(self.keys[question.key], answered=answered)
+        if self._loaded is None:
+            self._counts.add_source(packed_source(self._address(number)[0]))
 
     def _answer(self, number: int, question: _Question, row: FoundRow, now_s: int) -> bool:
         """Write the answer to one question; False when its row is not plain, or it is too long."""

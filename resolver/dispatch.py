@@ -31,6 +31,7 @@ from resolver.link import Link, LinkDown, LinkLost
 from resolver.metrics import RequestMetrics
 from resolver.node import Node, must_resolve_for
 from resolver.query import Records, ask_keeper
+from resolver.query_counts import QueryCounts
 from resolver.replies import Replies, readable_request, sign_if_asked
 
 READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
@@ -54,6 +55,7 @@ class Dispatcher:
         threads: where signatures are made.
         metrics: counts what is answered.
         now_s: the time since 1970.
+        counts: where queries answered here are counted for statistics; None: nowhere.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Dispatcher:
         threads: Executor,
         metrics: RequestMetrics,
         now_s: Callable[[], float] = time.time,
+        counts: QueryCounts | None = None,
     ) -> None:
+        self._counts = counts
         self._node = node
         self._records = records
         self._link = link
@@ -124,9 +128,9 @@ class Dispatcher:
             # Malformed bodies are refused here and do not go to the registrar.
             decode_request_body(opcode, request.body, request.envelope.version)
             return None
-        return self._read(request)
+        return self._read(request, peer)
 
-    def _read(self, request: Message) -> Message | None:
+    def _read(self, request: Message, peer: Peer) -> Message | None:
         """Answer a resolution or a question for the site; None: somebody else has to be asked."""
         header = request.header
         body = decode_request_body(header.opcode, request.body, request.envelope.version)
@@ -138,6 +142,9 @@ class Dispatcher:
         answer = self._records.find(body, header.flags)
         if answer is None or must_resolve_for(answer.response_code, request.envelope, body):
             return None
+        if self._counts is not None:
+            is_success = answer.response_code == ResponseCode.SUCCESS
+            self._counts.add(body.handle, peer.address, answered=is_success)
         return self.replies.reply(request, answer.response_code, answer.body)
 
     async def _answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes, None]:
@@ -176,7 +183,7 @@ class Dispatcher:
         if refusal is not None:
             return self.replies.refuse(request, *refusal)
         if opcode in READ_OPCODES:
-            reply = self._read(request)
+            reply = self._read(request, peer)
             if reply is not None or self._node.registers:
                 return reply
             return await self._ask_keeper(request)

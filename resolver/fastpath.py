@@ -29,6 +29,7 @@ There are two batches with one interface, `_batch` (native, where a C compiler w
 """
 
 import os
+import secrets
 import time
 from collections.abc import Mapping
 from enum import StrEnum
@@ -43,6 +44,7 @@ from resolver import batch_python, message_tables
 from resolver.batch_python import Address, Datagram
 from resolver.mapped_file import find_mapped
 from resolver.metrics import CACHE_LOOKUPS
+from resolver.query_counts import QueryCounts
 from resolver.replies import Replies
 from resolver.tally import Tally
 
@@ -107,6 +109,26 @@ class Batch(Protocol):
         ...
 
     @property
+    def counts_are_full(self) -> bool:
+        """Whether what was counted has to be taken before the next batch."""
+        ...
+
+    def begin_counting(self, seed: int) -> None:
+        """Count look-ups for statistics from now on; a cache's are not counted.
+
+        Args:
+            seed: a random number of 64 bits that no stranger knows.
+        """
+        ...
+
+    def take_counts(self) -> tuple[list[tuple[bytes, int, int]], dict[bytes, int]]:
+        """Return [(name, received, answered)] and {source: queries}, and begin anew.
+
+        Of what was loaded the source is not known.
+        """
+        ...
+
+    @property
     def seek_keys(self) -> SeekKeys:
         """`registry.range_records.seek_keys`, or the same thing in C."""
         ...
@@ -167,12 +189,24 @@ class Lookups:
         replies: whose answers these are.
         transport: that they are counted under (TRANSPORT_*).
         cached: whether `rows` is a cache, whose hits are counted.
+        counts: where queries are counted for statistics; None: nowhere.
     """
 
     def __init__(
-        self, batch: Batch, rows: Rows, replies: Replies, transport: int, *, cached: bool
+        self,
+        batch: Batch,
+        rows: Rows,
+        replies: Replies,
+        transport: int,
+        *,
+        cached: bool,
+        counts: QueryCounts | None = None,
     ) -> None:
         self.batch = batch
+        self.counts = counts
+        if counts is not None:
+            batch.begin_counting(secrets.randbits(64))
+            counts.add_part(batch.take_counts)
         self._rows = rows
         self._now_s = replies.now_s
         self._found = Tally(OpCode.RESOLUTION, ResponseCode.SUCCESS, transport)
@@ -193,7 +227,10 @@ class Lookups:
             except StoreError:
                 # The readable path meets it again, and says so.
                 rows, homed = [None] * len(keys), [False] * len(prefixes)
-        declined = batch.assemble(rows, homed, int(self._now_s()))
+        now_s = int(self._now_s())
+        if self.counts is not None and (batch.counts_are_full or not self.counts.is_today(now_s)):
+            self.counts.turn(now_s)
+        declined = batch.assemble(rows, homed, now_s)
         # Each was under way as long as the batch was: that is what its client waited for.
         if batch.answered:
             self._found.add(time.perf_counter() - started, batch.answered)
@@ -301,6 +338,7 @@ def open_lookups(
     replies: Replies,
     transport: int,
     choice: Choice | None = None,
+    counts: QueryCounts | None = None,
 ) -> Lookups | None:
     """Return what answers batches, None for nothing.
 
@@ -310,6 +348,7 @@ def open_lookups(
         replies: whose answers it gives.
         transport: that they are counted under (TRANSPORT_*).
         choice: what `choose` says unless given.
+        counts: where queries are counted; None: nowhere.
 
     Raises:
         FastPathError: see `choose`.
@@ -321,12 +360,16 @@ def open_lookups(
     case_sensitive = isinstance(store, Store) and store.case_sensitive
     batch = make_batch(choice, fileno, replies, case_sensitive=case_sensitive, cached=cached)
     touch_pages(batch, store)
-    return Lookups(batch, store, replies, transport, cached=cached)
+    return Lookups(batch, store, replies, transport, cached=cached, counts=counts)
 
 
 def open_fast_path(
-    fileno: int, store: Store | CacheStore, replies: Replies, choice: Choice | None = None
+    fileno: int,
+    store: Store | CacheStore,
+    replies: Replies,
+    choice: Choice | None = None,
+    counts: QueryCounts | None = None,
 ) -> FastPath | None:
     """Return the fast path of a UDP socket, None for none; as `open_lookups`."""
-    lookups = open_lookups(fileno, store, replies, TRANSPORT_UDP, choice)
+    lookups = open_lookups(fileno, store, replies, TRANSPORT_UDP, choice, counts)
     return None if lookups is None else FastPath(lookups)

@@ -37,6 +37,7 @@ from resolver.api.answers import JSON_HEADERS, JSON_TYPE
 from resolver.cache import find_fresh
 from resolver.metrics import CACHE_LOOKUPS
 from resolver.plain_rows import find_in_range
+from resolver.query_counts import QueryCounts
 from resolver.tally import Tally
 from resolver.wire_json import values_to_json
 
@@ -123,6 +124,7 @@ class HotRoute:
         rows: where handles are looked up.
         default_headers: what uvicorn writes before an application's headers.
         loop: counts are passed on from it.
+        counts: where queries are counted for statistics; None: nowhere.
     """
 
     def __init__(
@@ -130,8 +132,10 @@ class HotRoute:
         rows: PublicRows,
         default_headers: Sequence[tuple[bytes, bytes]],
         loop: asyncio.AbstractEventLoop,
+        counts: QueryCounts | None = None,
     ) -> None:
         self._rows = rows
+        self._counts = counts
         self._loop = loop
         self._flush: asyncio.TimerHandle | None = None
         self._tallies = {
@@ -144,21 +148,27 @@ class HotRoute:
             for keep_alive in (True, False)
         }
 
-    def answer(self, target: bytes, transport: int, *, keep_alive: bool) -> bytes | None:
+    def answer(
+        self, target: bytes, transport: int, *, keep_alive: bool, sender: str = ""
+    ) -> bytes | None:
         """Return the whole answer to a GET.
 
         Args:
             target: of the request, what follows /api/handles/.
             transport: TRANSPORT_HTTP or TRANSPORT_HTTPS.
             keep_alive: whether the connection stays open afterwards.
+            sender: the address of the client.
 
         Returns:
             Head and body; None when Starlette has to answer.
         """
         started = time.perf_counter()
-        body = self._body(target)
-        if body is None:
+        handle = _find_handle(target)
+        body = None if handle is None else self._body(handle)
+        if handle is None or body is None:
             return None
+        if self._counts is not None:
+            self._counts.add(handle, sender, answered=True)
         if self._flush is None:
             self._flush = self._loop.call_later(FLUSH_S, self.flush)
         self._tallies[transport].add(time.perf_counter() - started)
@@ -171,13 +181,7 @@ class HotRoute:
             self._flush = None
             self._rows.count(sum(tally.flush() for tally in self._tallies.values()))
 
-    def _body(self, target: bytes) -> bytes | None:
-        if len(target) > ENCODED_OCTETS_MAX or target.translate(None, PLAIN_OCTETS):
-            return None
-        handle = unquote_to_bytes(target) if b"%" in target else target
-        # Starlette's paths match no line end; of a handle too long the API says that it is.
-        if not handle or len(handle) > HANDLE_OCTETS_MAX or b"\n" in handle:
-            return None
+    def _body(self, handle: bytes) -> bytes | None:
         try:
             octets = self._rows.find_public(handle)
         except StoreError:
@@ -187,6 +191,17 @@ class HotRoute:
             return None
         document = {"responseCode": 1, "handle": to_text(handle), "values": values}
         return self._encode(document)
+
+
+def _find_handle(target: bytes) -> bytes | None:
+    """Return the handle that a target names; None: Starlette has to say."""
+    if len(target) > ENCODED_OCTETS_MAX or target.translate(None, PLAIN_OCTETS):
+        return None
+    handle = unquote_to_bytes(target) if b"%" in target else target
+    # Starlette's paths match no line end; of a handle too long the API says that it is.
+    if not handle or len(handle) > HANDLE_OCTETS_MAX or b"\n" in handle:
+        return None
+    return handle
 
 
 def make_head(

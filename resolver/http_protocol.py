@@ -313,7 +313,9 @@ class HttpProtocol(HttpToolsProtocol):
             return False
         target = data[len(_HOT_START) : -len(known_head)]
         keep_alive = self._known_keep_alive
-        answer = hot_route.answer(target, self._transport_kind, keep_alive=keep_alive)
+        answer = hot_route.answer(
+            target, self._transport_kind, keep_alive=keep_alive, sender=self._address
+        )
         if answer is None:
             return False
         self._unset_keepalive_if_required()
@@ -342,7 +344,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._known_head = None
         self._known_keep_alive = version == "1.1" and self.parser.should_keep_alive()
         target = self.url[len(_HOT_PATH) :]
-        return hot_route.answer(target, self._transport_kind, keep_alive=self._known_keep_alive)
+        return hot_route.answer(
+            target,
+            self._transport_kind,
+            keep_alive=self._known_keep_alive,
+            sender=self._address,
+        )
 
     def write_hot(self, answer: bytes, keep_alive: bool) -> None:
         """Write an answer that was made here."""

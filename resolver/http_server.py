@@ -23,6 +23,7 @@ from resolver.hot_route import HotRoute, PublicRows
 from resolver.http_protocol import HttpProtocol
 from resolver.limits import ConnectionLimiter
 from resolver.metrics import CONNECTIONS, REFUSED
+from resolver.query_counts import QueryCounts
 from resolver.tls import Certificate
 from resolver.transport import Answerer, TaskSet
 
@@ -46,6 +47,7 @@ class HttpServer:
         limiter: counts connections; share one among the sockets of a worker.
         rows: of what is answered before `app` when it can be; None: nothing.
         creations: creates handles before `app` when it can; None: `app` does.
+        counts: where queries answered before `app` are counted; None: nowhere.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HttpServer:
         limiter: ConnectionLimiter | None = None,
         rows: PublicRows | None = None,
         creations: HotCreations | None = None,
+        counts: QueryCounts | None = None,
     ) -> None:
         self._sock = sock
         self._certificate = certificate
@@ -77,7 +80,9 @@ class HttpServer:
         self.state = ServerState()
         self.state.default_headers = list(DEFAULT_HEADERS)
         self.creations = creations
-        self.hot_route = None if rows is None else HotRoute(rows, self.state.default_headers, loop)
+        self.hot_route = None
+        if rows is not None:
+            self.hot_route = HotRoute(rows, self.state.default_headers, loop, counts)
         self.uvicorn_config = _uvicorn_config(app, limits)
 
     async def start(self) -> None:

@@ -29,6 +29,7 @@ from resolver.listing import Pages
 from resolver.node import Node
 from resolver.operations import Operations
 from resolver.query import damaged_record
+from resolver.query_counts import QueryCounts
 from resolver.refused_log_ins import RefusedLogIns
 from resolver.replies import Replies, readable_request, sign_if_asked
 from resolver.session_setup import SessionSetup
@@ -51,6 +52,7 @@ class Messages:
         refused_log_ins: hears of identities that were claimed and not believed.
         clock_s: a clock that never goes back.
         now_s: the time since 1970.
+        counts: where queries are counted for statistics; None: nowhere.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Messages:
         *,
         clock_s: Callable[[], float],
         now_s: Callable[[], float],
+        counts: QueryCounts | None = None,
     ) -> None:
         self._node = node
         self._conversations = conversations
@@ -80,6 +83,7 @@ class Messages:
             resolve_afar,
             refused_log_ins,
             clock_s,
+            counts,
         )
         setup = SessionSetup(operations, conversations, self._replies, clock_s)
         self._administer = administration.administer

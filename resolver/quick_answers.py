@@ -11,6 +11,7 @@ from protocol.envelope import ENVELOPE_OCTETS
 from protocol.types.hs_site import TRANSPORT_TCP
 from registry.store import CacheStore, Store
 from resolver.fastpath import Choice, Lookups, open_lookups
+from resolver.query_counts import QueryCounts
 from resolver.replies import Replies
 
 _NO_SOCKET = -1
@@ -23,10 +24,12 @@ class BatchAnswers:
         self._lookups = lookups
         self.flush = lookups.flush
 
-    def answer_many(self, messages: list[bytes]) -> list[bytes | None]:
+    def answer_many(self, messages: list[bytes], sender: str = "") -> list[bytes | None]:
         """Return an answer for each message, None where the dispatcher has to be asked.
 
-        Not more than a batch holds: 64.
+        Args:
+            messages: not more than a batch holds, 64.
+            sender: the address they all came from.
         """
         batch = self._lookups.batch
         answers: list[bytes | None] = [None] * len(messages)
@@ -35,6 +38,8 @@ class BatchAnswers:
         if not batch.keys:
             return answers
         self._lookups.answer()
+        if self._lookups.counts is not None:
+            self._lookups.counts.add_asker(sender, batch.answered + batch.missing)
         for datagram, address in batch.take():
             before = answers[address[1]]
             piece = datagram if before is None else before + datagram[ENVELOPE_OCTETS:]
@@ -43,8 +48,11 @@ class BatchAnswers:
 
 
 def open_quick_answers(
-    store: Store | CacheStore, replies: Replies, choice: Choice | None = None
+    store: Store | CacheStore,
+    replies: Replies,
+    choice: Choice | None = None,
+    counts: QueryCounts | None = None,
 ) -> BatchAnswers | None:
     """Return what answers TCP quickly, None for nothing. Raises: FastPathError."""
-    lookups = open_lookups(_NO_SOCKET, store, replies, TRANSPORT_TCP, choice)
+    lookups = open_lookups(_NO_SOCKET, store, replies, TRANSPORT_TCP, choice, counts)
     return None if lookups is None else BatchAnswers(lookups)

@@ -8,6 +8,7 @@
                  rest_session  log-ins of the REST interface          (`resolver.rest_sessions`)
                  registrations_*   streams of registrations         (`resolver.registrations`)
                  act               what the Handle protocol has no words for   (`resolver.acts`)
+                 count         queries that a worker answered   (`resolver.query_statistics`)
                  status        whether the node is read-only, and why
 
 Challenges, sessions and the group commit live here, so that a client may come back over any
@@ -50,6 +51,7 @@ from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS
 from resolver.node import Node, load_node
 from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
+from resolver.query_statistics import WRITE_S, QueryStatistics
 from resolver.quotas import Quotas
 from resolver.recursion import Ask, Reply, Walk, sites_in
 from resolver.refused_log_ins import RefusedLogIns, make_refused_log_ins
@@ -66,6 +68,8 @@ TICK_S = 1.0  # how often room, time-outs and metrics are looked at
 QUOTAS_EVERY = 10  # ticks between two looks at what is nearly used up
 READERS_EVERY = 10  # ticks between two searches for readers that died
 PURGE_EVERY = 3_600  # ticks between two looks for streams that need not be kept any more
+COUNT_PAUSE_S = 0.02  # between two pages of an older store: as long as a page takes
+COUNT_AGAIN_S = 60.0  # when nothing can be written
 RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
 PREFIXES_SHOWN_MAX = 100  # on the front page: what people read, not a list to work with
 
@@ -139,8 +143,10 @@ class Registrar:
         self._rest_sessions = make_rest_sessions(
             config.limits, operations, self._refused_log_ins, clock_s
         )
+        self._statistics = QueryStatistics(self.commit, now_s=now_s)
         self._server = self._make_server(node, operations, now_s)
         self._ticker: asyncio.Task[None] | None = None
+        self._counter: asyncio.Task[None] | None = None
 
     def _foreign(self, now_s: Callable[[], float]) -> ForeignRecords:
         upstream = self._config.upstream
@@ -168,6 +174,7 @@ class Registrar:
             self._refused_log_ins,
             clock_s=self._clock_s,
             now_s=now_s,
+            counts=self._statistics.counts,
         )
         requests = RestRequests(
             operations, self._rest_sessions, pages, self._refused_log_ins, self._quotas
@@ -203,6 +210,7 @@ class Registrar:
                 "registrations_end": registrations.end,
                 "registrations_show": registrations.show,
                 "act": acts.perform,
+                "count": self._statistics.count,
             },
             {"message": messages.answer, "list": requests.list_all},
             {"creation": requests.create},
@@ -214,15 +222,18 @@ class Registrar:
         self.tick(0)
         await self._server.start()
         self._ticker = asyncio.create_task(self._tick_on())
+        self._counter = asyncio.create_task(self._count_store())
 
     async def stop(self) -> None:
         """Commit what is queued, then close everything."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+        for task in (self._ticker, self._counter):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         await self._server.stop()
         await self._keep_quotas()
+        await self._statistics.write()
         await asyncio.get_running_loop().run_in_executor(None, self.commit.stop)
         self.close()
 
@@ -240,6 +251,8 @@ class Registrar:
             await self._keep_quotas()
             if count % QUOTAS_EVERY == 0:
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._quotas.watch)
+            if count % WRITE_S == 0:
+                await self._statistics.write()
             if count % PURGE_EVERY == 0:
                 await self._purge()
 
@@ -269,8 +282,22 @@ class Registrar:
     async def _purge(self) -> None:
         try:
             await self._registrations.purge(self._config.streams.kept_s)
+            await self._statistics.purge()
         except (NotWritingError, StoreError) as error:
-            _log.warning("old streams of registrations could not be forgotten: %s", error)
+            _log.warning("old streams and counts of queries could not be forgotten: %s", error)
+
+    async def _count_store(self) -> None:
+        """Count what an older version has stored, between everything else."""
+        is_more = True
+        while is_more:
+            try:
+                is_more = await self._statistics.count_store()
+                await asyncio.sleep(COUNT_PAUSE_S)
+            except NotWritingError:
+                await asyncio.sleep(COUNT_AGAIN_S)
+            except StoreError as error:
+                _log.error("the store could not be counted: %s; run biaoshi verify", error)
+                return
 
     async def _status(self, payload: dict[str, Any]) -> dict[str, Any]:
         with self._store.read() as view:

@@ -29,6 +29,7 @@ from resolver.metrics import RequestMetrics
 from resolver.node import NOT_REGISTERING_WORDS, Node
 from resolver.node_receipts import ReceiptFindings, find_receipt
 from resolver.query import Records, Result, ask_keeper
+from resolver.query_counts import QueryCounts
 
 LISTED_HANDLES_MAX = 100_000  # in one answer: 5 MB of usual handles, 200 MB of the longest
 STATUS_TIMEOUT_S = 2.0
@@ -53,6 +54,7 @@ class RestOperations:
         link: to the registrar or keeper.
         metrics: counts what is answered.
         store: where verdicts are read; None where nothing is registered.
+        counts: where queries are counted for statistics; None: nowhere.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class RestOperations:
         link: Link,
         metrics: RequestMetrics,
         store: Store | None = None,
+        counts: QueryCounts | None = None,
     ) -> None:
+        self._counts = counts
         self._node = node
         self._records = records
         self._link = link
@@ -92,6 +96,9 @@ class RestOperations:
             result = await self._perform(opcode, body, flags, authorization, peer)
         except LinkDown as error:
             result = Result(link_code(error), ErrorAnswer(str(error).encode()))
+        if self._counts is not None and isinstance(body, ResolutionRequest):
+            is_success = result.response_code == ResponseCode.SUCCESS
+            self._counts.add(body.handle, peer.address, answered=is_success)
         header = Header(opcode, result.response_code, 0, 0)
         self._metrics.count(header, peer.transport, time.perf_counter() - started)
         return result

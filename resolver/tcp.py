@@ -42,8 +42,8 @@ QUICK_MESSAGES_MAX = 64
 class QuickAnswers(Protocol):
     """Answers many plain look-ups at once, exactly as the dispatcher would."""
 
-    def answer_many(self, messages: list[bytes]) -> list[bytes | None]:
-        """Return an answer for each message; None where the dispatcher has to be asked."""
+    def answer_many(self, messages: list[bytes], sender: str) -> list[bytes | None]:
+        """Return an answer for each of a sender's messages; None: the dispatcher must be asked."""
         ...
 
     def flush(self) -> None:
@@ -180,7 +180,7 @@ class TcpConnection(asyncio.Protocol):
             return
         for start in range(0, len(messages), QUICK_MESSAGES_MAX):
             batch = messages[start : start + QUICK_MESSAGES_MAX]
-            answers = quick.answer_many(batch)
+            answers = quick.answer_many(batch, self._peer.address)
             for octets, answer in zip(batch, answers, strict=True):
                 yield dispatcher.answer_now(octets, self._peer) if answer is None else answer
 

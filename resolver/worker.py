@@ -34,6 +34,7 @@ from resolver.metrics import RequestMetrics
 from resolver.node import load_node
 from resolver.node_files import NodeFilesError
 from resolver.query import CachedRecords, OwnRecords, Records
+from resolver.query_counts import CountSender, QueryCounts
 from resolver.quick_answers import open_quick_answers
 from resolver.rest_operations import RestOperations
 from resolver.sockets import SocketError, open_tcp, open_udp, raise_file_limit
@@ -95,6 +96,7 @@ class Worker:
         self._store: Store | CacheStore | None = None
         self._servers: list[TransportServer] = []
         self._watcher: asyncio.Task[None] | None = None
+        self._count_sender: CountSender | None = None
 
     async def start(self) -> None:
         """Open the store and the sockets, and serve. Raises: StoreError, SocketError."""
@@ -102,9 +104,12 @@ class Worker:
         await self._link.start()
         records = await self._open_records()
         metrics = RequestMetrics()
-        dispatcher = Dispatcher(self._node, records, self._link, self._threads, metrics)
         store = self._store if isinstance(self._store, Store) else None
-        operations = RestOperations(self._node, records, self._link, metrics, store)
+        counts = self._count_queries() if store is not None else None
+        dispatcher = Dispatcher(
+            self._node, records, self._link, self._threads, metrics, counts=counts
+        )
+        operations = RestOperations(self._node, records, self._link, metrics, store, counts)
         app = make_app(operations, self._config)
         self._servers = make_servers(
             self._config,
@@ -114,6 +119,7 @@ class Worker:
             public_rows(self._store),
             self._store,
             hot_creations(self._store, self._link),
+            counts,
         )
         for server in self._servers:
             await server.start()
@@ -127,10 +133,19 @@ class Worker:
             self._watcher.cancel()
         for server in self._servers:
             await server.stop()
+        if self._count_sender is not None:
+            await self._count_sender.stop()
         await self._link.close()
         self._threads.shutdown(cancel_futures=True)
         if self._store is not None:
             self._store.close()
+
+    def _count_queries(self) -> QueryCounts:
+        """Begin to count queries, and to tell the registrar of them."""
+        counts = QueryCounts()
+        self._count_sender = CountSender(counts, self._link)
+        self._count_sender.start()
+        return counts
 
     async def _open_records(self) -> Records:
         try:
@@ -174,12 +189,15 @@ def hot_creations(store: Store | CacheStore | None, link: Link) -> HotCreations 
 
 
 def fast_path(
-    sock: socket.socket, dispatcher: Dispatcher, store: Store | CacheStore | None
+    sock: socket.socket,
+    dispatcher: Dispatcher,
+    store: Store | CacheStore | None,
+    counts: QueryCounts | None = None,
 ) -> FastPath | None:
     """Return the fast path of a UDP socket, None when there is none. Raises: FastPathError."""
     if store is None:
         return None
-    return open_fast_path(sock.fileno(), store, dispatcher.replies)
+    return open_fast_path(sock.fileno(), store, dispatcher.replies, counts=counts)
 
 
 def make_servers(
@@ -190,19 +208,24 @@ def make_servers(
     rows: PublicRows | None = None,
     store: Store | CacheStore | None = None,
     creations: HotCreations | None = None,
+    counts: QueryCounts | None = None,
 ) -> list[TransportServer]:
     """Open the sockets of all addresses. Raises: SocketError, FastPathError."""
     loop = asyncio.get_running_loop()
     limits, listen = config.limits, config.listen
     limiter = ConnectionLimiter(limits.connections_max, limits.connections_per_address_max)
-    quick = None if store is None else open_quick_answers(store, dispatcher.replies)
+    quick = None
+    if store is not None:
+        quick = open_quick_answers(store, dispatcher.replies, counts=counts)
     servers: list[TransportServer] = []
     for address in listen.addresses:
         udp, tcp = open_udp(address, listen.handle_port), open_tcp(address, listen.handle_port)
         http = open_tcp(address, listen.http_port)
         servers += [
-            UdpServer(udp, dispatcher, limits, loop, fast_path(udp, dispatcher, store)),
+            UdpServer(udp, dispatcher, limits, loop, fast_path(udp, dispatcher, store, counts)),
             TcpServer(tcp, dispatcher, limits, loop, limiter, quick),
-            HttpServer(http, app, dispatcher, limits, certificate, loop, limiter, rows, creations),
+            HttpServer(
+                http, app, dispatcher, limits, certificate, loop, limiter, rows, creations, counts
+            ),
         ]
     return servers

@@ -19,7 +19,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.codes import ResponseCode
-from resolver.api import handles, health, office, pages, ranges, receipts, registrations, sessions
+from resolver.api import (
+    counts,
+    handles,
+    health,
+    office,
+    pages,
+    ranges,
+    receipts,
+    registrations,
+    sessions,
+)
 from resolver.api.answers import CORS_HEADERS, error_response
 from resolver.api.context import Context, Operations
 from resolver.api.errors import RequestError
@@ -74,6 +84,9 @@ def _routes() -> list[Route]:
         Route("/api/ranges/shrink", ranges.post_shrink, methods=["POST"]),
         Route("/api/ranges/split", ranges.post_split, methods=["POST"]),
         Route("/api/ranges/revoke", ranges.post_revoke, methods=["POST"]),
+        Route("/api/statistics", counts.get_statistics),
+        Route("/api/statistics/totals", counts.get_totals),
+        Route("/api/statistics/sources", counts.get_sources),
         Route("/api/receipts/verify", receipts.post_receipt, methods=["POST"]),
         *_office_routes(),
         Route("/api/{rest:path}", _no_such_path),
@@ -103,7 +116,8 @@ def _office_routes() -> list[Route]:
 async def _no_such_path(request: Request) -> Response:
     raise RequestError(
         "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations, "
-        "/api/ranges, /api/receipts/verify, /api/applications, /api/prefixes, /api/quotas",
+        "/api/ranges, /api/statistics, /api/receipts/verify, /api/applications, /api/prefixes, "
+        "/api/quotas",
         status=404,
     )
 

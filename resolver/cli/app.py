@@ -102,6 +102,7 @@ ORDER = (
     "verify",
     "export",
     "load",
+    "statistics",
     "doctor",
     "admin",
 )

@@ -5,21 +5,25 @@
 
 Each part is a module with a mixin for asyncio and one that waits; to add one, name both below.
 
-    ranges    runs of serials, each one record
-    office    applications for prefixes, suspension, quotas, people
+    ranges      runs of serials, each one record
+    office      applications for prefixes, suspension, quotas, people
+    statistics  what was registered and asked, by prefix and day (`resolver.client.counts`)
 """
 
+from resolver.client.counts import BlockingStatisticsCalls, StatisticsCalls
 from resolver.client.office import BlockingOfficeCalls, OfficeCalls
 from resolver.client.ranges import BlockingRangeCalls, RangeCalls
 
 __all__ = ["AdministrationClient", "BlockingAdministrationClient"]
 
 
-class AdministrationClient(RangeCalls, OfficeCalls):
+class AdministrationClient(RangeCalls, OfficeCalls, StatisticsCalls):
     """Administration of one node as one identity: `resolver.client.calls.RestCalls`."""
 
 
-class BlockingAdministrationClient(BlockingRangeCalls, BlockingOfficeCalls):
+class BlockingAdministrationClient(
+    BlockingRangeCalls, BlockingOfficeCalls, BlockingStatisticsCalls
+):
     """An AdministrationClient that blocks. Use from one thread, in `with` or with `close`.
 
         with BlockingAdministrationClient(AdministrationClient(url, identity)) as node:

@@ -8,11 +8,11 @@ ROWS = [(b"a1", b"x"), (b"a2", b"y"), (b"b1", b"z")]
 def test_a_table_is_read_in_key_order(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         with store.write(journaled=False) as view:
-            table = view.writable("ranges")
+            table = view.writable("templates")
             for key, value in reversed(ROWS):
                 table.put(key, value)
         with store.read() as view:
-            read = view.table("ranges")
+            read = view.table("templates")
             assert read.get(b"a2") == b"y"
             assert read.get(b"a3") is None
             assert read.at_or_after(b"a2") == ROWS[1]
@@ -31,7 +31,7 @@ def test_a_table_is_read_in_key_order(tmp_path: Path) -> None:
 
 def test_what_is_deleted_is_gone(tmp_path: Path) -> None:
     with open_store(tmp_path) as store, store.write(journaled=False) as view:
-        table = view.writable("ranges")
+        table = view.writable("templates")
         table.put(*ROWS[0])
         assert table.delete(b"a1")
         assert not table.delete(b"a1")

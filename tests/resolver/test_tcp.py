@@ -367,7 +367,7 @@ class QuickOdd:
         self.asked: list[list[int]] = []
         self.flushed = 0
 
-    def answer_many(self, messages: list[bytes]) -> list[bytes | None]:
+    def answer_many(self, messages: list[bytes], sender: str) -> list[bytes | None]:
         ids = [request_ids(message)[0] for message in messages]
         self.asked.append(ids)
         return [

@@ -1,0 +1,80 @@
+"""Counting what is stored by looking at all of it: older stores once, and to check the counters."""
+
+from collections.abc import Iterable
+
+from registry.counters import (
+    TABLE,
+    TOTALS,
+    Totals,
+    add_numbers,
+    counted_name,
+    sum_name,
+    totals_key,
+)
+from registry.days import day_of
+from registry.first_count import PAGE_ROWS, Progress, put_progress, read_progress
+from registry.range_counts import identifiers_in, is_active, is_in_range
+from registry.row_changes import IN_RANGES, OVERRIDES, RANGES, total_of_row
+from registry.tables import Table
+from registry.views import View, WriteView
+
+Counted = dict[bytes, list[int]]
+
+
+def count_rows(rows: Iterable[tuple[bytes, bytes]], ranges: Table, counted: Counted) -> bytes:
+    """Add rows to the totals by name; return the last key, empty when there were none."""
+    has_ranges = ranges.count() > 0
+    last = b""
+    for key, row in rows:
+        last = key
+        covered = has_ranges and is_in_range(ranges, key)
+        name = counted_name(key)
+        for each in (name, sum_name(name)):
+            totals = counted.setdefault(each, [0] * TOTALS)
+            totals[total_of_row(row)] += 1
+            totals[OVERRIDES] += covered
+    return last
+
+
+def count_ranges(ranges: Table, counted: Counted) -> None:
+    """Add all ranges to the totals by name. Raises: RecordError."""
+    for key, record in ranges.items():
+        if not is_active(record):
+            continue
+        name = counted_name(key)
+        for each in (name, sum_name(name)):
+            totals = counted.setdefault(each, [0] * TOTALS)
+            totals[IN_RANGES] += identifiers_in(key, record)
+            totals[RANGES] += 1
+
+
+def recount(view: View) -> dict[bytes, Totals]:
+    """Return the totals of all names, counted anew. Raises: RecordError."""
+    counted: Counted = {}
+    ranges = view.table("ranges")
+    count_ranges(ranges, counted)
+    count_rows(view.rows(), ranges, counted)
+    return {name: Totals(*totals) for name, totals in counted.items() if any(totals)}
+
+
+def count_page(view: WriteView, now_s: int, rows_max: int = PAGE_ROWS) -> bool:
+    """Count a page of a store that was written without counters; False: all is counted.
+
+    Raises:
+        StoreError: what has been counted so far is damaged.
+    """
+    table, ranges = view.writable(TABLE), view.table("ranges")
+    progress = read_progress(table)
+    if progress.position is None:
+        return False
+    counted: Counted = {}
+    if not progress.begun:
+        count_ranges(ranges, counted)
+        progress = Progress(True, b"", day_of(now_s))
+    page = view.table("handles").page(progress.position or b"", rows_max)
+    last = count_rows(page, ranges, counted)
+    is_last = len(page) < rows_max
+    for name, totals in counted.items():
+        add_numbers(table, totals_key(name), totals)
+    put_progress(table, progress._replace(position=None if is_last else last))
+    return not is_last

@@ -1,0 +1,135 @@
+"""Who asked most, in bounded memory: space-saving (Metwally, Agrawal, El Abbadi 2005).
+
+    source -> at most so many, of which so many may be another's       at most `capacity` of them
+    floor     whoever is not listed was counted at most so often
+
+What is counted comes in exact pieces, or as another such summary, and is merged: counts are added,
+somebody known on one side only gets the other side's floor on top, the largest are kept, and the
+largest that is not is the new floor. So for every source
+
+    at most - error  <=  true  <=  at most          floor <= total / (capacity + 1)
+
+and whoever made up more than that part of all is listed. What is shown of a source is the least
+that it surely was, and by how much it may have been more; with the rest these add up to the total.
+"""
+
+import heapq
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+import msgpack
+
+from registry.errors import StoreError
+
+CAPACITY = 1_000
+FORMAT = 1
+IPV4_OCTETS = 4
+IPV6_OCTETS = 16
+
+_Entries = dict[bytes, tuple[int, int]]
+
+
+class Counted(NamedTuple):
+    """One source: its count lies between the two."""
+
+    source: bytes
+    at_least: int
+    at_most: int
+
+
+class SpaceSaving:
+    """The largest of all that was counted.
+
+    Args:
+        capacity: how many are kept.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.capacity = capacity
+        self.total = 0
+        self.floor = 0
+        self._entries: _Entries = {}
+
+    def add(self, exact: Mapping[bytes, int]) -> None:
+        """Add what was counted exactly, by source."""
+        entries = {source: (count, 0) for source, count in exact.items()}
+        self._merge(entries, 0, sum(exact.values()))
+
+    def merge(self, other: "SpaceSaving") -> None:
+        """Add all that another one has counted."""
+        self._merge(other._entries, other.floor, other.total)
+
+    def largest(self) -> list[Counted]:
+        """Return who is listed, the surest first."""
+        counted = [
+            Counted(source, count - error, count) for source, (count, error) in self._items()
+        ]
+        return sorted(counted, key=lambda each: (-each.at_least, -each.at_most, each.source))
+
+    @property
+    def rest(self) -> int:
+        """What is left of the total beside what the listed surely were."""
+        return self.total - sum(count - error for _, (count, error) in self._items())
+
+    def encode(self) -> bytes:
+        """Return it as octets."""
+        entries = [[source, count, error] for source, (count, error) in self._items()]
+        octets: bytes = msgpack.packb([FORMAT, self.total, self.floor, entries])
+        return octets
+
+    @classmethod
+    def decode(cls, octets: bytes, capacity: int = CAPACITY) -> "SpaceSaving":
+        """Take apart what `encode` made. Raises: StoreError: damaged."""
+        summary = cls(capacity)
+        try:
+            format_, total, floor, entries = msgpack.unpackb(octets)
+            if format_ != FORMAT:
+                raise ValueError(f"format {format_}")
+            summary._merge({bytes(s): (int(c), int(e)) for s, c, e in entries}, floor, total)
+        except (ValueError, TypeError, msgpack.UnpackException) as error:
+            raise StoreError(f"the counts of sources are damaged: {error}") from error
+        return summary
+
+    def _items(self) -> list[tuple[bytes, tuple[int, int]]]:
+        return list(self._entries.items())
+
+    def _merge(self, others: _Entries, floor: int, total: int) -> None:
+        own, own_floor = self._entries, self.floor
+        merged: _Entries = {}
+        for source, (count, error) in own.items():
+            more, doubt = others.get(source, (floor, floor))
+            merged[source] = (count + more, error + doubt)
+        for source, (count, error) in others.items():
+            if source not in own:
+                merged[source] = (count + own_floor, error + own_floor)
+        self.total += total
+        self.floor = own_floor + floor
+        if len(merged) > self.capacity:
+            ranked = heapq.nlargest(
+                self.capacity + 1, merged.items(), key=lambda item: (item[1][0], item[0])
+            )
+            self.floor = max(self.floor, ranked[-1][1][0])
+            merged = dict(ranked[: self.capacity])
+        self._entries = merged
+
+
+def packed_source(address: str) -> bytes:
+    """Return an address as octets, an IPv4 one as such even when it came over IPv6.
+
+    What is no address, such as that of a socket of this machine, is empty.
+    """
+    try:
+        if ":" not in address:
+            return IPv4Address(address).packed
+        found = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return b""
+    return found.packed if found.ipv4_mapped is None else found.ipv4_mapped.packed
+
+
+def source_to_text(source: bytes) -> str:
+    """Return an address as text; empty when it is not known."""
+    if len(source) == IPV4_OCTETS:
+        return str(IPv4Address(source))
+    return str(IPv6Address(source)) if len(source) == IPV6_OCTETS else ""

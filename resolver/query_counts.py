@@ -1,0 +1,235 @@
+"""Counting queries in one process: by what was asked for and by who asked, per day.
+
+    UDP, TCP in batches  added up in the batch  ─┐
+    single answers       ────────────────────────┴─> QueryCounts ─> once a second ─> the registrar
+
+A query is a resolution request that could be read; it is answered when it got values. What was
+counted and not sent on when a process is killed is lost: the queries of a second, in the registrar
+of WRITE_S seconds. Nothing is counted twice: what was sent and not confirmed is not sent again.
+
+All of it is bounded: NAMES_MAX names a day, beyond them those of strangers' invention and of
+everybody else go to `ELSEWHERE`; sources are a `SpaceSaving`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protocol.handle import fold_handle
+from registry.counters import ELSEWHERE, counted_name
+from registry.days import day_of, start_of
+from registry.query_counters import DayQueries
+from registry.space_saving import SpaceSaving, packed_source
+from resolver.link import Link, LinkBusy, LinkDown, LinkLost
+
+NAMES_MAX = 10_000  # of one day, between two times that they are sent on
+ALIKE_MAX = 1_024  # different queries that are gathered before they are told apart
+EXACT_SOURCES_MAX = 4_096  # counted one by one before they are put together
+DAYS_MAX = 8  # kept while nobody takes them; a clock that jumps may make many
+SEND_S = 1.0
+SEND_TIMEOUT_S = 10.0
+KNOWN_ADDRESSES_MAX = 4_096  # whose octets are remembered
+
+# Returns [(name, received, answered)] and {source: queries}, and begins anew.
+TakeCounts = Callable[[], tuple[list[tuple[bytes, int, int]], dict[bytes, int]]]
+
+_log = logging.getLogger(__name__)
+
+
+class QueryCounts:
+    """The queries of a process since they were last taken. Use from one event loop.
+
+    Args:
+        now_s: the time since 1970.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = time.time) -> None:
+        self._now_s = now_s
+        self._days: dict[int, DayQueries] = {}
+        self._sources: dict[bytes, int] = {}
+        self._packed: dict[str, bytes] = {}
+        self._day = -1
+        self._begins_s = self._ends_s = 0
+        self._parts: list[TakeCounts] = []
+        # Queries that differ in nothing that is counted are told apart once a second only.
+        self._alike: dict[tuple[bytes, str, bool, bool], int] = {}
+
+    def add_part(self, take: TakeCounts) -> None:
+        """Take in what a batch has added up, whenever counts are taken and a day ends."""
+        self._parts.append(take)
+
+    def is_today(self, now_s: float) -> bool:
+        """Say whether a time is of the day that is counted for."""
+        return self._begins_s <= now_s < self._ends_s
+
+    def turn(self, now_s: float) -> None:
+        """Count for the day of this time from now on."""
+        self._take_parts()
+        self._put_sources()
+        self._day = day_of(now_s)
+        self._begins_s, self._ends_s = start_of(self._day), start_of(self._day + 1)
+
+    def add(self, handle: bytes, address: str, *, answered: bool, received: bool = True) -> None:
+        """Count a query for a handle.
+
+        Args:
+            handle: as asked.
+            address: of who asked.
+            answered: it got values.
+            received: it is a new one, not one that was counted when it was challenged.
+        """
+        now_s = self._now_s()
+        if not self._begins_s <= now_s < self._ends_s:
+            self.turn(now_s)
+        start = handle[: handle.find(b"/") + 1]
+        if start.startswith(b"0.") or not start:
+            start = handle  # of a prefix: its parent is what counts
+        query = (start, address, answered, received)
+        alike = self._alike
+        alike[query] = alike.get(query, 0) + 1
+        if len(alike) >= ALIKE_MAX:
+            self._take_alike()
+
+    def add_asker(self, address: str, queries: int) -> None:
+        """Count queries of one address whose names a batch has."""
+        if self._day < 0:
+            self.turn(self._now_s())
+        self._add_source(self._octets_of(address), queries)
+
+    def take(self) -> dict[int, DayQueries]:
+        """Return what was counted, by day, and begin anew."""
+        self._take_parts()
+        self._put_sources()
+        days, self._days = self._days, {}
+        return days
+
+    def merge(self, days: Mapping[int, DayQueries]) -> None:
+        """Add what others have counted, or what was taken and nobody took over."""
+        for day, queries in days.items():
+            self._of_day(day).merge(queries)
+
+    def _take_alike(self) -> None:
+        alike, self._alike = self._alike, {}
+        for (start, address, answered, received), count in alike.items():
+            # Names are of prefixes, which have no case, whatever suffixes have.
+            name = counted_name(fold_handle(start))
+            self._add_name(name, count * received, count * answered)
+            if received:
+                self._add_source(self._octets_of(address), count)
+
+    def _take_parts(self) -> None:
+        self._take_alike()
+        for take in self._parts:
+            names, sources = take()
+            for name, received, answered in names:
+                self._add_name(name, received, answered)
+            for source, queries in sources.items():
+                self._add_source(source, queries)
+
+    def _add_name(self, name: bytes, received: int, answered: int) -> None:
+        queries = self._of_day(self._day)
+        if len(queries.names) >= NAMES_MAX and name not in queries.names:
+            name = ELSEWHERE
+        queries.add(name, received, answered)
+
+    def _add_source(self, source: bytes, queries: int) -> None:
+        self._sources[source] = self._sources.get(source, 0) + queries
+        if len(self._sources) >= EXACT_SOURCES_MAX:
+            self._put_sources()
+
+    def _put_sources(self) -> None:
+        if self._sources:
+            self._of_day(self._day).sources.add(self._sources)
+            self._sources = {}
+
+    def _of_day(self, day: int) -> DayQueries:
+        queries = self._days.get(day)
+        if queries is None:
+            queries = self._days[day] = DayQueries()
+            if len(self._days) > DAYS_MAX:
+                oldest = min(self._days)
+                del self._days[oldest]
+                _log.warning("queries of %d days wait, those of the oldest are dropped", DAYS_MAX)
+                if oldest == day:
+                    return DayQueries()
+        return queries
+
+    def _octets_of(self, address: str) -> bytes:
+        octets = self._packed.get(address)
+        if octets is None:
+            if len(self._packed) >= KNOWN_ADDRESSES_MAX:
+                self._packed.clear()
+            octets = self._packed[address] = packed_source(address)
+        return octets
+
+
+def pack_days(days: Mapping[int, DayQueries]) -> dict[str, Any]:
+    """Return what goes over the link."""
+    return {
+        "days": [
+            [
+                day,
+                [[name, *numbers] for name, numbers in queries.names.items()],
+                queries.sources.encode(),
+            ]
+            for day, queries in days.items()
+        ]
+    }
+
+
+def unpack_days(payload: Mapping[str, Any]) -> dict[int, DayQueries]:
+    """Take apart what `pack_days` made."""
+    return {
+        day: DayQueries(
+            {name: (received, answered) for name, received, answered in names},
+            SpaceSaving.decode(sources),
+        )
+        for day, names, sources in payload["days"]
+    }
+
+
+class CountSender:
+    """Sends a worker's counts to the registrar, once a second.
+
+    Args:
+        counts: the worker's.
+        link: to the registrar.
+    """
+
+    def __init__(self, counts: QueryCounts, link: Link) -> None:
+        self._counts = counts
+        self._link = link
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin; call it on the loop of the link."""
+        self._task = asyncio.create_task(self._send_on())
+
+    async def stop(self) -> None:
+        """Send the last counts and end."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self.send()
+
+    async def send(self) -> None:
+        """Send what was counted; while the registrar cannot be reached it is kept."""
+        days = self._counts.take()
+        if not days:
+            return
+        try:
+            await self._link.call("count", pack_days(days), SEND_TIMEOUT_S)
+        except LinkLost as error:
+            # Perhaps they were counted: what is shown must not be more than was asked.
+            _log.warning("queries of a second may not have been counted: %s", error)
+        except (LinkDown, LinkBusy):
+            self._counts.merge(days)
+
+    async def _send_on(self) -> None:
+        while True:
+            await asyncio.sleep(SEND_S)
+            await self.send()

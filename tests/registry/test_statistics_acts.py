@@ -1,0 +1,225 @@
+"""Acts that show statistics: who may see what, what is told, and mistakes put in words."""
+
+from typing import Any
+
+import pytest
+
+from protocol.codes import ResponseCode
+from protocol.value import Reference
+from registry.acts import Act, Done, decide_act
+from registry.authorization import Policy
+from registry.days import day_of, day_to_text, start_of
+from registry.outcomes import NOTHING_FOREIGN, Refusal
+from registry.query_counters import DayQueries, add_queries, purge_queries
+from registry.range_records import RangeRecord, encode_range, range_key
+from registry.roles import Role, Roles
+from registry.space_saving import SpaceSaving, packed_source, source_to_text
+from registry.statistics_acts import DAYS_MAX, NAMES_MAX
+from registry.store import Store
+from tests.registry.builders import ADMIN, NOW_S, ROOT, STRANGER, create, delete, perform, url
+
+OPERATOR = Reference(b"0.NA/99", 300)
+POLICY = Policy(Roles({Role.ADMINISTRATOR: (ROOT,), Role.OPERATOR: (OPERATOR,)}))
+TODAY = day_of(NOW_S)
+TEXT = day_to_text(TODAY)
+
+
+def act(
+    store: Store, name: str, identity: Reference | None = ROOT, /, **parameters: Any
+) -> dict[str, Any] | Refusal:
+    parameters = {key.rstrip("_"): value for key, value in parameters.items()}
+    with store.read() as view:
+        asked = Act(f"statistics.{name}", parameters)
+        outcome = decide_act(view, asked, identity, NOTHING_FOREIGN, POLICY, NOW_S * 1000)
+    if isinstance(outcome, Done):
+        assert not outcome.operations
+        return outcome.result
+    assert isinstance(outcome, Refusal)
+    return outcome
+
+
+def told(store: Store, name: str, identity: Reference = ROOT, /, **parameters: Any) -> Any:
+    result = act(store, name, identity, **parameters)
+    assert isinstance(result, dict), result
+    return result
+
+
+def refused(store: Store, name: str, **parameters: Any) -> str:
+    result = act(store, name, ROOT, **parameters)
+    assert isinstance(result, Refusal)
+    assert result.response_code == ResponseCode.INVALID_VALUE
+    return result.message.decode()
+
+
+def count(store: Store, names: dict[bytes, tuple[int, int]], day: int = TODAY) -> None:
+    queries = DayQueries(dict(names))
+    queries.sources.add({packed_source("192.0.2.7"): sum(each[0] for each in names.values())})
+    with store.write() as view:
+        add_queries(view, {day: queries})
+
+
+@pytest.mark.parametrize("name", ["show", "sources", "totals"])
+def test_all_of_the_node_is_for_administrators_and_operators(store: Store, name: str) -> None:
+    for identity in (ROOT, OPERATOR):
+        assert isinstance(act(store, name, identity), dict)
+    for identity in (ADMIN, STRANGER):
+        result = act(store, name, identity)
+        assert isinstance(result, Refusal)
+        assert result.response_code == ResponseCode.INVALID_ADMIN
+    nobody = act(store, name, None)
+    assert isinstance(nobody, Refusal)
+    assert nobody.response_code == ResponseCode.AUTHENTICATION_NEEDED
+
+
+@pytest.mark.parametrize("name", ["show", "totals"])
+def test_a_prefix_is_also_for_who_may_list_its_handles(store: Store, name: str) -> None:
+    for identity in (ROOT, OPERATOR, ADMIN):
+        assert told(store, name, identity, prefix="88.118")["prefix"] == "88.118"
+    assert isinstance(act(store, name, STRANGER, prefix="88.118"), Refusal)
+    assert isinstance(act(store, name, None, prefix="88.118"), Refusal)
+    assert isinstance(act(store, name, ADMIN, prefix="88.119"), Refusal)
+
+
+def test_what_is_told_of_a_prefix(store: Store) -> None:
+    yesterday_s = start_of(TODAY) - 1
+    perform(store, create(b"88.118/A", url()), create(b"88.118/B", url()), now_s=yesterday_s)
+    perform(store, delete(b"88.118/B"), now_s=NOW_S)
+    with store.write(journaled=False) as view:
+        view.writable("ranges").put(
+            range_key(b"88.118/L", b"999"), encode_range(RangeRecord(b"000", bytes(4)))
+        )
+        view.changes.date(NOW_S)
+    count(store, {b"88.118": (7, 5), b"0.NA/88.118": (3, 2), b"77": (2, 0)})
+    result = told(store, "show", ADMIN, prefix="0.na/88.118", from_=day_to_text(TODAY - 1))
+    before, today = result["days"]
+    assert (before["day"], today["day"]) == (day_to_text(TODAY - 1), TEXT)
+    assert (before["rows"]["added"], before["together"]["total"]) == (2, 2)
+    assert (today["rows"]["removed"], today["ranges"]["added"]) == (1, 1_000)
+    assert today["ranges"]["rangesAdded"] == 1
+    assert today["together"] == {
+        "added": 1_000, "changed": 0, "removed": 1, "revoked": 0, "total": 1_001,
+    }  # fmt: skip
+    assert today["queries"] == {"received": 7, "answered": 5}
+    assert today["prefixQueries"] == {"received": 3, "answered": 2}
+    now = result["identifiers"]
+    assert (now["rows"], now["ranges"], now["inRanges"], now["identifiers"]) == (1, 1, 1_000, 1_001)
+    assert (result["isCounted"], result["countedSince"]) == (True, "")
+
+
+def test_what_is_told_of_the_node(store: Store) -> None:
+    perform(store, create(b"0.NA/88.118.5"), identity=ROOT, now_s=NOW_S)
+    count(store, {b"88.118": (7, 5), b"77": (2, 1), b"0.NA/66": (1, 1)})
+    (day,) = told(store, "show")["days"]
+    assert day["queries"] == {"received": 10, "answered": 7}
+    assert day["queriesElsewhere"] == {"received": 2, "answered": 1}
+    assert day["prefixes"]["added"] == 1
+    assert day["rows"]["added"] == 0
+
+
+def test_totals_come_page_by_page(store: Store) -> None:
+    perform(store, create(b"88.118/A", url()), now_s=NOW_S)
+    perform(store, create(b"0.NA/88.118.5"), identity=ROOT, now_s=NOW_S)
+    names: list[Any] = []
+    after = ""
+    while True:
+        page = told(store, "totals", after=after, limit=1)
+        names += page["names"]
+        after = page["next"]
+        if not after:
+            break
+    below = [each["prefixesBelow"] for each in names if "prefixesBelow" in each]
+    assert below == ["0.NA", "88", "88.118"]
+    assert [each["prefix"] for each in names if "prefix" in each] == ["88.118"]
+    assert page["identifiers"]["rows"] == 1
+    assert page["prefixes"]["registered"] == 3
+
+
+def test_sources(store: Store) -> None:
+    queries = DayQueries({b"88.118": (1_503, 0)})
+    queries.sources.add({packed_source(f"10.0.{n // 250}.{n % 250}"): 1 for n in range(1_500)})
+    queries.sources.add({packed_source("::ffff:192.0.2.7"): 2, packed_source("2001:db8::1"): 1})
+    with store.write() as view:
+        add_queries(view, {TODAY: queries})
+    result = told(store, "sources", day=TEXT)
+    assert result["total"] == 1_503
+    assert len(result["sources"]) == 1_000
+    assert result["sources"][0] == {"address": "192.0.2.7", "atLeast": 2, "atMost": 3}
+    assert sum(each["atLeast"] for each in result["sources"]) + result["rest"] == 1_503
+    assert (result["errorMax"], result["othersAtMost"]) == (1, 1)
+    assert told(store, "sources", day="2020-01-01")["sources"] == []
+
+
+def test_the_largest_numbers_are_text(store: Store) -> None:
+    with store.write(journaled=False) as view:
+        for letter in b"ABCDEFGHIJKLMNOPQRST":
+            record = encode_range(RangeRecord(b"0" * 18, bytes(4)))
+            view.writable("ranges").put(range_key(b"88.118/%c" % letter, b"9" * 18), record)
+        view.changes.date(NOW_S)
+    result = told(store, "show", prefix="88.118")
+    assert result["identifiers"]["inRanges"] == "20000000000000000000"
+    assert result["days"][0]["ranges"]["added"] == "20000000000000000000"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "words"),
+    [
+        ("show", {"from_": "2026-02-30"}, "from is '2026-02-30': write a day as 2026-11-21"),
+        ("show", {"to": 7}, "to is '7': write a day"),
+        ("show", {"from_": "2026-02-02", "to": "2026-02-01"}, "from (2026-02-02) is after to"),
+        ("show", {"from_": "2020-01-01", "to": "2026-01-01"}, f"ask for at most {DAYS_MAX}"),
+        ("show", {"prefix": "88.118/A"}, "prefix is written as 88.118, not 88.118/A"),
+        ("show", {"prefix": "8" * 500}, "prefix has 500 octets, at most 400"),
+        ("show", {"prefix": 88}, "prefix must be text"),
+        ("show", {"prefix": b"\xff"}, "prefix: octet 0 of the handle is not UTF-8"),
+        ("sources", {"day": "1969-12-31"}, "day is '1969-12-31'"),
+        ("totals", {"limit": 0}, f"limit must be a number from 1 to {NAMES_MAX}"),
+        ("totals", {"limit": True}, "limit must be a number"),
+    ],
+)
+def test_mistakes(store: Store, name: str, parameters: dict[str, Any], words: str) -> None:
+    assert words in refused(store, name, **parameters)
+
+
+def test_queries_are_forgotten_after_a_year_and_registrations_never(store: Store) -> None:
+    perform(store, create(b"88.118/A", url()), now_s=NOW_S)
+    for day in (TODAY - 1, TODAY):
+        count(store, {b"88.118": (1, 1)}, day)
+    with store.write() as view:
+        assert purge_queries(view, TODAY + 399, 100) == 0
+        assert purge_queries(view, TODAY + 400, 2) == 2
+        assert purge_queries(view, TODAY + 400, 100) == 1
+        assert purge_queries(view, TODAY + 400, 100) == 0
+    before, today = told(store, "show", prefix="88.118", from_=day_to_text(TODAY - 1))["days"]
+    assert (before["queries"]["received"], today["queries"]["received"]) == (0, 1)
+    assert today["rows"]["added"] == 1
+
+
+def test_queries_are_no_registrations(store: Store) -> None:
+    with store.read() as view:
+        head = view.head()
+    count(store, {b"88.118": (1, 1)})
+    with store.read() as view:
+        assert view.head() == head
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:DB8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("", ""),
+        ("/run/link.sock", ""),
+    ],
+)
+def test_addresses(text: str, shown: str) -> None:
+    assert source_to_text(packed_source(text)) == shown
+
+
+def test_the_largest_is_never_lost(store: Store) -> None:
+    summary = SpaceSaving(3)
+    for round_ in range(50):
+        summary.add({b"big": 10, b"%d" % round_: 1, b"x%d" % round_: 1, b"y%d" % round_: 1})
+    first = summary.largest()[0]
+    assert (first.source, first.at_least, first.at_most) == (b"big", 500, 500)
