@@ -19,7 +19,8 @@ from protocol.value import Reference
 from registry.errors import RangeError
 from registry.journal import OWNER, Kind, pack_change
 from registry.marks import REASON_OCTETS_MAX, is_deleted
-from registry.range_documents import make_range, read_document
+from registry.range_documents import read_document
+from registry.range_making import make_range
 from registry.range_registration import is_registered, store_new
 from registry.ranges import check_free
 from registry.schema import folded_key

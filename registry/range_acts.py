@@ -41,7 +41,9 @@ from registry.journal import OWNER, Kind
 from registry.outcomes import Need, Refusal, refuse
 from registry.prefixes import find_silence, is_responsible
 from registry.range_changes import REGISTER, REVOKE, SHRINK, SPLIT, Change, pack_changes
-from registry.range_documents import Range, make_range, read_document, read_range
+from registry.range_documents import Range, read_document, read_range
+from registry.range_making import make_range
+from registry.range_records import STEM_OCTETS_MAX
 from registry.range_shown import name_range, read_shown, show_range
 from registry.ranges import (
     changes_to,
@@ -53,7 +55,7 @@ from registry.ranges import (
     shrunk,
     split,
 )
-from registry.schema import Record
+from registry.schema import KEY_OCTETS_MAX, Record
 
 LIMIT_MAX = 1_000  # ranges of one page
 LOOKED_AT_MAX = 10_000  # of one page, with those that do not begin with the stem asked for
@@ -238,12 +240,13 @@ def list_ranges(step: ActStep) -> ActOutcome:
     if not isinstance(limit, int) or not 1 <= limit <= LIMIT_MAX:
         return refuse(ResponseCode.INVALID_VALUE, f"limit must be a number, 1 to {LIMIT_MAX}")
     start = step.view.fold(str(stem).encode("utf-8", "replace")) if stem else prefix + b"/"
-    if not start.startswith(prefix + b"/"):
+    if not start.startswith(prefix + b"/") or len(start) > STEM_OCTETS_MAX:
         return refuse(
-            ResponseCode.INVALID_VALUE, f"stem must begin with {to_text(prefix)}/, or be left out"
+            ResponseCode.INVALID_VALUE,
+            f"stem must begin with {to_text(prefix)}/ and have at most {STEM_OCTETS_MAX} octets",
         )
     try:
-        cursor = bytes.fromhex(str(after or ""))
+        cursor = bytes.fromhex(str(after or "")[: 2 * KEY_OCTETS_MAX])
     except ValueError:
         return refuse(ResponseCode.INVALID_VALUE, 'after must be the "next" of a page before')
     ranges, following = _page(step, start, cursor, limit)

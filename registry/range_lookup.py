@@ -22,7 +22,8 @@ from registry.range_records import (
     range_key,
     split_identifier,
 )
-from registry.range_values import cut_of, kept_of, parse_template, read_origin, render
+from registry.range_templates import parse_template, render
+from registry.range_values import cut_of, kept_of, read_origin
 from registry.schema import encode_record, record_of_public
 from registry.tables import Table
 

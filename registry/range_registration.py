@@ -14,7 +14,8 @@ from registry.errors import RangeError
 from registry.journal import Kind, pack_change
 from registry.outcomes import Need, Refusal, refuse
 from registry.range_changes import REGISTER, pack_changes, put_new_range
-from registry.range_documents import Described, Range, make_range, read_document
+from registry.range_documents import Described, Range, read_document
+from registry.range_making import make_range
 from registry.range_shown import read_shown
 from registry.ranges import check_free, find_overlapping
 from registry.views import View, WriteView

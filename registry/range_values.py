@@ -1,11 +1,6 @@
 """Values of a range: from a user's templates to a value list with patches, and back.
 
-    "https://example.org/{serial}?id={handle}"
-
-    {serial}   the serial, with all its digits     {suffix}  all after the slash
-    {number}   the serial without leading zeros    {handle}  the whole identifier
-    {prefix}   what is before the slash            {check}   its check characters
-    {{ and }}  a brace
+    "https://example.org/{serial}?id={handle}"      see `registry.range_templates`
 
 Most of these stand in the identifier's tail, octet for octet, so a template becomes constant octets
 with patches (`registry.range_records`), and an answer a copy. What cannot be done so is kept as it
@@ -18,7 +13,6 @@ Every identifier has one value more, of type RANGE at index 1002, that says wher
 registered it (none: the owner of the machine). It is read-only.
 """
 
-import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -27,24 +21,26 @@ from typing import Any, NamedTuple
 
 from protocol.codes import Permission
 from protocol.types import DECODERS
-from protocol.value import HandleValue, Reference, read_value
+from protocol.value import (
+    TTL_DEFAULT_S,
+    TTL_RELATIVE,
+    HandleValue,
+    Reference,
+    read_value,
+)
 from protocol.wire import Reader
 from registry.errors import RangeError, RecordError
 from registry.range_records import PATCHES_MAX, Patch, RangeRecord
+from registry.range_templates import Piece, parse_template
 
 RANGE_TYPE = b"RANGE"
 RANGE_INDEX = 1_002
 RANGE_PERMISSION = Permission.ADMIN_READ | Permission.PUBLIC_READ
-PLACEHOLDERS = ("serial", "number", "prefix", "suffix", "handle", "check")
-CACHED_TEXT_MAX = 512  # octets; templates repeat from range to range
+CACHED_TYPE_MAX = 64  # octets
 
-_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _VALUE_HEAD = struct.Struct(">iiBiB")
 _I32 = struct.Struct(">i")
 _NO_REFERENCES = bytes(4)
-
-Piece = bytes | str
-"""Constant octets, or the name of a placeholder."""
 
 
 class Cut(NamedTuple):
@@ -81,42 +77,6 @@ class Pattern(NamedTuple):
     is_template: bool
 
 
-def parse_template(data: bytes) -> tuple[Piece, ...]:
-    """Take a template apart, UTF-8. Raises: RangeError: an unknown placeholder, a lone brace."""
-    return _parse_cached(data) if len(data) <= CACHED_TEXT_MAX else _parse(data)
-
-
-def _parse(data: bytes) -> tuple[Piece, ...]:
-    text = data.decode()
-    pieces: list[Piece] = []
-    constant: list[str] = []
-    for token in _TOKEN.finditer(text):
-        name = token[1]
-        if name is None:
-            if token[0] in "{}":
-                raise RangeError(
-                    f"a lone {token[0]} at character {token.start() + 1}: write it twice"
-                )
-            constant.append(token[0][0] if token[0] in ("{{", "}}") else token[0])
-            continue
-        if name not in PLACEHOLDERS:
-            known = ", ".join(f"{{{each}}}" for each in PLACEHOLDERS)
-            raise RangeError(
-                f"the placeholder {{{name[:40]}}} is unknown: there are {known}; "
-                "write a brace that stands for itself twice"
-            )
-        if constant:
-            pieces.append("".join(constant).encode())
-            constant.clear()
-        pieces.append(name)
-    if constant:
-        pieces.append("".join(constant).encode())
-    return tuple(pieces)
-
-
-_parse_cached = lru_cache(1_024)(_parse)
-
-
 class Compiled(NamedTuple):
     """What a range keeps of its values: `kept` are (position among all values, value octets)."""
 
@@ -126,13 +86,19 @@ class Compiled(NamedTuple):
 
 
 def compile_values(
-    cut: Cut, patterns: Sequence[Pattern], now_s: int = 0, *, keeps_times: bool = True
+    cut: Cut,
+    patterns: Sequence[Pattern],
+    origin: bytes,
+    now_s: int = 0,
+    *,
+    keeps_times: bool = True,
 ) -> Compiled:
     """Return the value list of a range and its patches.
 
     Args:
         cut: how its identifiers are put together.
         patterns: its values.
+        origin: octets of its RANGE value, which comes last.
         now_s: the time of values that state none.
         keeps_times: others keep theirs; else all get that time.
 
@@ -142,37 +108,44 @@ def compile_values(
     parts = [b""]
     patches: list[Patch] = []
     kept: list[tuple[int, bytes]] = []
+    places = _places(cut)
     at = _I32.size
     for position, (value, is_template) in enumerate(patterns):
         time_s = value.timestamp if keeps_times and value.timestamp else now_s
         pieces = parse_template(value.data) if is_template else (value.data,)
-        if not value.is_public or "number" in pieces:
+        if not value.permission & Permission.PUBLIC_READ or "number" in pieces:
             octets = replace(value, timestamp=time_s).encode()
             kept.append((position, bytes((is_template,)) + octets))
             continue
-        head = _value_head(
-            value.index, value.type, time_s, value.ttl_type, value.ttl, value.permission
-        )
+        head = _head_of(value, time_s)
         start = at + len(head) + _I32.size
-        data = _join(cut, pieces, start, patches)
+        data, end = _join(places, pieces, start, patches)
         references = _NO_REFERENCES if not value.references else _references(value)
-        parts += (head, _I32.pack(len(data)), data, references)
-        at = start + len(data) + len(references)
+        parts += (head, _I32.pack(end - start), data, references)
+        at = end + len(references)
     if len(patches) > PATCHES_MAX:
         raise RangeError(
             f"the serial stands {len(patches)} times in the values, at most {PATCHES_MAX} fit"
         )
-    parts[0] = _I32.pack(len(patterns) - len(kept))
+    parts[0] = _I32.pack(len(patterns) - len(kept) + 1)
+    parts.append(origin)
     return Compiled(b"".join(parts), tuple(patches), kept)
 
 
-@lru_cache(4_096)
-def _value_head(
+def _head_of(value: HandleValue, time_s: int) -> bytes:
+    """Return the wire octets of a value up to its data."""
+    make = _cached_head if len(value.type) <= CACHED_TYPE_MAX else _make_head
+    return make(value.index, value.type, time_s, value.ttl_type, value.ttl, value.permission)
+
+
+def _make_head(
     index: int, type_: bytes, time_s: int, ttl_type: int, ttl: int, permission: int
 ) -> bytes:
-    """Return the wire octets of a value up to its data."""
     head = _VALUE_HEAD.pack(index, time_s, ttl_type, ttl, permission)
     return head + _I32.pack(len(type_)) + type_
+
+
+_cached_head = lru_cache(4_096)(_make_head)
 
 
 def _references(value: HandleValue) -> bytes:
@@ -181,49 +154,50 @@ def _references(value: HandleValue) -> bytes:
     )
 
 
-def _join(cut: Cut, pieces: Iterable[Piece], at: int, patches: list[Patch]) -> bytes:
-    """Return the data that pieces make, adding what is to be patched into them."""
+Place = tuple[bytes, int, int]
+"""What a placeholder is: a constant, and behind it octets of the tail, from where and how many."""
+
+
+def _places(cut: Cut) -> dict[str, Place]:
+    stem, width, start, check = cut
+    prefix, _, suffix = stem.partition(b"/")
+    return {
+        "serial": (b"", start, width),
+        "handle": (stem, start, width + check),
+        "suffix": (suffix, start, width + check),
+        "prefix": (prefix, 0, 0),
+        "check": (b"", start + width, check),
+    }
+
+
+def _join(
+    places: dict[str, Place], pieces: Iterable[Piece], at: int, patches: list[Patch]
+) -> tuple[bytes, int]:
+    """Return the data that pieces make and where they end, adding what is patched into them."""
     parts: list[bytes] = []
     for piece in pieces:
-        constant, start, length = (piece, 0, 0) if isinstance(piece, bytes) else _part(cut, piece)
+        if isinstance(piece, bytes):
+            parts.append(piece)
+            at += len(piece)
+            continue
+        constant, start, length = places[piece]
         parts.append(constant)
         at += len(constant)
         if length:
             patches.append(Patch(at, start, length))
             parts.append(bytes(length))
             at += length
-    return b"".join(parts)
+    return b"".join(parts), at
 
 
-def _part(cut: Cut, name: str) -> tuple[bytes, int, int]:
-    """Return what a placeholder is: a constant, and behind it octets of the tail."""
-    stem, width, start, check = cut
-    if name == "serial":
-        return b"", start, width
-    if name == "check":
-        return b"", start + width, check
-    if name == "prefix":
-        return stem.partition(b"/")[0], 0, 0
-    return (stem if name == "handle" else stem.partition(b"/")[2]), start, width + check
-
-
-def render(pieces: Iterable[Piece], names: dict[str, bytes]) -> bytes:
-    """Return the data of a template for one identifier."""
-    return b"".join(piece if isinstance(piece, bytes) else names[piece] for piece in pieces)
-
-
-def range_value(
-    stem: bytes, first: bytes, last: bytes, by: Reference, registered_s: int
-) -> HandleValue:
-    """Return the value that says which range an identifier comes from."""
-    return HandleValue(
-        RANGE_INDEX,
-        RANGE_TYPE,
-        stem + first + b".." + last,
-        RANGE_PERMISSION,
-        timestamp=registered_s,
-        references=(by,) if by.handle else (),
+def range_value(stem: bytes, first: bytes, last: bytes, by: Reference, registered_s: int) -> bytes:
+    """Return the octets of the value that says which range an identifier comes from."""
+    head = _cached_head(
+        RANGE_INDEX, RANGE_TYPE, registered_s, TTL_RELATIVE, TTL_DEFAULT_S, RANGE_PERMISSION
     )
+    data = b"%b%b..%b" % (stem, first, last)
+    reference = b"\0\0\0\1" + by.encode() if by.handle else _NO_REFERENCES
+    return head + _I32.pack(len(data)) + data + reference
 
 
 class Origin(NamedTuple):

@@ -5,7 +5,6 @@ one among the rows; the first is named. Nothing here goes from identifier to ide
 as many as 10^18.
 """
 
-import struct
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +19,9 @@ from registry.range_lookup import is_active
 from registry.range_records import decode_range, encode_range, range_key
 from registry.range_rows import rows_inside
 from registry.range_shown import name_range, read_shown, revocation_words
-from registry.range_values import Pattern, compile_values, cut_of, range_value
+from registry.range_values import cut_of, range_value
 from registry.tallies import IDENTIFIERS_MAX
 from registry.views import View
-
-_I32 = struct.Struct(">i")
 
 
 def find_range_of(view: View, handle: bytes) -> Range | None:
@@ -119,8 +116,7 @@ def shrunk(range_: Range, first: bytes, last: bytes) -> Range:
     span = range_.span._replace(low=int(lead + first), high=int(lead + last))
     # The public list is what it was but for the RANGE value at its end, which is as long.
     value = range_value(origin.stem, first, last, origin.by, origin.registered_s)
-    tail = compile_values(cut, [Pattern(value, is_template=False)]).public[_I32.size :]
-    public = range_.record.public[: -len(tail)] + tail
+    public = range_.record.public[: -len(value)] + value
     record = replace(range_.record, first=span.tail(span.low), public=public)
     return Range(range_key(span.stem, span.tail(span.high)), encode_range(record), record, span)
 

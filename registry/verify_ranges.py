@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator
 
 from protocol.errors import ProtocolError
 from protocol.handle import to_text
+from protocol.value import read_values
+from protocol.wire import Reader
 from registry.errors import RangeError, RecordError
-from registry.marks import is_deleted
+from registry.marks import is_deleted, is_marked
 from registry.range_documents import Range, read_range
 from registry.range_lookup import is_active
-from registry.range_records import range_key, split_identifier
+from registry.range_records import fill_in, range_key, split_identifier
 from registry.range_shown import read_shown
+from registry.range_values import read_origin
 from registry.schema import decode_record
 from registry.tallies import PREFIX_OCTETS_MAX, WHOLE_STORE, Counts, all_counts, prefix_of
 from registry.views import View
@@ -55,12 +58,25 @@ def _check_range(view: View, range_: Range) -> None:
             raise RecordError("its first or last identifier has wrong check characters")
         if split_identifier(span.stem + tail) != (span.stem, tail):
             raise RecordError("its digits are not cut where they have to be")
-        if range_key(span.stem, last) != range_.key or view.fold(span.stem) != span.stem:
-            raise RecordError("its key is not that of its last identifier")
-        row = None if range_.revoked else view.find_row(span.stem + tail)
-        if row is not None:
+    if view.fold(span.stem) != span.stem or range_key(span.stem, last) != range_.key:
+        raise RecordError("its key is not that of its last identifier")
+    _check_values(view, range_)
+
+
+def _check_values(view: View, range_: Range) -> None:
+    """Raise RecordError or ProtocolError unless its identifiers have values."""
+    if range_.record.details:
+        read_shown(range_)
+        row = None if range_.revoked else view.find_row(range_.first)
+        if row is not None and not is_marked(row):
             decode_record(row)
-    read_shown(range_)
+        return
+    reader = Reader(fill_in(range_.record, range_.record.first))
+    values = read_values(reader)
+    reader.expect_end("values")
+    if not values:
+        raise RecordError("its identifiers have no values")
+    read_origin(values[-1])
 
 
 def _are_alike(one: Range, other: Range) -> bool:

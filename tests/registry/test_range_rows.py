@@ -284,3 +284,18 @@ def test_an_act_in_a_transaction_sees_what_the_transaction_did(store: Store) -> 
         LocalLog(view).append_operations(
             [JournalOperation(Kind.DELETE, f"{LOT}0007".encode(), (), ANONYMOUS, 0)], 0
         )
+
+
+def test_the_handles_of_an_older_store_are_counted_when_it_is_opened(store: Store) -> None:
+    perform(store, create(b"88.118/one", url()), create(b"88.118/two", url()))
+    with store.write(journaled=False) as view:
+        meta = view.writable("meta")
+        for key, _ in list(meta.items(prefix=META_START)):
+            meta.delete(key)
+        view.put_meta(b"version", (2).to_bytes(4, "big"))
+    store.close()
+    with open_store(store.folder) as migrated, migrated.read() as view:
+        assert view.counts(b"88.118").rows == 2
+        assert view.counts(b"0.NA").rows == 1
+        assert view.counts().rows == view.count_records() == 3
+    assert verify(store.folder).is_whole

@@ -406,9 +406,18 @@ def test_lists_come_in_pages(store: Store) -> None:
     ):
         page = done(store, "ranges.list", {"prefix": "88.118", "stem": stem})
         assert len(page["ranges"]) == found, stem
-    for bad in ({"limit": 0}, {"limit": 1_001}, {"after": "x"}, {"stem": "99/x"}, {"prefix": ""}):
+    long = {"stem": "88.118/" + "x" * 600}
+    for bad in (
+        {"limit": 0},
+        {"limit": 1_001},
+        {"after": "x"},
+        {"stem": "99/x"},
+        {"prefix": ""},
+        long,
+    ):
         act_refused = refused(store, "ranges.list", {"prefix": "88.118", **bad})
         assert act_refused[0] in (102, 202)
+    assert not done(store, "ranges.list", {"prefix": "88.118", "after": "ff" * 600})["ranges"]
 
 
 def test_more_identifiers_than_a_number_holds(store: Store) -> None:
