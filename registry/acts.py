@@ -25,6 +25,8 @@ from registry import (
     range_acts,
     reviews,
     statistics_acts,
+    template_acts,
+    template_handles,
 )
 from registry.act_steps import Act, ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Policy
@@ -37,6 +39,8 @@ __all__ = ["ACTS", "READING_ACTS", "Act", "ActOutcome", "ActStep", "Done", "deci
 ACTS: dict[str, ActDecider] = {
     **range_acts.ACTS,
     **statistics_acts.ACTS,
+    **template_acts.ACTS,
+    **template_handles.ACTS,
     "applications.apply": applications.decide_apply,
     "applications.list": applications.decide_list,
     "applications.show": applications.decide_show,
@@ -55,6 +59,7 @@ ACTS: dict[str, ActDecider] = {
 READING_ACTS: frozenset[str] = (
     range_acts.READING_ACTS
     | statistics_acts.READING_ACTS
+    | template_acts.READING_ACTS
     | {"applications.list", "applications.show", "prefixes.show", "quotas.show"}
 )
 

@@ -5,6 +5,7 @@
     plain creation  ──> prefix permitted? (asked once a batch) ─> stored if it is new,
                         with all those that stand beside it
     range           ──> `range_registration`, as the act does it
+    from a template ──> every attribute as the template has it? permitted, new ─> a compact row
     anything else   ──> `admin.decide`, `admin.apply`, as every single request
 
 A refused row changes nothing. All that was changed is one frame of the journal; the verdicts and
@@ -19,14 +20,14 @@ from typing import Any, NamedTuple
 from protocol.bodies import HandleRequest, ValuesRequest
 from protocol.codes import OpCode, ResponseCode
 from protocol.handle import fold_handles, to_text
-from protocol.value import HandleValue, Reference, read_values
+from protocol.value import HandleValue, Reference, encode_values, read_values
 from protocol.wire import Reader
 from registry import quotas
 from registry.admin import apply, decide
 from registry.authorization import Authorization, Counted, Permitted, Policy
 from registry.creation_rights import CreationRights
 from registry.errors import RecordError, StoreError
-from registry.journal import FRAME_OPERATIONS_MAX, Kind
+from registry.journal import FRAME_OPERATIONS_MAX, Kind, pack_change
 from registry.log import LocalLog
 from registry.operations import Change, Operation
 from registry.outcomes import Foreign, Need, Refusal, refuse
@@ -45,6 +46,9 @@ from registry.streams import (
     put_batch,
     put_stream,
 )
+from registry.template_creations import Made, TemplateCreations, is_free
+from registry.template_lots import put_new_row
+from registry.template_requests import unpack_request
 from registry.views import WriteView
 
 _CREATED = Run(1, Verdict.CREATED)
@@ -140,6 +144,7 @@ class _Registration:
         self._actor = (identity.handle, identity.index)
         self._rights = CreationRights(view, identity, foreign, policy, now_s)
         self._ranges = RangeRows(view, identity, self._rights, now_s)
+        self._templates = TemplateCreations(view, now_s)
         self._missing: set[bytes] = set()
         self._counted: set[bytes] = set()  # prefixes that have a quota
         self.items: list[list[Any]] = []
@@ -231,7 +236,9 @@ class _Registration:
         if row.kind == RowKind.BAD:
             return Run(1, Verdict.REFUSED, ResponseCode.INVALID_VALUE, row.octets)
         try:
-            return self._register_range(row) if row.kind == RowKind.RANGE else self._carry_out(row)
+            if row.kind == RowKind.RANGE:
+                return self._register_range(row)
+            return self._make(row) if row.kind == RowKind.TEMPLATE else self._carry_out(row)
         except RecordError as error:
             words = f"{to_text(row.handle)} is stored damaged: {error}"
             return Run(1, Verdict.REFUSED, ResponseCode.ERROR, words.encode())
@@ -247,6 +254,42 @@ class _Registration:
             return Run(1, Verdict.UNCHANGED)
         self.items.append(outcome)
         return Run(1, Verdict.CREATED)
+
+    def _make(self, row: Row) -> Run:
+        """Create a handle from a template, by the short way when it is new and permitted."""
+        try:
+            request = unpack_request(row.octets)
+        except ValueError as error:
+            return Run(1, Verdict.REFUSED, ResponseCode.INVALID_VALUE, str(error).encode())
+        made = self._templates.make(row.handle, request)
+        if isinstance(made, Refusal):
+            return Run(1, Verdict.REFUSED, made.response_code, made.message)
+        if not request.replaces and self._create_made(row.handle, made):
+            return Run(1, Verdict.CREATED)
+        kind = RowKind.REPLACE if request.replaces else RowKind.CREATE
+        return self._carry_out(
+            row._replace(kind=kind, octets=encode_values(made.values(self._now_s)))
+        )
+
+    def _create_made(self, handle: bytes, made: Made) -> bool:
+        """Create a handle as a row of its template; False: another way has to find out why not."""
+        folded = self._view.fold(handle)
+        key = folded_key(folded)
+        right = self._find_right(handle, folded)
+        if not isinstance(right, Permitted) or not is_free(self._view, key):
+            return False
+        is_counted = type(right) is Counted
+        if is_counted and quotas.refuse_beyond(self._view, handle, 1, self._now_s) is not None:
+            return False
+        new = self._templates.row(key, made)
+        if new is None:
+            return False
+        put_new_row(self._view, key, new)
+        if is_counted:
+            quotas.count_created(self._view, handle, 1, self._now_s)
+        kind, payload = Kind.CREATE_FROM_TEMPLATE, new.payload()
+        self.items.append(pack_change(kind, folded, payload, self._identity, self._now_s))
+        return True
 
     def _carry_out(self, row: Row) -> Run:
         operation = _operation(row)

@@ -64,11 +64,20 @@ class Kind(IntEnum):
     APPLICATION = 12
     QUOTA = 13
     PERSON = 14
+    CREATE_FROM_TEMPLATE = 15
 
 
 WITHOUT_VALUES = frozenset({Kind.DELETE, Kind.HOME, Kind.UNHOME})
 WITH_PAYLOAD = frozenset(
-    {Kind.RANGES, Kind.MARK, Kind.TEMPLATE, Kind.APPLICATION, Kind.QUOTA, Kind.PERSON}
+    {
+        Kind.RANGES,
+        Kind.MARK,
+        Kind.TEMPLATE,
+        Kind.APPLICATION,
+        Kind.QUOTA,
+        Kind.PERSON,
+        Kind.CREATE_FROM_TEMPLATE,
+    }
 )
 
 

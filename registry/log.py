@@ -5,9 +5,9 @@
 the changes: what is acknowledged survives a crash of the machine, not its loss, so wherever its
 state is shown it says "not replicated".
 
-A trimmed log begins with a **snapshot**: frames of HOME, RANGES, CREATE and DELETE operations, and
-of the prefix office's, that rebuild the store as of one frame of the journal, chained like the
-journal from zeros, and sealed with
+A trimmed log begins with a **snapshot**: frames of HOME, TEMPLATE, RANGES, CREATE and DELETE
+operations, and of the prefix office's, that rebuild the store as of one frame of the journal,
+chained like the journal from zeros, and sealed with
 
     SHA-256(u64 sequence number of that frame, its digest, digest of the snapshot's last frame)
 """
@@ -29,7 +29,11 @@ from registry.journal import (
     encode_packed,
     frame_digest,
 )
+from registry.marks import is_deleted
 from registry.range_changes import rebuilding_ranges, rebuilding_tombstones
+from registry.schema import decode_record
+from registry.template_lots import NewRow, rebuild_templates
+from registry.template_rows import is_template_row
 from registry.views import GENESIS_DIGEST, Head, SnapshotHead, View, WriteView
 
 LOCAL_PART = 0
@@ -173,8 +177,17 @@ def snapshot_frames(view: View, time_ms: int) -> Iterator[bytes]:
 def _rebuilding(view: View, now_s: int) -> Iterator[JournalOperation]:
     for prefix in view.homed():
         yield JournalOperation(Kind.HOME, prefix, (), OWNER, now_s)
+    yield from rebuild_templates(view, now_s)
     yield from rebuilding_ranges(view, now_s)
-    for handle, record in view.records():
+    for key, row in view.rows():
+        if is_template_row(row):
+            payload = NewRow(row).payload()
+            yield JournalOperation(Kind.CREATE_FROM_TEMPLATE, key, (), OWNER, now_s, payload)
+            continue
+        if is_deleted(row):
+            continue
+        record = decode_record(row)
+        handle = record.handle or key
         yield JournalOperation(Kind.CREATE, handle, record.values, OWNER, now_s)
     yield from rebuilding_tombstones(view)
     yield from office_replay.rebuilding(view, now_s)

@@ -10,6 +10,7 @@ from registry.errors import JournalError
 from registry.journal import WITH_PAYLOAD, JournalOperation, Kind
 from registry.office_replay import replay_office
 from registry.range_changes import replay_ranges
+from registry.template_lots import replay_creation, replay_entries
 from registry.views import WriteView
 
 Replayer = Callable[[WriteView, JournalOperation], None]
@@ -19,6 +20,8 @@ REPLAYERS: Mapping[Kind, Replayer] = {
     Kind.APPLICATION: replay_office,
     Kind.QUOTA: replay_office,
     Kind.PERSON: replay_office,
+    Kind.TEMPLATE: replay_entries,
+    Kind.CREATE_FROM_TEMPLATE: replay_creation,
 }
 
 

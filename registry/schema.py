@@ -14,7 +14,7 @@ The store is one LMDB environment with these named databases (all keys sort as o
     verdicts   the same, u64 last row       what became of some rows of it
     ranges     stem, 0x00, u8 octets of     a run of serials, see `registry.range_records`
                the tail, tail of the last
-    templates  u32 number of a version      a version of a template of metadata
+    templates  see `registry.templates`     versions of templates of metadata, lots made from them
     histories  storage key, 0xff, u64       which frames changed a handle that was there already
                sequence number
     statistics see `registry.counters`      counts of identifiers and of queries

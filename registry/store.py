@@ -15,6 +15,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,7 @@ from registry.errors import RecordError, StoreError, StoreFullError
 from registry.migrations import check_store, prepare_store
 from registry.range_records import FoundRow, SeekKeys, seek_keys
 from registry.tables import seek_after
+from registry.template_expansion import expand_rows
 from registry.views import Databases, Head, View, WriteView
 
 __all__ = [
@@ -229,6 +231,7 @@ class Store(_Environment):
             with self._env.begin(db=self._dbs.handles) as txn:
                 get = txn.get
                 rows: list[FoundRow] = [get(key) for key in keys]
+                expand_rows(partial(get, db=self._dbs.templates), keys, rows)
                 if self._holds_ranges(txn) and not all(rows):
                     rows = self._seek_ranges(txn, rows, seek(keys))
                 return rows, [get(prefix, b"", db=homed) != b"" for prefix in prefixes]

@@ -17,12 +17,15 @@ class RowKind(IntEnum):
     DELETE = 4
     RANGE = 5
     """A run of serials; its octets are the document of `registry.range_documents` in msgpack."""
+    TEMPLATE = 6
+    """A creation, or other values, from a template (`registry.template_requests`)."""
 
 
 class Row(NamedTuple):
     """One row.
 
-    `octets` are a list of values on the wire, nothing (DELETE), a document (RANGE), or words (BAD).
+    `octets` are a list of values on the wire, nothing (DELETE), a document (RANGE), a request
+    (TEMPLATE), or words (BAD).
     """
 
     kind: int

@@ -88,7 +88,7 @@ def _check_records(view: View, report: Report) -> None:
             continue
         report.records += 1
         try:
-            record = decode_record(row)
+            record = decode_record(view.ordinary_row(key, row))
         except RecordError as error:
             report.add(f"record {to_text(key)}: {error}")
             continue
@@ -185,7 +185,8 @@ def _check_counters(view: View, replayed: View | None, report: Report) -> None:
 def _compare(view: View, other: View, report: Report) -> None:
     """Note every row, range and prefix that a replay does not give."""
     _compare_rows("record", view.rows(), other.rows(), report)
-    _compare_rows("range", view.table("ranges").items(), other.table("ranges").items(), report)
+    for what, name in (("range", "ranges"), ("entry of templates", "templates")):
+        _compare_rows(what, view.table(name).items(), other.table(name).items(), report)
     homed, expected = set(view.homed()), set(other.homed())
     for prefix in sorted(homed ^ expected):
         where = "store" if prefix in homed else "journal"

@@ -27,6 +27,8 @@ from registry.schema import (
 )
 from registry.tables import Table, Transaction, WritableTable, seek_after
 from registry.tallies import WHOLE_STORE, Counts, Tallies, Tally, prefix_of, stored_counts
+from registry.template_expansion import expand
+from registry.template_rows import is_template_row
 
 GENESIS_DIGEST = bytes(32)  # stands before the first frame
 _OWNER = Reference(b"", 0)
@@ -91,13 +93,13 @@ class View:
     def find_row(self, key: bytes) -> bytes | None:
         """Return the record octets of the handle with this storage key; in a range, those made.
 
-        Raises: RecordError: the range is damaged.
+        Raises: RecordError: the range or the row is damaged.
         """
         row = self._txn.get(key, db=self._dbs.handles)
         if row is None:
             held = self.find_range(key)
             return None if held is None else make_row(held)
-        return None if is_deleted(row) else row
+        return None if is_deleted(row) else self.ordinary_row(key, row)
 
     def stored_row(self, key: bytes) -> bytes | None:
         """Return what is stored under a storage key: a record, a marked row, a tombstone."""
@@ -115,6 +117,10 @@ class View:
         """Return how many identifiers are in ranges, revoked or not, under the prefix of a key."""
         counts = self.counts(prefix_of(key))
         return counts.in_ranges + counts.in_revoked
+
+    def ordinary_row(self, key: bytes, row: bytes) -> bytes:
+        """Return the record octets that a stored row stands for. Raises: RecordError."""
+        return expand(self.table("templates").get, key, row) if is_template_row(row) else row
 
     def find_record(self, handle: bytes) -> Record | None:
         """Return a handle's record. Raises: RecordError."""
@@ -209,7 +215,7 @@ class View:
         """Iterate over (handle as stored, record) in key order. Raises: RecordError."""
         for key, row in self.rows():
             if not is_deleted(row):
-                record = decode_record(row)
+                record = decode_record(self.ordinary_row(key, row))
                 yield record.handle or key, record
 
     def page_records(self, after_key: bytes, limit: int) -> list[tuple[bytes, bytes, Record]]:
@@ -223,7 +229,7 @@ class View:
         while found and len(page) < limit:
             key, row = cursor.item()
             if not is_deleted(row):
-                record = decode_record(row)
+                record = decode_record(self.ordinary_row(key, row))
                 page.append((key, record.handle or key, record))
             found = cursor.next()
         return page

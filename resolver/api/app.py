@@ -6,6 +6,7 @@
     .../revoke
     /api/receipts/verify
     /api/applications  /api/prefixes/{prefix}  /api/quotas/{prefix}  /api/people/{subject}
+    /api/templates  /api/templates/{prefix}/{code}  .../{version}  .../{version}/withdrawal
     /healthz  /readyz  /metrics  /  /{handle}
 
 A client never sees a traceback: what it did wrong is told as JSON below /api and as a page
@@ -29,6 +30,7 @@ from resolver.api import (
     receipts,
     registrations,
     sessions,
+    templates,
 )
 from resolver.api.answers import CORS_HEADERS, error_response
 from resolver.api.context import Context, Operations
@@ -88,6 +90,7 @@ def _routes() -> list[Route]:
         Route("/api/statistics/totals", counts.get_totals),
         Route("/api/statistics/sources", counts.get_sources),
         Route("/api/receipts/verify", receipts.post_receipt, methods=["POST"]),
+        *templates.routes(),
         *_office_routes(),
         Route("/api/{rest:path}", _no_such_path),
         Route("/healthz", health.get_healthz),
@@ -116,8 +119,8 @@ def _office_routes() -> list[Route]:
 async def _no_such_path(request: Request) -> Response:
     raise RequestError(
         "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations, "
-        "/api/ranges, /api/statistics, /api/receipts/verify, /api/applications, /api/prefixes, "
-        "/api/quotas",
+        "/api/ranges, /api/templates, /api/statistics, /api/receipts/verify, /api/applications, "
+        "/api/prefixes, /api/quotas",
         status=404,
     )
 

@@ -3,6 +3,7 @@
 GET    /api/handles/{handle}      ?type= &index= (repeat) &publicOnly= &auth= &cert=
 POST   /api/handles/{handle}      the same, parameters as a JSON object in the body
 PUT    /api/handles/{handle}      create or replace; ?overwrite=false &mintNewSuffix=true
+                                  the body may name a template (`registry.template_requests`)
        ...?index=3 or =various    add or replace these values
 DELETE /api/handles/{handle}      all of it, or ?index=3 the values
 GET    /api/handles?prefix=x      list; &page= (from 0) &pageSize=
@@ -47,6 +48,7 @@ from resolver.api.parameters import (
     prefix_handle_of,
     query_parameters,
 )
+from resolver.api.templates import put_from_template
 from resolver.query import Result
 from resolver.rest_requests import PAGE_HANDLES_MAX
 
@@ -72,8 +74,11 @@ async def put_handle(request: Request) -> Response:
     """PUT /api/handles/{handle}."""
     handle = handle_in_path(request)
     parameters = query_parameters(request)
+    document = await json_body(request)
+    if isinstance(document, dict) and "template" in document:
+        return await put_from_template(request, handle, parameters, document)
     try:
-        values = values_from_json(await json_body(request))
+        values = values_from_json(document)
     except InvalidValueError as error:
         raise RequestError(str(error), error.response_code) from None
     flags = MessageFlag.OVERWRITE if parameters.flag("overwrite", True) else 0

@@ -5,7 +5,7 @@
          &end=true        false: more rows follow in another request, so no receipt yet
          &verdicts=after  all once the body has been read; stream: as rows become durable;
                           refused: only those that were refused, afterwards; none
-         CSV: &handle= &map= &operation= &delimiter=   (`resolver.rows`)
+         CSV: &handle= &map= &operation= &delimiter= &template= &attribute=   (`resolver.rows`)
     GET  /api/registrations/{key}              how far the stream has come, and its receipt
     GET  /api/registrations/{key}/verdicts     ?from=1 &refused=false
 
@@ -54,7 +54,7 @@ INTAKES_MAX = 64  # requests that bring rows at once, of a worker: each holds so
 SLICE_OCTETS = 32_768  # read in one go, 0.3 ms: then look-ups have their turn
 NDJSON = "application/x-ndjson"
 _ARRAY_HEAD, _ARRAY_32 = struct.Struct(">BI"), 0xDD  # before the items of a long msgpack array
-_STREAM_OPTIONS = ("handle", "map", "operation", "delimiter")
+_STREAM_OPTIONS = ("handle", "map", "operation", "delimiter", "template", "attribute")
 _VERDICTS = ("after", "stream", "refused", "none")
 
 

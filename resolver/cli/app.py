@@ -98,6 +98,7 @@ ORDER = (
     "receipt",
     "prefix",
     "range",
+    "template",
     "keygen",
     "verify",
     "export",

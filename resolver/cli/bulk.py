@@ -59,6 +59,16 @@ def import_rows(
         str, typer.Option(help="CSV: the column that says create, replace or delete.")
     ] = "",
     delimiter: Annotated[str, typer.Option(help="CSV: what separates the cells.")] = ",",
+    template: Annotated[
+        str, typer.Option(help="CSV: what rows are made from, CODE or CODE@VERSION.")
+    ] = "",
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="CSV with --template: COLUMN[:NAME]; repeat for more.  "
+            "[default: all columns that no other option names]"
+        ),
+    ] = None,
     owner: Annotated[
         list[str] | None, typer.Option(help="Identity for an HS_ADMIN value of every row.")
     ] = None,
@@ -125,7 +135,13 @@ def import_rows(
     owners = [parse_identity(text) for text in owner or []]
     format_ = _find_format(file, handle)
     if format_ == CSV:
-        _check_columns(handle, column_map or [], operation, delimiter)
+        _check_columns(handle, column_map or [], operation or template, delimiter)
+    if by_row and template:
+        raise CliError(
+            "--by-row makes nothing from a template",
+            "leave --by-row out: templates need a node with a REST interface",
+            ExitCode.USAGE,
+        )
     if operation and (owners or existing is Existing.REPLACE):
         raise CliError(
             "--operation says what becomes of a row, --owner and --existing replace do too",
@@ -135,7 +151,8 @@ def import_rows(
     columns = None
     if format_ == CSV:
         maps = tuple(column_map or ())
-        columns = CsvColumns(_fill_prefix(handle, prefix), maps, operation, delimiter)
+        filled, given = _fill_prefix(handle, prefix), tuple(attribute or ())
+        columns = CsvColumns(filled, maps, operation, delimiter, template, given)
     refused_path = new_refused_path(file, refused)
     with usage_errors(), file_errors(file):
         if by_row:
@@ -189,11 +206,11 @@ def _find_format(file: Path, handle: str) -> str:
         raise CliError(error.words, error.hint, ExitCode.USAGE) from None
 
 
-def _check_columns(handle: str, maps: list[str], operation: str, delimiter: str) -> None:
-    if not handle or not (maps or operation):
+def _check_columns(handle: str, maps: list[str], other: str, delimiter: str) -> None:
+    if not handle or not (maps or other):
         raise CliError(
             "a CSV file needs to know what its columns are",
-            "add --handle '{prefix}/{column}' and --map COLUMN=TYPE",
+            "add --handle '{prefix}/{column}' and --map COLUMN=TYPE, or --template CODE",
             ExitCode.USAGE,
         )
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n':

@@ -18,6 +18,7 @@ import msgspec
 from protocol.handle import to_text
 from protocol.json_forms import value_to_json
 from protocol.value import HandleValue, Reference
+from resolver.cli.csv_templates import CsvTemplateForms
 from resolver.cli.errors import CliError
 from resolver.client.cutters import LineCutter
 from resolver.client.sources import (
@@ -73,10 +74,14 @@ class RowFile:
         self._columns = columns
         self._owners = tuple(owners)
         self._replaces = replaces
-        self._records = None
+        self._records: CsvForms | CsvTemplateForms | None = None
         if format_ == CSV and columns is not None:
             parse_maps(columns.maps)
-            self._records = CsvForms(read_header(path, columns), columns)
+            header = read_header(path, columns)
+            if columns.template:
+                self._records = CsvTemplateForms(header, columns, FAULT)
+            else:
+                self._records = CsvForms(header, columns)
 
     @property
     def is_sent_as_it_is(self) -> bool:
@@ -144,7 +149,7 @@ class RowFile:
         form = self.read_form(row)
         if not form:
             return (row if self._format == NDJSON else msgspec.json.encode(to_text(row))) + b"\n"
-        values = form.get("values")
+        values = form.get("values", [] if "template" in form else None)
         if isinstance(values, list) and form.get("operation", RANGE_OPERATION) == RANGE_OPERATION:
             form["values"] = values + self._owner_forms(values)
             if self._replaces and "operation" not in form:

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from protocol.codes import ResponseCode
+from registry.template_requests import TEMPLATE_MEMBERS
 from resolver.cli.connect import Target
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
@@ -38,7 +39,8 @@ from resolver.client.registrations import (
 from resolver.rows.packed import RANGE_MEMBERS
 
 SHOWN_MAX = 5  # refused rows shown on the screen; all of them are in the file
-MEMBERS = ("operation", *RANGE_MEMBERS)  # of a row, which a file of refused rows has again
+# Of a row, which a file of refused rows has again.
+MEMBERS = ("operation", *RANGE_MEMBERS, *TEMPLATE_MEMBERS)
 GO_ON = "the same command goes on from there"
 
 

@@ -10,7 +10,7 @@ What is checked, in this order; without the signature nothing else would prove a
                  keeps the same stream, and the frames of its journal are there
 
 What a row of CSV says depends on what its columns are, so these are compared with it: --handle,
---map, --operation and --delimiter as they were sent.
+--map, --operation, --delimiter, --template and --attribute as they were sent.
 """
 
 import asyncio
@@ -103,6 +103,12 @@ def verify(
         str, typer.Option(help="CSV: the column that says create, replace or delete.")
     ] = "",
     delimiter: Annotated[str, typer.Option(help="CSV: what separates the cells.")] = ",",
+    template: Annotated[
+        str, typer.Option(help="CSV: what rows were made from, CODE or CODE@VERSION.")
+    ] = "",
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="CSV: COLUMN[:NAME]; repeat for more.")
+    ] = None,
     node: Annotated[
         str, typer.Option(help="Also ask the node whose data folder that is; its key counts.")
     ] = "",
@@ -115,7 +121,8 @@ def verify(
 
     With --node or --server the node is asked too: whether it still has the stream, and the frames
     of its journal. Else nobody is. Exit code 1 when something differs.
-    CSV is compared together with --handle, --map, --operation, --delimiter as they were sent.
+    CSV is compared together with --handle, --map, --operation, --delimiter, --template and
+    --attribute as they were sent.
     Example: biaoshi receipt verify lot.receipt --key server-public-key.bin --rows lot.ndjson.gz
     """
     asked = find_asked(node, server)
@@ -128,6 +135,8 @@ def verify(
             "map": column_map or [],
             "operation": [operation],
             "delimiter": [delimiter],
+            "template": [template],
+            "attribute": attribute or [],
         }
         checks += _check_rows(receipt, rows, csv_options)
     if receipt is not None and asked is not None:

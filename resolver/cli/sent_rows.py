@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from registry.receipts import START, chain
+from registry.stream_rows import PackedRow
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.value_texts import usage_errors
 from resolver.rows.content_coding import make_decoder
@@ -44,9 +45,9 @@ def digest_files(
     opened = [(file, *_open(file, csv_options)) for file in files]
     count, digest = 0, START
     for file, coding, reader in opened:
-        for digests in _read_digests(file, coding, reader):
-            count += len(digests)
-            digest = chain(digest, digests)
+        for rows in read_rows(file, coding, reader):
+            count += len(rows)
+            digest = chain(digest, [each for _, _, _, each in rows])
     return count, digest
 
 
@@ -58,12 +59,12 @@ def _open(file: Path, csv_options: Mapping[str, Sequence[str]]) -> tuple[str, Re
         return coding, make_reader(media_type, options, time.time)
 
 
-def _read_digests(file: Path, coding: str, reader: Reader) -> Iterator[list[bytes]]:
-    """Yield the digests of a file's rows, some at a time. Raises: CliError."""
+def read_rows(file: Path, coding: str, reader: Reader) -> Iterator[list[PackedRow]]:
+    """Yield the rows of a file, some at a time. Raises: CliError."""
     try:
         for piece in _pieces(file, coding):
-            yield [digest for _, _, _, digest in reader.feed(piece)]
-        yield [digest for _, _, _, digest in reader.end()]
+            yield reader.feed(piece)
+        yield reader.end()
     except OSError as error:
         raise CliError(f"{file} cannot be read: {error.strerror}", "check the path") from None
     except RowsError as error:

@@ -6,6 +6,7 @@
 Each part is a module with a mixin for asyncio and one that waits; to add one, name both below.
 
     ranges      runs of serials, each one record
+    templates   attributes that identifiers are made from
     office      applications for prefixes, suspension, quotas, people
     statistics  what was registered and asked, by prefix and day (`resolver.client.counts`)
 """
@@ -13,16 +14,17 @@ Each part is a module with a mixin for asyncio and one that waits; to add one, n
 from resolver.client.counts import BlockingStatisticsCalls, StatisticsCalls
 from resolver.client.office import BlockingOfficeCalls, OfficeCalls
 from resolver.client.ranges import BlockingRangeCalls, RangeCalls
+from resolver.client.templates import BlockingTemplateCalls, TemplateCalls
 
 __all__ = ["AdministrationClient", "BlockingAdministrationClient"]
 
 
-class AdministrationClient(RangeCalls, OfficeCalls, StatisticsCalls):
+class AdministrationClient(RangeCalls, TemplateCalls, OfficeCalls, StatisticsCalls):
     """Administration of one node as one identity: `resolver.client.calls.RestCalls`."""
 
 
 class BlockingAdministrationClient(
-    BlockingRangeCalls, BlockingOfficeCalls, BlockingStatisticsCalls
+    BlockingRangeCalls, BlockingTemplateCalls, BlockingOfficeCalls, BlockingStatisticsCalls
 ):
     """An AdministrationClient that blocks. Use from one thread, in `with` or with `close`.
 

@@ -153,6 +153,7 @@ class RestCalls:
         document: Mapping[str, Any],
         *,
         method: str = "POST",
+        query: Query | None = None,
         settled: Settled[Answer] | None = None,
         may_be_made: bool = False,
     ) -> Answer:
@@ -163,6 +164,7 @@ class RestCalls:
             path: begins with a slash.
             document: the body.
             method: of HTTP.
+            query: behind the path.
             settled: reads whether the change was made, and returns what would have been answered;
                 None: it was not made. With it, a change that was not answered is tried again.
             may_be_made: it may have been made before this call, so a conflict is looked into too.
@@ -173,7 +175,7 @@ class RestCalls:
         tries = 0
         while True:
             try:
-                return await self._call(answer, method, path, document=document)
+                return await self._call(answer, method, path, query=query, document=document)
             except AlreadyExistsError:
                 made = await settled() if settled is not None and (tries or may_be_made) else None
                 if made is None:

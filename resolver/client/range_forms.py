@@ -12,7 +12,7 @@ from protocol.json_forms import values_from_json
 from protocol.value import HandleValue
 from registry.check_digits import SCHEMES, check_of
 from registry.errors import RangeError
-from registry.range_values import parse_template
+from registry.range_templates import parse_template
 from resolver.client.calls import Page
 from resolver.client.client import Text, octets_of
 from resolver.client.errors import HandleError

@@ -49,17 +49,23 @@ class CsvColumns:
         maps: `COLUMN[,COLUMN...]=TYPE[:INDEX]` each.
         operation: the column that says create, replace or delete; "": none.
         delimiter: what separates the cells.
+        template: what rows are made from, `CODE` or `CODE@VERSION`; "": no template.
+        attributes: `COLUMN[:NAME]` each; of none, all columns not named otherwise are attributes.
     """
 
     handle: str
     maps: Sequence[str] = ()
     operation: str = ""
     delimiter: str = ","
+    template: str = ""
+    attributes: Sequence[str] = ()
 
     def query(self) -> dict[str, str | list[str]]:
         """Return the parameters of a request."""
         named: dict[str, str | list[str]] = {"handle": self.handle, "map": list(self.maps)}
         named |= {"operation": self.operation} if self.operation else {}
+        named |= {"template": self.template} if self.template else {}
+        named |= {"attribute": list(self.attributes)} if self.attributes else {}
         return named | {"delimiter": self.delimiter}
 
     def options(self) -> CsvOptions:

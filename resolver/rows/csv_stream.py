@@ -10,19 +10,28 @@ without header and options, so its digest is over these too:
      maps     [[[column, ...], type, index], ...] in their order, none of the indexes left out
 
 An index is an integer, all else str; `operation` is "" and `delimiter` "," where none is given.
-Lists are arrays, and everything in msgpack has its shortest form.
+Lists are arrays, and everything in msgpack has its shortest form. With a template, meaning has two
+members more: its name as given, and attributes as [[column, name], ...].
+
+Rows are made from a template when the option template names one, with @ and a version if not the
+last: `auto-part@2`. Which cells are attributes the option attribute says, `COLUMN` or `COLUMN:NAME`
+for each; without it, all columns that no other option names are. Empty cells are not given; a list
+is a JSON array.
 """
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgpack
 
 from protocol.types import DECODERS
-from protocol.value import HandleValue
+from protocol.value import HandleValue, encode_values
 from registry.schema import VALUES_MAX
 from registry.stream_rows import PackedRow, RowKind
+from registry.template_requests import Request
+from resolver.rows.csv_templates import CsvTemplate, name_attributes, parse_csv_template
 from resolver.rows.errors import RowsError
 from resolver.rows.held import HeldRow, Opening
 from resolver.rows.packed import (
@@ -31,6 +40,7 @@ from resolver.rows.packed import (
     digest_of,
     long_row,
     name_row,
+    pack_made,
     pack_values,
     read_operation,
 )
@@ -47,7 +57,7 @@ from resolver.rows.tables import (
 )
 
 COLUMNS_MAX = 1_000  # ours, far above the tables that people keep
-OPTIONS = ("handle", "map", "operation", "delimiter")
+OPTIONS = ("handle", "map", "operation", "delimiter", "template", "attribute")
 
 _LINE_END = b"\r\n"
 
@@ -60,6 +70,7 @@ class CsvOptions:
     maps: tuple[ColumnMap, ...]
     operation: str = ""
     delimiter: str = ","
+    template: CsvTemplate | None = None
 
 
 def parse_csv_options(options: Mapping[str, Sequence[str]]) -> CsvOptions:
@@ -68,7 +79,7 @@ def parse_csv_options(options: Mapping[str, Sequence[str]]) -> CsvOptions:
     Raises:
         RowsError: one that is missing, given twice or of another form.
     """
-    for name in ("handle", "operation", "delimiter"):
+    for name in ("handle", "operation", "delimiter", "template"):
         if len(options.get(name, ())) > 1:
             raise RowsError(f"the option {name} is given {len(options[name])} times", "give one")
     handle, operation, delimiter = (
@@ -76,17 +87,19 @@ def parse_csv_options(options: Mapping[str, Sequence[str]]) -> CsvOptions:
         for name, default in (("handle", ""), ("operation", ""), ("delimiter", ","))
     )
     texts = options.get("map", ())
-    if not handle or not (texts or operation):
+    template = parse_csv_template(options.get("template", ()), options.get("attribute", ()))
+    if not handle or not (texts or operation or template):
         raise RowsError(
             "CSV needs to know what its columns are",
-            "give handle, such as PREFIX/{COLUMN}, and map, such as COLUMN=TYPE, or operation",
+            "give handle, such as PREFIX/{COLUMN}, and map, such as COLUMN=TYPE, or operation, or "
+            "template",
         )
     if len(texts) > VALUES_MAX:
         raise RowsError(f"{len(texts)} options map, a handle has at most {VALUES_MAX} values")
     if not is_utf8(handle + operation):
         raise RowsError("the options handle and operation are not UTF-8", "encode them as UTF-8")
     _check_delimiter(delimiter)
-    return CsvOptions(handle, parse_maps(texts, "map="), operation, delimiter)
+    return CsvOptions(handle, parse_maps(texts, "map="), operation, delimiter, template)
 
 
 def _check_delimiter(delimiter: str) -> None:
@@ -198,6 +211,8 @@ class _Table:
     def __init__(self, options: CsvOptions, header: list[str]) -> None:
         needed = needed_columns(options.maps, options.handle)
         needed += [options.operation] if options.operation else []
+        self._attributes = name_attributes(options.template, header, needed)
+        needed += [column for column, _ in self._attributes]
         check_header(header, needed)
         twice = sorted(name for name in set(needed) if header.count(name) > 1)
         if twice:
@@ -249,6 +264,8 @@ class _Table:
         kind = self._find_kind(cells, faults)
         if kind is RowKind.DELETE:
             return pack_values(kind, handle, (), faults, digest)
+        if self._options.template is not None:
+            return self._pack_made(kind, handle, cells, faults, digest)
         if kind is RowKind.CREATE and not faults:
             plain = self._find_plain(cells, now_s)
             if plain:
@@ -281,6 +298,28 @@ class _Table:
         faults: list[str],
         digest: bytes,
     ) -> PackedRow:
+        values = self._find_values(cells, faults)
+        if not values and not faults:
+            faults.append("no values: all cells are empty")
+        return pack_values(kind, handle, values, faults, digest)
+
+    def _pack_made(
+        self,
+        kind: RowKind,
+        handle: bytes,
+        cells: Mapping[str, str],
+        faults: list[str],
+        digest: bytes,
+    ) -> PackedRow:
+        template = self._options.template
+        assert template is not None
+        others = encode_values(self._find_values(cells, faults))
+        given = {name: cells[column] for column, name in self._attributes if cells[column]}
+        request = Request(template.name, template.version, given, others, is_text=True)
+        return pack_made(kind, handle, request, faults, digest)
+
+    def _find_values(self, cells: Mapping[str, str], faults: list[str]) -> list[HandleValue]:
+        """Return the values that the maps make; everything wrong is added to `faults`."""
         values: list[HandleValue] = []
         octets = 0
         for each in self._options.maps:
@@ -294,16 +333,16 @@ class _Table:
             else:
                 values += [] if value is None else [value]
                 octets += 0 if value is None else len(value.data)
-        if not values and not faults:
-            faults.append("no values: all cells are empty")
-        return pack_values(kind, handle, values, faults, digest)
+        return values
 
 
 def _digest_meaning(options: CsvOptions, header: list[str]) -> bytes:
     """Return the digest of all that says what the cells of a record are."""
     cells = [cell if is_utf8(cell) else cell.encode("utf-8", "surrogateescape") for cell in header]
     maps = [[each.columns, each.type.decode(), each.index] for each in options.maps]
-    meaning = [cells, options.handle, maps, options.operation, options.delimiter]
+    meaning: list[Any] = [cells, options.handle, maps, options.operation, options.delimiter]
+    if options.template is not None:
+        meaning += [options.template.text, options.template.attributes]
     return digest_of(msgpack.packb(meaning))
 
 

@@ -2,7 +2,10 @@
 
     {"handle": "88.118.5/a", "values": [..], "operation": "create"}
 
-"operation" is create (when left out), replace or delete; a row that deletes has no "values".
+    {"handle": "88.118.5/a", "template": "auto-part", "attributes": {"serial": "000042"}}
+
+"operation" is create (when left out), replace or delete; a row that deletes has no "values". One
+made from a template is described in `registry.template_requests`.
 Values are as in the REST interface. Other members of a row are passed over; a member given twice
 is refused. Blank lines are no rows. A row is what stands between line feeds, and its digest that of
 the octets without the white space around them (space, HT, LF, VT, FF, CR).

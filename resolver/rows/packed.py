@@ -20,6 +20,7 @@ from protocol.wire import HANDLE_OCTETS_MAX
 from registry.checks import check_values
 from registry.schema import VALUES_MAX
 from registry.stream_rows import PackedRow, RowKind
+from registry.template_requests import Request, pack_request, read_request
 
 ROW_OCTETS_MAX = 1_048_576  # four times what a message holds: room for escapes, hex and base64
 REASON_CHARACTERS_MAX = 8_192
@@ -101,11 +102,25 @@ def pack_form(form: Any, digest: bytes) -> PackedRow:
     faults: list[str] = []
     handle = _read_handle(form, faults)
     kind = _read_kind(form, faults)
+    if "template" in form:
+        return pack_made(kind, handle, read_request(form, faults), faults, digest)
     if kind is not RowKind.DELETE:
         return pack_values(kind, handle, _read_values(form, faults), faults, digest)
     if "values" in form:
         faults.append('a row that deletes has no "values"')
     return pack_values(kind, handle, (), faults, digest)
+
+
+def pack_made(
+    kind: RowKind, handle: bytes, request: Request, faults: list[str], digest: bytes
+) -> PackedRow:
+    """Return the row that is made from a template, or a bad one when there are faults in it."""
+    if kind is RowKind.DELETE:
+        faults.append("a row that deletes has no template")
+    if faults:
+        return bad_row(handle, faults, digest)
+    octets = pack_request(request._replace(replaces=kind is RowKind.REPLACE))
+    return RowKind.TEMPLATE.value, handle, octets, digest
 
 
 def pack_range(form: dict[str, Any], digest: bytes) -> PackedRow:

@@ -65,9 +65,15 @@ def test_examples(
         assert f"the range {stem}000001..100000 has identifiers" in said.splitlines()[1]
         assert said.splitlines()[2] == f"{stem}000001..070000 70000 active"
         assert re.fullmatch(r"\d+ identifiers", said.splitlines()[3])
+    elif "register_template" in EXAMPLES[position]:
+        made, refused, listed = said.splitlines()
+        assert made == "88/MOTOR.000042 of 88:motor version 1"
+        assert "'serial' is missing" in refused
+        assert "'class' must be one of IE3, IE4" in refused
+        assert listed == "1 ['serial', 'made', 'class', 'power_kw']"
     else:
         assert "https://example.org/" in said or "88/PUMP" in said
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 7
