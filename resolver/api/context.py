@@ -77,6 +77,7 @@ class Context:
     config: Config
     now_s: Callable[[], float] = time.time
     intakes: int = 0  # streams of registrations that are being read
+    receipts: int = 0  # that are being looked at
     has_warned: bool = field(default=False)
 
     def takes_credentials(self, request: Request) -> bool:

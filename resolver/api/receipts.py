@@ -24,6 +24,7 @@ from resolver.api.parameters import query_parameters
 from resolver.node import NOT_REGISTERING_WORDS
 
 SEQUENCE_MAX = 2**53  # JSON's
+RECEIPTS_MAX = 4  # at once, of a worker: each takes a thread for some ten milliseconds
 
 
 async def post_receipt(request: Request) -> Response:
@@ -34,10 +35,16 @@ async def post_receipt(request: Request) -> Response:
         raise RequestError(words, ResponseCode.OPERATION_NOT_SUPPORTED)
     after = query_parameters(request).number("after", 0, 0, SEQUENCE_MAX)
     token = await _read_token(request)
+    if context.receipts >= RECEIPTS_MAX:
+        words = f"{RECEIPTS_MAX} receipts are being looked at, try again"
+        raise RequestError(words, ResponseCode.SERVER_TOO_BUSY)
+    context.receipts += 1
     try:
         found = await context.operations.check_receipt(token, after)
     except (DecodeError, ReceiptError) as error:
         raise RequestError(f"this is no receipt: {error}", ResponseCode.INVALID_VALUE) from None
+    finally:
+        context.receipts -= 1
     return json_response(
         request,
         {

@@ -208,7 +208,7 @@ def test_a_damaged_range_refuses_what_is_in_it_and_nothing_else(store: Store) ->
     with store.write(journaled=False) as view:
         table = view.writable("ranges")
         ((key, octets),) = table.items()
-        table.put(key, octets[:1])
+        table.put(key, b"\xff" + octets[1:])
     done = send(store, stream, 2, [plain(11), plain(5)])
     assert verdicts(store, stream, 2) == [
         (Verdict.REFUSED, ResponseCode.ERROR),

@@ -17,6 +17,7 @@ from registry import receipt_checks
 from registry.store import Store
 from registry.stream_rows import RowKind
 from resolver import node_receipts
+from resolver.api.receipts import RECEIPTS_MAX
 from resolver.client.errors import HandleError
 from resolver.client.receipts import NodeCheck, check_receipt
 from resolver.config import NodeRole
@@ -132,6 +133,17 @@ def test_what_is_no_receipt(api: Api, body: bytes, status: int, words: str) -> N
 def test_a_node_that_registers_nothing_gives_no_receipts() -> None:
     answer = post(Api(role=NodeRole.RECURSIVE), b"a.b.c")
     assert (answer.status, answer.json["responseCode"]) == (501, 5)
+
+
+def test_so_many_are_looked_at_at_once(api: Api, token: str) -> None:
+    context = api.app.state.context
+    context.receipts = RECEIPTS_MAX
+    answer = post(api, token)
+    assert (answer.status, answer.json["responseCode"]) == (503, 3)
+    context.receipts -= 1
+    assert post(api, token).status == 200
+    assert post(api, b"none").status == 400
+    assert context.receipts == RECEIPTS_MAX - 1
 
 
 def test_after_is_a_number(api: Api, token: str) -> None:
