@@ -12,7 +12,7 @@ AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test test-tools bench bench-100m bench-ranges bench-writes bench-tools fuzz soak install clean
+.PHONY: help demo demo-once test test-tools bench bench-100m bench-ranges bench-counting bench-writes bench-tools fuzz soak install clean
 
 help: ## show these lines
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-ranges: $(VENV)/.installed bench-tools ## look-ups in 1 M ranges of 10,000
 
 bench-writes: $(VENV)/.installed bench-tools ## single registrations, streams, look-ups beside them (5 minutes)
 	@$(BIN)/biaoshi loadtest writes --results loadtest/results $(BENCH_OPTIONS)
+
+bench-counting: $(VENV)/.installed-test ## what counters and histograms cost an answer (1 minute)
+	@$(BIN)/python -m tests.loadtest.counting --results loadtest/results
 
 # Some tests watch system calls, speak with curl, or need the native batch and thus a compiler. What
 # is missing is installed where that is possible, else those tests are skipped and say why. A new

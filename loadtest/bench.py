@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.conditions import describe, measure_conditions, prepare
-from loadtest.counting import describe_counting, measure_counting
 from loadtest.formula import make_handle
 from loadtest.load import Answers, check_http, compile_tools, run_wrk
 from loadtest.plan import (
@@ -85,9 +84,6 @@ def run_bench(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str,
             for name, port in dns_ports.items():
                 bench.measure(P1, DNS_SERVERS[name], run, "dns", port)
     describe(bench, conditions)
-    bench.say("counting, with and without")
-    counting = describe_counting(measure_counting(node, plan.shape, plan.server_core))
-    bench.notes["counters and histograms"] = counting
     starts = measure_starts(bench, node, variants)
     scaling = summarize_scaling(conditions.scaled)
     extra = {"notes": bench.notes, "starts": starts, "scaling": scaling}

@@ -2,28 +2,25 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.counting import describe_counting, main
-from loadtest.formula import Shape, make_handle, make_row
+from loadtest.formula import Shape
+from registry.store import Store
 from resolver.fastpath import Choice, choose
-from tests.registry.builders import open_store, put
+from tests.loadtest.counting import describe, fill, measure
 
 pytestmark = pytest.mark.skipif(choose() is Choice.OFF, reason="no fast path on this system")
 
 
 def test_every_answer_is_served_both_ways(tmp_path: Path) -> None:
-    shape = Shape(50)
-    with open_store(tmp_path / "store") as store:
-        rows = {make_handle(shape, row): make_row(shape, row) for row in range(shape.rows)}
-        put(store, rows, homed=[b"0.NA/88.118.5"])
-    result = main(tmp_path / "store", shape.rows, pairs=3)
+    fill(tmp_path, Shape(50))
+    result = measure(tmp_path, Shape(50), pairs=3)
     assert result["pairs"] == 3
     assert result["with_ns"] > 0
     assert result["without_ns"] > 0
-    assert "medians of 3 batches of 36" in describe_counting(result)
+    assert "medians of 3 batches of 36" in describe(result)
 
 
 def test_a_row_that_is_not_answered_ends_the_measurement(tmp_path: Path) -> None:
-    with open_store(tmp_path / "store"):
+    with Store.open(tmp_path, sync=False):
         pass
-    with pytest.raises(SystemExit, match="0 of 36"):
-        main(tmp_path / "store", 50, pairs=1)
+    with pytest.raises(RuntimeError, match="0 of 36"):
+        measure(tmp_path, Shape(50), pairs=1)

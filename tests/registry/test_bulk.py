@@ -206,9 +206,8 @@ def test_a_damaged_range_refuses_what_is_in_it_and_nothing_else(store: Store) ->
     stream = begin(store)
     send(store, stream, 1, [lot("88.118/P")])
     with store.write(journaled=False) as view:
-        table = view.writable("ranges")
-        ((key, octets),) = table.items()
-        table.put(key, b"\xff" + octets[1:])
+        ((key, octets),) = view.table("ranges").items()
+        view._txn.put(key, b"\xff" + octets[1:], db=view._dbs.ranges)
     done = send(store, stream, 2, [plain(11), plain(5)])
     assert verdicts(store, stream, 2) == [
         (Verdict.REFUSED, ResponseCode.ERROR),

@@ -6,29 +6,37 @@ included. Every other batch is served by a fast path whose tallies do nothing. M
 of such pairs tell a difference that runs beside each other on a shared machine could not. What
 passes the counts on to the shared metrics is timed as well and added at the rate a worker does it.
 
-    python -m loadtest.counting STORE ROWS [PAIRS]      prints {"batch", "with_ns", ...}
+It looks inside, so it is no part of `biaoshi loadtest`:
+
+    make bench-counting       python -m tests.loadtest.counting --results FOLDER
 """
 
-import json
+import argparse
 import os
 import random
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from loadtest.formula import FULL, Shape, make_handle
-from loadtest.load import pinned
-from loadtest.startup import MeasurementError, resolution_request
+from loadtest.formula import Shape, make_handle, make_row
+from loadtest.report import make_report, write_report
+from loadtest.startup import resolution_request
+from protocol.types.hs_site import TRANSPORT_UDP
+from registry.store import Store
+from resolver.fastpath import FastPath, Lookups, open_lookups
+from resolver.replies import Replies
+from resolver.udp import FLUSH_S
 
+ROWS = 200_000
+LOADED = 2_000  # rows in one transaction
 BATCH = 36  # look-ups; the average while P1 was measured (`loadtest/README.md`)
 PAIRS = 4_000
 SETTLE = 200  # pairs that are not timed
 FLUSHES = 200
+RUNS = 5
 _NS = 1e9
 
 
@@ -43,24 +51,7 @@ class _Silent:
         return 0
 
 
-def measure_counting(node: Path, shape: Shape, core: int | None) -> dict[str, Any]:
-    """Measure in a process of its own. Raises: MeasurementError."""
-    words = [sys.executable, "-m", "loadtest.counting", str(node / "store"), str(shape.rows)]
-    with tempfile.TemporaryDirectory() as metrics:
-        ended = subprocess.run(
-            [*pinned(core), *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics},
-        )
-    if ended.returncode:
-        raise MeasurementError(f"counting was not measured: {ended.stderr.strip()[-500:]}")
-    result: dict[str, Any] = json.loads(ended.stdout)
-    return result
-
-
-def describe_counting(result: dict[str, Any]) -> str:
+def describe(result: dict[str, Any]) -> str:
     """Return a measurement in words."""
     return (
         f"{result['share']:.1%} of the processor time of serving a batch: "
@@ -71,18 +62,23 @@ def describe_counting(result: dict[str, Any]) -> str:
     )
 
 
-def main(store_folder: Path, rows: int, pairs: int = PAIRS) -> dict[str, Any]:
-    """Measure here. Only a process of its own has metrics of its own."""
-    from protocol.types.hs_site import TRANSPORT_UDP
-    from registry.store import Store
-    from resolver.fastpath import FastPath, Lookups, open_lookups
-    from resolver.replies import Replies
-    from resolver.udp import FLUSH_S
+def fill(folder: Path, shape: Shape) -> None:
+    """Make a store with these rows."""
+    with Store.open(folder, sync=False) as store:
+        with store.write(journaled=False) as view:
+            view.home(f"0.NA/{shape.prefix}".encode())
+        for start in range(0, shape.rows, LOADED):
+            with store.write(journaled=False) as view:
+                for row in range(start, min(start + LOADED, shape.rows)):
+                    view.put_record(make_handle(shape, row), make_row(shape, row))
 
-    shape, chance = Shape(rows, FULL), random.Random(1)
+
+def measure(folder: Path, shape: Shape, pairs: int = PAIRS) -> dict[str, Any]:
+    """Measure in this process. Raises: RuntimeError: a look-up was not answered."""
+    chance = random.Random(1)
     replies = Replies(1, is_primary=True, now_s=time.time)
     with (
-        Store.open(store_folder, readonly=True, case_sensitive=None) as store,
+        Store.open(folder, readonly=True) as store,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
     ):
@@ -90,32 +86,26 @@ def main(store_folder: Path, rows: int, pairs: int = PAIRS) -> dict[str, Any]:
         server.setblocking(False)
         client.connect(server.getsockname())
         client.setblocking(False)
-        counted: list[Lookups] = []
-        for _ in range(2):
-            lookups = open_lookups(server.fileno(), store, replies, TRANSPORT_UDP)
-            if lookups is None:
-                raise SystemExit("the fast path is off: there is nothing to measure")
-            counted.append(lookups)
-        silent = _Silent()
-        counted[1]._found = counted[1]._missing = counted[1]._refused = silent  # type: ignore[assignment]
+        counted = [_open(server, store, replies) for _ in range(2)]
+        silent: Any = _Silent()
+        counted[1]._found = counted[1]._missing = counted[1]._refused = silent
         paths = [FastPath(lookups) for lookups in counted]
         times: tuple[list[int], list[int]] = ([], [])
         for pair in range(SETTLE + pairs):
             for way in (0, 1) if pair % 2 else (1, 0):
                 for number in range(BATCH):
-                    handle = make_handle(shape, chance.randrange(rows))
+                    handle = make_handle(shape, chance.randrange(shape.rows))
                     client.send(resolution_request(handle, number + 1))
                 started = time.thread_time_ns()
                 served = paths[way].serve()
                 ended = time.thread_time_ns()
                 if served.answered != BATCH:
-                    raise SystemExit(f"{served.answered} of {BATCH} look-ups were answered")
+                    raise RuntimeError(f"{served.answered} of {BATCH} look-ups were answered")
                 if pair >= SETTLE:
                     times[way].append(ended - started)
                 _drain(client)
         flush_ns = _time_flush(counted[0])
     with_ns, without_ns = (statistics.median(each) for each in times)
-    passing_on = flush_ns / FLUSH_S / _NS
     return {
         "batch": BATCH,
         "pairs": pairs,
@@ -123,8 +113,15 @@ def main(store_folder: Path, rows: int, pairs: int = PAIRS) -> dict[str, Any]:
         "without_ns": without_ns,
         "flush_ns": flush_ns,
         "flushes_per_s": 1 / FLUSH_S,
-        "share": (with_ns - without_ns) / with_ns + passing_on,
+        "share": (with_ns - without_ns) / with_ns + flush_ns / FLUSH_S / _NS,
     }
+
+
+def _open(server: socket.socket, store: Store, replies: Replies) -> Lookups:
+    lookups = open_lookups(server.fileno(), store, replies, TRANSPORT_UDP)
+    if lookups is None:
+        raise RuntimeError("the fast path is off: there is nothing to measure")
+    return lookups
 
 
 def _drain(client: socket.socket) -> None:
@@ -146,6 +143,29 @@ def _time_flush(lookups: Any) -> float:
     return statistics.median(times)
 
 
+def main() -> None:
+    """Measure RUNS times and report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, help="folder for the report; none: only print")
+    parser.add_argument("--core", type=int, default=0, help="core to pin to")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {arguments.core})
+    shape = Shape(ROWS)
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), shape)
+        results = [measure(Path(folder), shape) for _ in range(RUNS)]
+    for result in results:
+        print(describe(result))
+    share = statistics.median(result["share"] for result in results)
+    print(f"median of {RUNS} runs: {share:.1%}")
+    if arguments.results is not None:
+        setup = {"store": shape.words(), "cores": f"{arguments.core}", "load": "one process, UDP"}
+        notes = {f"run {number}": describe(one) for number, one in enumerate(results, 1)}
+        notes["median"] = f"{share:.2%}"
+        report = make_report([], setup, {"notes": notes, "counting": results})
+        for path in write_report(report, arguments.results, "counting"):
+            print(f"written to {path}")
+
+
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    print(json.dumps(main(Path(arguments[0]), *map(int, arguments[1:]))))
+    main()
