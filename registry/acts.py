@@ -19,6 +19,8 @@ from protocol.codes import ResponseCode
 from protocol.value import Reference
 from registry import (
     applications,
+    life_cycle,
+    life_history,
     people,
     prefix_acts,
     quota_acts,
@@ -34,10 +36,21 @@ from registry.knowledge import Knowledge
 from registry.outcomes import Foreign, refuse
 from registry.views import View
 
-__all__ = ["ACTS", "READING_ACTS", "Act", "ActOutcome", "ActStep", "Done", "decide_act"]
+__all__ = [
+    "ACTS",
+    "READING_ACTS",
+    "SLOW_ACTS",
+    "Act",
+    "ActOutcome",
+    "ActStep",
+    "Done",
+    "decide_act",
+]
 
 ACTS: dict[str, ActDecider] = {
     **range_acts.ACTS,
+    **life_cycle.ACTS,
+    **life_history.ACTS,
     **statistics_acts.ACTS,
     **template_acts.ACTS,
     **template_handles.ACTS,
@@ -58,10 +71,14 @@ ACTS: dict[str, ActDecider] = {
 }
 READING_ACTS: frozenset[str] = (
     range_acts.READING_ACTS
+    | life_cycle.READING_ACTS
+    | life_history.READING_ACTS
     | statistics_acts.READING_ACTS
     | template_acts.READING_ACTS
     | {"applications.list", "applications.show", "prefixes.show", "quotas.show"}
 )
+# Of these, what reads more than a few rows: not to be decided on an event loop.
+SLOW_ACTS: frozenset[str] = life_history.READING_ACTS
 
 
 def decide_act(

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from protocol.codes import ResponseCode
+from protocol.codes import OpCode, ResponseCode
 from protocol.handle import to_text
 from protocol.value import HandleValue, Reference
 from registry.authorization import Authorization, Permitted, Policy, authorize, authorize_on_record
 from registry.journal import Kind
 from registry.knowledge import Knowledge
+from registry.marks import NEVER_AGAIN, Mark, State, frozen_words, revoked_words
 from registry.operations import ChangeOperation, Operation, Outcome, Referral
 from registry.outcomes import Refusal, refuse
 from registry.prefixes import find_referral, find_silence, is_responsible
@@ -41,9 +42,18 @@ class Step:
 
 
 def find_target(step: Step, handle: bytes) -> Record | Refusal | Referral | None:
-    """Return the record to work on, None when it is ours and not stored."""
+    """Return the record to work on, None when it is ours and not stored.
+
+    One that is frozen or revoked is refused here, whatever is to be done to it.
+    """
     view, operation = step.view, step.operation
     responsible = is_responsible(view, handle)
+    mark = view.find_mark(handle) if responsible else None
+    if mark is not None:
+        creates = operation.opcode == OpCode.CREATE_HANDLE
+        refusal = refuse_change(handle, mark, creates=creates, overwrites=operation.overwrite)
+        if refusal is not None:
+            return refusal
     record = view.find_record(handle) if responsible else None
     if record is not None:
         return record
@@ -58,6 +68,23 @@ def find_target(step: Step, handle: bytes) -> Record | Refusal | Referral | None
             ResponseCode.SERVER_NOT_RESPONSIBLE,
             f"the prefix of {to_text(handle)} is not homed on this node",
         )
+    return None
+
+
+def refuse_change(
+    handle: bytes, mark: Mark, *, creates: bool = False, overwrites: bool = False
+) -> Refusal | None:
+    """Return why a marked handle is not changed; None: as if it were not marked.
+
+    To create what is frozen is refused as for every handle that exists, if not here.
+    """
+    if mark.state == State.REVOKED:
+        words = revoked_words(handle, mark)
+        if not creates:
+            return refuse(ResponseCode.HANDLE_NOT_FOUND, words)
+        return refuse(ResponseCode.HANDLE_ALREADY_EXISTS, f"{words}; {NEVER_AGAIN}")
+    if mark.state == State.FROZEN and (overwrites or not creates):
+        return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, frozen_words(handle, mark))
     return None
 
 

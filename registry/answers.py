@@ -2,7 +2,7 @@
 
     not found, and the prefix is suspended 401, says since when and why
     not ours, or not stored but delegated  301 not responsible, 303 referral
-    ours and not stored                    100
+    ours and not stored                    100; of a revoked one with who, when and why
     nothing selected, or with `public_only` nothing public selected  200
     a selected value that nobody may read  401 for the whole question
     a selected value for administrators    402, then the values if READ_VALUE is granted
@@ -19,6 +19,7 @@ from protocol.handle import to_text
 from protocol.value import HandleValue, Reference, select_values
 from registry.authorization import Policy, authorize_on_record
 from registry.knowledge import Knowledge
+from registry.marks import State, revoked_words
 from registry.outcomes import NOTHING_FOREIGN, Foreign, Need, Refusal
 from registry.prefixes import find_referral, find_silence, is_responsible
 from registry.ranges import find_revocation
@@ -142,6 +143,9 @@ def _not_stored(view: View, question: Question, responsible: bool) -> Answer:
     if silence is not None:
         # Clients show the words of this code, ask no other node, and take nothing for deleted.
         return _error(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
+    mark = view.find_mark(question.handle) if responsible else None
+    if mark is not None and mark.state == State.REVOKED:
+        return _error(ResponseCode.HANDLE_NOT_FOUND, revoked_words(question.handle, mark))
     if not question.do_not_refer:
         referral = find_referral(view, question.handle)
         if referral:

@@ -44,6 +44,10 @@ COMPRESSION_LEVEL = 3  # zstd's default: 54 octets an identifier on real product
 ANONYMOUS = Reference(b"", -1)
 OWNER = Reference(b"", 0)
 
+# Of a record that the owner of the machine loads, its first value is no older than this, or the
+# history notes its creation: it could not be found by its time.
+OWN_TIME_S = 60
+
 _HEAD = struct.Struct(">BQq32sI")
 
 
@@ -171,6 +175,43 @@ def decode_head(frame: bytes) -> FrameHead:
     return FrameHead(*fields)
 
 
+def has_own_times(operation: JournalOperation) -> bool:
+    """Say whether an operation stored values whose times are not that of the operation."""
+    if operation.kind != Kind.CREATE or operation.actor != OWNER:
+        return False
+    first = operation.values[0].timestamp if operation.values else 0
+    return is_own_time(first, operation.time_s)
+
+
+def is_own_time(timestamp: int, time_s: int) -> bool:
+    """Say whether a timestamp is too far from the time of an operation to find that by it."""
+    return not 0 <= time_s - timestamp <= OWN_TIME_S
+
+
+def frame_time(frame: bytes) -> int:
+    """Return the time of a frame in milliseconds since 1970."""
+    return int(_HEAD.unpack_from(frame)[2])
+
+
+def operations_on(frame: bytes, handle: bytes) -> tuple[tuple[JournalOperation, ...], int]:
+    """Return the operations of a frame on a handle as stored, and the frame's octets in clear.
+
+    Only these are decoded, so that of a large frame little more than its octets is looked at.
+
+    Raises:
+        JournalError: damaged, or of a format this version does not know.
+    """
+    seq = decode_head(frame).seq
+    try:
+        packed = _decompress(frame[_HEAD.size :])
+        if handle not in packed:
+            return (), len(packed)
+        found = [item for item in _unpack(packed) if item[1] == handle]
+        return tuple(_unpack_operation(item) for item in found), len(packed)
+    except (ValueError, TypeError, LookupError, zstandard.ZstdError, DecodeError) as error:
+        raise JournalError(f"frame {seq} does not decode: {error}") from error
+
+
 def decode_frame(frame: bytes) -> Frame:
     """Take a frame apart.
 
@@ -179,7 +220,8 @@ def decode_frame(frame: bytes) -> Frame:
     """
     seq, time_ms, previous, count = decode_head(frame)
     try:
-        operations = tuple(_unpack_operation(item) for item in _unpack(frame[_HEAD.size :]))
+        items = _unpack(_decompress(frame[_HEAD.size :]))
+        operations = tuple(_unpack_operation(item) for item in items)
     except (ValueError, TypeError, zstandard.ZstdError, DecodeError) as error:
         raise JournalError(f"frame {seq} does not decode: {error}") from error
     if len(operations) != count:
@@ -187,12 +229,15 @@ def decode_frame(frame: bytes) -> Frame:
     return Frame(seq, time_ms, previous, operations)
 
 
-def _unpack(body: bytes) -> list[Any]:
+def _decompress(body: bytes) -> bytes:
     # The size is looked at first: a damaged frame must not make us reserve what it announces.
     size = zstandard.frame_content_size(body)
     if not 0 <= size <= FRAME_OCTETS_MAX:
         raise ValueError(f"content of {size} octets, at most {FRAME_OCTETS_MAX} allowed")
-    packed = zstandard.ZstdDecompressor().decompress(body, max_output_size=FRAME_OCTETS_MAX)
+    return zstandard.ZstdDecompressor().decompress(body, max_output_size=FRAME_OCTETS_MAX)
+
+
+def _unpack(packed: bytes) -> list[Any]:
     items = msgpack.unpackb(packed)
     if not isinstance(items, list):
         raise ValueError("operations are not a list")

@@ -5,7 +5,7 @@
 the changes: what is acknowledged survives a crash of the machine, not its loss, so wherever its
 state is shown it says "not replicated".
 
-A trimmed log begins with a **snapshot**: frames of HOME, TEMPLATE, RANGES, CREATE and DELETE
+A trimmed log begins with a **snapshot**: frames of HOME, TEMPLATE, RANGES, CREATE, MARK and DELETE
 operations, and of the prefix office's, that rebuild the store as of one frame of the journal,
 chained like the journal from zeros, and sealed with
 
@@ -29,7 +29,8 @@ from registry.journal import (
     encode_packed,
     frame_digest,
 )
-from registry.marks import is_deleted
+from registry.mark_changes import pack_mark
+from registry.marks import decode_marked, is_deleted, is_marked, kept_row
 from registry.range_changes import rebuilding_ranges, rebuilding_tombstones
 from registry.schema import decode_record
 from registry.template_lots import NewRow, rebuild_templates
@@ -179,18 +180,25 @@ def _rebuilding(view: View, now_s: int) -> Iterator[JournalOperation]:
         yield JournalOperation(Kind.HOME, prefix, (), OWNER, now_s)
     yield from rebuild_templates(view, now_s)
     yield from rebuilding_ranges(view, now_s)
-    for key, row in view.rows():
-        if is_template_row(row):
-            payload = NewRow(row).payload()
-            yield JournalOperation(Kind.CREATE_FROM_TEMPLATE, key, (), OWNER, now_s, payload)
-            continue
-        if is_deleted(row):
-            continue
+    for key, stored in view.rows():
+        if not is_deleted(stored):
+            yield from _rebuilding_row(key, stored, now_s)
+    yield from rebuilding_tombstones(view)
+    yield from office_replay.rebuilding(view, now_s)
+
+
+def _rebuilding_row(key: bytes, stored: bytes, now_s: int) -> Iterator[JournalOperation]:
+    """Iterate over what makes one row: its creation, and its mark if it has one."""
+    row, handle = kept_row(stored), key
+    if is_template_row(row):
+        payload = NewRow(row).payload()
+        yield JournalOperation(Kind.CREATE_FROM_TEMPLATE, key, (), OWNER, now_s, payload)
+    else:
         record = decode_record(row)
         handle = record.handle or key
         yield JournalOperation(Kind.CREATE, handle, record.values, OWNER, now_s)
-    yield from rebuilding_tombstones(view)
-    yield from office_replay.rebuilding(view, now_s)
+    if is_marked(stored):
+        yield pack_mark(handle, decode_marked(stored)[0], OWNER, now_s)
 
 
 def _chunks(operations: Iterable[JournalOperation]) -> Iterator[list[JournalOperation]]:

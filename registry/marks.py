@@ -11,7 +11,8 @@ A **marked row** stands in the place of the identifier's record and keeps it:
            3  msgpack [time in seconds since 1970, actor's handle, actor's index, reason in UTF-8]
            .  the row that was there: a record, or nothing
 
-The fast path knows no such rows and leaves them to the readable path.
+The fast path knows no such rows and leaves them to the readable path. Who marks, and how that is
+journaled: `registry.life_cycle`, `registry.mark_changes`.
 """
 
 import struct
@@ -20,11 +21,14 @@ from enum import IntEnum
 
 import msgpack
 
+from protocol.handle import to_text
+from protocol.json_forms import time_to_json
 from protocol.value import Reference
 from registry.errors import RecordError
 
 MARKED_FORMAT = 2
 REASON_OCTETS_MAX = 1_024  # of UTF-8; ours
+NEVER_AGAIN = "a revoked name is never given out again"
 
 _U16 = struct.Struct(">H")
 _START = 1 + _U16.size
@@ -39,6 +43,7 @@ class State(IntEnum):
 
 
 _TOMBSTONE_HEAD = MARKED_FORMAT << 4 | State.DELETED
+_REVOKED_HEAD = MARKED_FORMAT << 4 | State.REVOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,13 @@ class Mark:
     actor: Reference
     reason: str = ""
 
+    def told(self) -> str:
+        """Return who, when and why in words."""
+        who = f"{self.actor.index}:{to_text(self.actor.handle)}"
+        by = who if self.actor.handle else "the owner of the node"
+        why = f": {self.reason}" if self.reason else ""
+        return f"by {by} at {time_to_json(self.time_s)}{why}"
+
 
 def is_marked(row: bytes) -> bool:
     """Say whether a row is a marked one."""
@@ -59,6 +71,11 @@ def is_marked(row: bytes) -> bool:
 def is_deleted(row: bytes) -> bool:
     """Say whether a row is a tombstone: that of an identifier deleted out of a range."""
     return bool(row) and row[0] == _TOMBSTONE_HEAD
+
+
+def is_revoked(row: bytes) -> bool:
+    """Say whether a row is that of a revoked identifier."""
+    return bool(row) and row[0] == _REVOKED_HEAD
 
 
 def encode_marked(mark: Mark, row: bytes) -> bytes:
@@ -81,3 +98,40 @@ def decode_marked(octets: bytes) -> tuple[Mark, bytes]:
     ) as error:  # fmt: skip
         raise RecordError(f"the mark of a row does not decode: {error}") from error
     return mark, octets[end:]
+
+
+def answering_row(row: bytes) -> bytes | None:
+    """Return the row that a stored row answers with: itself, the frozen one, or None.
+
+    Raises: RecordError.
+    """
+    if not is_marked(row):
+        return row
+    mark, kept = decode_marked(row)
+    return kept if mark.state == State.FROZEN else None
+
+
+def kept_row(row: bytes) -> bytes:
+    """Return a row without its mark; empty: the mark stands alone. Raises: RecordError."""
+    return decode_marked(row)[1] if is_marked(row) else row
+
+
+def remarked(stored: bytes | None, row: bytes) -> bytes:
+    """Return `row` frozen as the stored row is, if it is. Raises: RecordError."""
+    if stored is None or not is_marked(stored):
+        return row
+    mark, _ = decode_marked(stored)
+    return encode_marked(mark, row) if mark.state == State.FROZEN else row
+
+
+def revoked_words(handle: bytes, mark: Mark) -> str:
+    """Return what a question for a revoked identifier is answered with."""
+    return f"{to_text(handle)} was revoked {mark.told()}"
+
+
+def frozen_words(handle: bytes, mark: Mark) -> str:
+    """Return what a change of a frozen identifier is answered with."""
+    return (
+        f"{to_text(handle)} is frozen {mark.told()}; nothing about it changes until it is thawed "
+        "(biaoshi life thaw)"
+    )

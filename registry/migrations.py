@@ -68,8 +68,11 @@ def prepare_store(folder: Path, view: WriteView, case_sensitive: bool | None) ->
     version = _read_version(folder, view)
     view.case_sensitive = _check_case(folder, view, case_sensitive)
     if version < STORE_VERSION:
+        view.frame = None  # another form of what is stored is no change for the history
         migrate(view, version, STORE_VERSION)
         view.put_meta(b"version", _version_octets(STORE_VERSION))
+    if view.find_meta(b"histories") is None:
+        view.put_meta(b"histories", view.head().seq.to_bytes(8, "big"))
     return view.case_sensitive
 
 

@@ -49,10 +49,20 @@ def replay_office(view: WriteView, operation: JournalOperation) -> None:
         if key[:1] == STANDING and value:
             _let_answer(view, key[1:], value)
     if row:
-        view.put_row(folded_key(view.fold(operation.handle)), row)
+        key = folded_key(view.fold(operation.handle))
+        view.note_change(key)
+        view.put_row(key, row)
     elif row is not None:
         view.delete_record(operation.handle)
     view.unjournaled = True
+
+
+def row_after(operation: JournalOperation) -> bytes | None:
+    """Return the row that a change of the office gave its handle; empty: none, None: as it was.
+
+    Raises: JournalError: it does not decode.
+    """
+    return _unpack(operation.payload)[1]
 
 
 def _let_answer(view: WriteView, prefix_handle: bytes, value: bytes) -> None:

@@ -22,15 +22,17 @@ from registry import edits
 from registry.authentication import HS_PUBKEY, HS_SECKEY
 from registry.checks import check_record, check_values
 from registry.errors import StoreError
+from registry.history_index import UNDATED, came_to_be
 from registry.journal import (
     FRAME_OPERATIONS_MAX,
     OWNER,
     JournalOperation,
     Kind,
+    is_own_time,
     pack_change,
 )
 from registry.log import LocalLog
-from registry.marks import is_deleted
+from registry.marks import State, frozen_words, is_deleted, revoked_words
 from registry.offline_ranges import load_deletion, load_range
 from registry.outcomes import identity_text
 from registry.replay import replay
@@ -272,6 +274,7 @@ def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> 
         values = [v if v.timestamp else replace(v, timestamp=now_s) for v in row.values]
         octets, record = encode_values(values), encode_record(values, folded)
     key = folded_key(folded)
+    _check_unmarked(view, row.handle)
     stored = view.stored_row(key)
     if stored is not None and is_deleted(stored):
         stored = None
@@ -281,5 +284,18 @@ def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> 
         return None
     if stored is not None and policy is LoadPolicy.REFUSE:
         raise _ExistsError("the handle is stored with other values")
+    first_s = came_to_be(record)
+    view.note_change(key, was_made=first_s == UNDATED or is_own_time(first_s, now_s))
     view.put_row(key, record)
     return pack_change(Kind.CREATE, folded, octets, OWNER, now_s)
+
+
+def _check_unmarked(view: WriteView, handle: bytes) -> None:
+    """Refuse what may not be changed, or is never given out again. Raises: StoreError."""
+    mark = view.find_mark(handle)
+    if mark is not None and mark.state == State.REVOKED:
+        raise _ExistsError(
+            f"{revoked_words(handle, mark)}; a revoked name is never given out again"
+        )
+    if mark is not None and mark.state == State.FROZEN:
+        raise _ExistsError(frozen_words(handle, mark))

@@ -283,12 +283,13 @@ def count(step: ActStep) -> ActOutcome:
     return Done(
         {
             "prefix": to_text(prefix),
-            "rows": counts.rows,
+            "rows": counts.rows - counts.revoked,
             "ranges": counts.ranges,
             "identifiers": counts.identifiers,
             "inRanges": counts.in_ranges,
             "overrides": counts.overrides,
             "deleted": counts.deleted,
+            "revoked": counts.revoked,
             "revokedRanges": counts.revoked_ranges,
             "inRevoked": counts.in_revoked,
         }

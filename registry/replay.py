@@ -7,9 +7,11 @@ also makes the change in the first place by that function, so that both give the
 from collections.abc import Callable, Iterable, Mapping
 
 from registry.errors import JournalError
-from registry.journal import WITH_PAYLOAD, JournalOperation, Kind
+from registry.journal import WITH_PAYLOAD, JournalOperation, Kind, has_own_times
+from registry.mark_changes import replay_mark
 from registry.office_replay import replay_office
 from registry.range_changes import replay_ranges
+from registry.schema import folded_key
 from registry.template_lots import replay_creation, replay_entries
 from registry.views import WriteView
 
@@ -17,6 +19,7 @@ Replayer = Callable[[WriteView, JournalOperation], None]
 
 REPLAYERS: Mapping[Kind, Replayer] = {
     Kind.RANGES: replay_ranges,
+    Kind.MARK: replay_mark,
     Kind.APPLICATION: replay_office,
     Kind.QUOTA: replay_office,
     Kind.PERSON: replay_office,
@@ -41,6 +44,8 @@ def replay(view: WriteView, operations: Iterable[JournalOperation]) -> None:
         elif operation.kind == Kind.UNHOME:
             view.unhome(operation.handle)
         else:
+            if has_own_times(operation):
+                view.note_change(folded_key(view.fold(operation.handle)), was_made=True)
             view.put_record(operation.handle, operation.values)
         view.changes.date(operation.time_s)
 

@@ -7,10 +7,11 @@
     deleted          tombstones: identifiers in these that were deleted one by one
     revoked_ranges
     in_revoked       identifiers in these
+    revoked          of the rows: identifiers that were revoked one by one
 
-    identifiers = rows + in_ranges - overrides - deleted
+    identifiers = rows + in_ranges - overrides - deleted - revoked
 
-Under `b"tally"`, 0x00 and the folded prefix, `meta` holds these seven as i96; under no prefix those
+Under `b"tally"`, 0x00 and the folded prefix, `meta` holds these eight as i96; under no prefix those
 of the whole store. A transaction adds up what it changes and writes it once, at its end.
 """
 
@@ -37,11 +38,12 @@ class Counts(NamedTuple):
     deleted: int = 0
     revoked_ranges: int = 0
     in_revoked: int = 0
+    revoked: int = 0
 
     @property
     def identifiers(self) -> int:
         """How many identifiers are registered."""
-        return self.rows + self.in_ranges - self.overrides - self.deleted
+        return self.rows + self.in_ranges - self.overrides - self.deleted - self.revoked
 
     def plus(self, other: "Counts") -> "Counts":
         """Return the sums."""
@@ -87,14 +89,14 @@ class Tally:
     __slots__ = (
         "before",
         "deleted", "has_ranges", "in_ranges", "in_revoked", "overrides", "ranges",
-        "revoked_ranges", "rows",
+        "revoked", "revoked_ranges", "rows",
     )  # fmt: skip
 
     def __init__(self, before: int, *, has_ranges: bool) -> None:
         self.before = before
         self.has_ranges = has_ranges
         self.rows = self.ranges = self.in_ranges = self.overrides = self.deleted = 0
-        self.revoked_ranges = self.in_revoked = 0
+        self.revoked_ranges = self.in_revoked = self.revoked = 0
 
     @property
     def ranged(self) -> int:

@@ -10,15 +10,16 @@ room as the store itself and never changes it.
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from protocol.handle import to_text
 from registry.counters_check import wrong_events, wrong_totals
 from registry.errors import JournalError, RecordError, StoreError
+from registry.frame_times import first_frame
 from registry.journal import decode_frame, decode_head, frame_digest
 from registry.log import seal_of
-from registry.marks import decode_marked, is_deleted
+from registry.marks import decode_marked, is_deleted, kept_row
 from registry.office_replay import journaled_entries
 from registry.range_lookup import is_active
 from registry.replay import replay
@@ -88,10 +89,16 @@ def _check_records(view: View, report: Report) -> None:
             continue
         report.records += 1
         try:
-            record = decode_record(view.ordinary_row(key, row))
+            _check_row(view, key, row, report)
         except RecordError as error:
             report.add(f"record {to_text(key)}: {error}")
-            continue
+
+
+def _check_row(view: View, key: bytes, row: bytes, report: Report) -> None:
+    """Check a row, under its mark if it has one. Raises: RecordError."""
+    kept = kept_row(row)
+    if kept:
+        record = decode_record(view.ordinary_row(key, kept))
         if folded_key(view.fold(record.handle or key)) != key:
             report.add(f"record {to_text(key)}: its key is not that of its handle")
 
@@ -127,7 +134,7 @@ def _replay_snapshot(view: View, scratch: Store, report: Report) -> Head:
     while batch := list(islice(frames, FRAMES_PER_TRANSACTION)):
         for frame in batch:
             last = frame_digest(frame)
-        _replay_frames(scratch, batch, report)
+        _replay_frames(scratch, batch, report, keeps_history=False)
     if seal_of(Head(sealed.seq, sealed.digest), last) != sealed.seal:
         report.add(f"snapshot at frame {sealed.seq}: its seal does not hold")
     return Head(sealed.seq, sealed.digest)
@@ -162,11 +169,17 @@ def _check_link(frame: bytes, head: Head, report: Report) -> None:
         report.add(f"frame {decoded.seq} does not continue frame {head.seq}: one was altered")
 
 
-def _replay_frames(scratch: Store, frames: list[bytes], report: Report) -> None:
+def _replay_frames(
+    scratch: Store, frames: list[bytes], report: Report, *, keeps_history: bool = True
+) -> None:
     with scratch.write(journaled=False) as writer:
         for frame in frames:
             try:
-                replay(writer, decode_frame(frame).operations)
+                decoded = decode_frame(frame)
+                writer.frame = decoded.seq if keeps_history else None
+                replay(writer, decoded.operations)
+                if keeps_history:
+                    writer.note_time(decoded.seq, decoded.time_ms)
             except JournalError as error:
                 report.add(str(error))
 
@@ -187,6 +200,7 @@ def _compare(view: View, other: View, report: Report) -> None:
     _compare_rows("record", view.rows(), other.rows(), report)
     for what, name in (("range", "ranges"), ("entry of templates", "templates")):
         _compare_rows(what, view.table(name).items(), other.table(name).items(), report)
+    _compare_histories(view, other, report)
     homed, expected = set(view.homed()), set(other.homed())
     for prefix in sorted(homed ^ expected):
         where = "store" if prefix in homed else "journal"
@@ -224,3 +238,28 @@ def _compare_rows(
 
 def _name(key: bytes) -> str:
     return to_text(key.replace(b"\0", b" "))
+
+
+def _compare_histories(view: View, other: View, report: Report) -> None:
+    """Note that the history differs from what the replayed frames give."""
+    sealed = view.snapshot()
+    first = first_frame(view)
+    replayed_from = sealed[0].seq if sealed is not None and first != 1 else 0
+    after = max(view.histories_after(), replayed_from)
+    stored, again = _entries(view, after), _entries(other, after)
+    for entry, expected in zip_longest(stored, again):
+        if entry != expected:
+            key = min(each[0] for each in (entry, expected) if each is not None)
+            report.add(
+                f"the history of {to_text(key[:-9]) or 'the clock'} differs from what the journal "
+                f"says from frame {int.from_bytes(key[-8:], 'big')} on"
+            )
+            return
+
+
+def _entries(view: View, after: int) -> Iterator[tuple[bytes, bytes]]:
+    """Iterate over the entries of frames beyond one; of the first the time before is not known."""
+    for key, value in view.table("histories").items():
+        seq = int.from_bytes(key[-8:], "big")
+        if seq > after + (key[:1] == b"\xff"):
+            yield key, value

@@ -7,7 +7,7 @@ from protocol.handle import to_text
 from protocol.value import read_values
 from protocol.wire import Reader
 from registry.errors import RangeError, RecordError
-from registry.marks import is_deleted, is_marked
+from registry.marks import is_deleted, is_marked, is_revoked
 from registry.range_documents import Range, read_range
 from registry.range_lookup import is_active
 from registry.range_records import fill_in, range_key, split_identifier
@@ -125,6 +125,7 @@ def count_all(view: View) -> Iterator[tuple[bytes, Counts]]:
             each[4] += 1
             continue
         each[0] += 1
+        each[7] += is_revoked(row)
         if prefix in ranged and _is_override(view, key):
             each[3] += 1
     total = Counts()

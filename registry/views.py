@@ -8,13 +8,25 @@ with its `with` block. Names are handles as octets in any case; rows and keys ar
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import compress, repeat
 from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
 from protocol.value import HandleValue, Reference
 from registry.errors import JournalError, RecordError
-from registry.marks import Mark, State, encode_marked, is_deleted
+from registry.history_index import NOTHING, UNDATED, came_to_be, note_change, note_jump
+from registry.marks import (
+    Mark,
+    State,
+    answering_row,
+    decode_marked,
+    encode_marked,
+    is_deleted,
+    is_marked,
+    is_revoked,
+    remarked,
+)
 from registry.range_lookup import Held, find_range, is_active, make_row
 from registry.row_changes import RangesTable, RowChanges
 from registry.schema import (
@@ -35,6 +47,8 @@ _OWNER = Reference(b"", 0)
 FOREIGN_RECORDS_MAX = 10_000  # administrators of one node that live elsewhere; ours
 
 _U64 = struct.Struct(">Q")
+_I64 = struct.Struct(">q")
+_FRAME_TIME_OFFSET = 9  # see `registry.journal`
 _HEAD = struct.Struct(">Q32s")
 
 
@@ -90,20 +104,33 @@ class View:
         """Return the form in which a handle is stored and listed here."""
         return fold_handle(handle, case_sensitive=self.case_sensitive)
 
-    def find_row(self, key: bytes) -> bytes | None:
-        """Return the record octets of the handle with this storage key; in a range, those made.
+    def stored_row(self, key: bytes) -> bytes | None:
+        """Return what is stored under a storage key: a record, a marked row, a tombstone."""
+        return self._txn.get(key, db=self._dbs.handles)
 
-        Raises: RecordError: the range or the row is damaged.
+    def find_row(self, key: bytes) -> bytes | None:
+        """Return the octets of the record that answers for the handle with this storage key.
+
+        Of a frozen one they are those it keeps, in a range those made for it.
+
+        Raises: RecordError: the mark, the row or the range is damaged.
         """
         row = self._txn.get(key, db=self._dbs.handles)
         if row is None:
             held = self.find_range(key)
             return None if held is None else make_row(held)
-        return None if is_deleted(row) else self.ordinary_row(key, row)
+        kept = answering_row(row)
+        return None if kept is None else self.ordinary_row(key, kept)
 
-    def stored_row(self, key: bytes) -> bytes | None:
-        """Return what is stored under a storage key: a record, a marked row, a tombstone."""
-        return self._txn.get(key, db=self._dbs.handles)
+    def find_mark(self, handle: bytes) -> Mark | None:
+        """Return a handle's mark, None when it has none. Raises: RecordError."""
+        folded = self.fold(handle)
+        row = self.stored_row(folded_key(folded))
+        if row is None or not is_marked(row):
+            return None
+        mark, kept = decode_marked(row)
+        # As in find_record: only the full handle tells.
+        return mark if not kept or _row_handle(folded_key(folded), kept) == folded else None
 
     def find_range(self, folded: bytes) -> Held | None:
         """Return the range, revoked or not, around a folded handle. Raises: RecordError."""
@@ -150,8 +177,8 @@ class View:
             key = cursor.key()
             if not key.startswith(prefix):
                 break
-            row = cursor.value()
-            if not is_deleted(row):
+            row = answering_row(cursor.value())
+            if row is not None:
                 handles.append(_row_handle(key, row))
             found = cursor.next()
         return handles
@@ -208,18 +235,22 @@ class View:
         return head, (frame for _, frame in self._txn.cursor(db=self._dbs.snapshot))
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over (storage key, what is stored) in key order, tombstones too."""
+        """Iterate over (storage key, what is stored) in key order, marked rows too."""
         yield from self._txn.cursor(db=self._dbs.handles)
 
     def records(self) -> Iterator[tuple[bytes, Record]]:
-        """Iterate over (handle as stored, record) in key order. Raises: RecordError."""
-        for key, row in self.rows():
-            if not is_deleted(row):
+        """Iterate over (handle as stored, record that answers) in key order.
+
+        Raises: RecordError.
+        """
+        for key, stored in self.rows():
+            row = answering_row(stored)
+            if row is not None:
                 record = decode_record(self.ordinary_row(key, row))
                 yield record.handle or key, record
 
     def page_records(self, after_key: bytes, limit: int) -> list[tuple[bytes, bytes, Record]]:
-        """Return up to `limit` of (storage key, handle as stored, record) beyond a key.
+        """Return up to `limit` of (storage key, handle as stored, record that answers) past a key.
 
         Raises: RecordError.
         """
@@ -227,16 +258,23 @@ class View:
         found = seek_after(cursor, after_key)
         page: list[tuple[bytes, bytes, Record]] = []
         while found and len(page) < limit:
-            key, row = cursor.item()
-            if not is_deleted(row):
+            key, row = cursor.key(), answering_row(cursor.value())
+            if row is not None:
                 record = decode_record(self.ordinary_row(key, row))
                 page.append((key, record.handle or key, record))
             found = cursor.next()
         return page
 
     def count_records(self) -> int:
-        """Return the number of handles stored, tombstones and ranges not counted."""
-        return int(self._txn.stat(db=self._dbs.handles)["entries"]) - self.counts().deleted
+        """Return the number of handles stored; revoked ones, tombstones, ranges not counted."""
+        counts = self.counts()
+        entries = int(self._txn.stat(db=self._dbs.handles)["entries"])
+        return entries - counts.deleted - counts.revoked
+
+    def histories_after(self) -> int:
+        """Return the frame after which changes are in the history; earlier ones are not."""
+        octets = self.find_meta(b"histories")
+        return self.head().seq if octets is None else int(_U64.unpack(octets)[0])
 
     def find_stream(self, name: bytes) -> bytes | None:
         """Return what is known of a stream, as `registry.streams` writes it."""
@@ -264,6 +302,10 @@ class View:
             yield cursor.value()
             found = cursor.next()
 
+    def find_frame(self, seq: int) -> bytes | None:
+        """Return a frame of the journal."""
+        return self._txn.get(_U64.pack(seq), db=self._dbs.journal)
+
     def find_meta(self, key: bytes) -> bytes | None:
         """Return one entry of the store's own notes."""
         return self._txn.get(key, db=self._dbs.meta)
@@ -277,9 +319,14 @@ def _row_handle(key: bytes, row: bytes) -> bytes:
     return key if len(key) < KEY_OCTETS_MAX else decode_record(row).handle or key
 
 
+def _is_revoked(row: bytes | None) -> bool:
+    return row is not None and is_revoked(row)
+
+
 class WriteView(View):
     """A view that writes. `unjournaled` says that a change waits for its frame.
 
+    `frame` is the number of that frame, under which changes stand in the history; None keeps none.
     What it changes in the number of identifiers is written by `write_counts`, at its end.
     """
 
@@ -291,10 +338,34 @@ class WriteView(View):
         self._added = self.changes.added
         self._tallies = Tallies(txn, databases.meta, self.table("ranges"))
 
+    @cached_property
+    def frame(self) -> int | None:
+        """The number of the frame that changes wait for."""
+        return self.head().seq + 1
+
     def put_record(self, handle: bytes, values: Sequence[HandleValue]) -> None:
-        """Store all values of a handle in place of what was there."""
+        """Store all values of a handle in place of what was there; a frozen one stays frozen."""
         folded = self.fold(handle)
-        self.put_row(folded_key(folded), encode_record(values, folded))
+        key = folded_key(folded)
+        self.note_change(key)
+        self.put_row(key, remarked(self.stored_row(key), encode_record(values, folded)))
+
+    def note_change(self, key: bytes, *, was_made: bool = False) -> None:
+        """Note for the history that what answers under a storage key is about to be changed.
+
+        Args:
+            key: of a handle; nothing is noted when nothing answers under it.
+            was_made: note its creation too, because its values have times of their own.
+        """
+        if self.frame is None:
+            return
+        try:
+            before = self.find_row(key)
+            when = NOTHING if before is None else came_to_be(before)
+        except RecordError:
+            when = UNDATED  # what was there is damaged: its times are not known
+        if when != NOTHING or was_made:
+            note_change(self.writable("histories"), key, self.frame, when)
 
     def put_row(self, key: bytes, row: bytes) -> None:
         """Store a record's octets, or a marked row, under its storage key."""
@@ -396,6 +467,7 @@ class WriteView(View):
         tally = self._tallies.of(key)
         was_row = before is not None and not is_deleted(before)
         is_row = after is not None and not is_deleted(after)
+        tally.revoked += _is_revoked(after) - _is_revoked(before)
         tally.deleted += (after is not None and not is_row) - (before is not None and not was_row)
         if was_row == is_row:
             return
@@ -442,6 +514,7 @@ class WriteView(View):
         before = self.stored_row(key)
         if before is not None and is_deleted(before):
             return False
+        self.note_change(key)
         if self._tallies.of(key).has_ranges and self._active_range(key) is not None:
             self.put_row(key, encode_marked(Mark(State.DELETED, time_s, by), b""))
             return True
@@ -497,7 +570,16 @@ class WriteView(View):
             raise JournalError(f"frame {seq} does not follow frame {head.seq}")
         self._txn.put(_U64.pack(seq), frame, db=self._dbs.journal)
         self._txn.put(b"head", _HEAD.pack(seq, digest), db=self._dbs.meta)
+        self.note_time(seq, *_I64.unpack_from(frame, _FRAME_TIME_OFFSET))
+        self.__dict__.pop("frame", None)
         self.unjournaled = False
+
+    def note_time(self, seq: int, time_ms: int) -> None:
+        """Note when a frame was made, and whether the clock had gone back before it."""
+        before = self.find_meta(b"time")
+        if before is not None and time_ms < _I64.unpack(before)[0]:
+            note_jump(self.writable("histories"), seq)
+        self.put_meta(b"time", _I64.pack(time_ms))
 
     def put_snapshot(self, head: SnapshotHead, frames: Iterable[bytes]) -> None:
         """Keep a sealed snapshot in place of the one before."""

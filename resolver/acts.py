@@ -5,13 +5,14 @@
 Replies are {code, message, result}; `result` is there with code 1 only.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from protocol.codes import ResponseCode
 from protocol.value import Reference
-from registry.acts import READING_ACTS, Act, ActOutcome, Done, decide_act
+from registry.acts import READING_ACTS, SLOW_ACTS, Act, ActOutcome, Done, decide_act
 from registry.authorization import Policy
 from registry.errors import JournalError, StoreError
 from registry.journal import FRAME_OPERATIONS_MAX
@@ -23,6 +24,9 @@ from registry.store import Store
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
+
+SLOW_ACTS_AT_ONCE = 1  # they share the interpreter with the loop: one takes half of it at most
+SLOW_ACTS_MAX = 32  # under way and waiting; ours, some seconds of work
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +64,8 @@ class Acts:
         self._prove = prove
         self._now_s = now_s
         self._after = after or {}
+        self._slow = asyncio.Semaphore(SLOW_ACTS_AT_ONCE)
+        self._slow_waiting = 0
 
     async def perform(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Carry out one act; answered once it is durable."""
@@ -84,7 +90,10 @@ class Acts:
     async def _carry_out(self, act: Act, identity: Reference | None) -> Done | Refusal:
         known = Known()
         for _ in range(NEED_ROUNDS_MAX):
-            outcome = self._look(act, identity, known)
+            if act.name in SLOW_ACTS:
+                outcome = await self._look_aside(act, identity, known)
+            else:
+                outcome = self._look(act, identity, known)
             if isinstance(outcome, Done) and act.name not in READING_ACTS:
                 outcome = await self._commit.transact(
                     lambda view: self._do(view, act, identity, known)
@@ -99,6 +108,18 @@ class Acts:
         """Decide without the writer's lock: most that is refused is refused here."""
         with self._store.read() as view:
             return decide_act(view, act, identity, known.foreign, self._policy, self._now_ms())
+
+    async def _look_aside(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
+        """Decide in a thread, so that nobody else waits for what may take long."""
+        if self._slow_waiting >= SLOW_ACTS_MAX:
+            words = f"{SLOW_ACTS_MAX} requests that read the journal are waiting, try again"
+            return refuse(ResponseCode.SERVER_TOO_BUSY, words)
+        self._slow_waiting += 1
+        try:
+            async with self._slow:
+                return await asyncio.to_thread(self._look, act, identity, known)
+        finally:
+            self._slow_waiting -= 1
 
     def _do(
         self, view: WriteView, act: Act, identity: Reference | None, known: Known

@@ -7,6 +7,7 @@
     /api/receipts/verify
     /api/applications  /api/prefixes/{prefix}  /api/quotas/{prefix}  /api/people/{subject}
     /api/templates  /api/templates/{prefix}/{code}  .../{version}  .../{version}/withdrawal
+    /api/life/freeze  /api/life/thaw  /api/life/revoke  /api/life/state  .../history  .../as-of
     /healthz  /readyz  /metrics  /  /{handle}
 
 A client never sees a traceback: what it did wrong is told as JSON below /api and as a page
@@ -24,6 +25,7 @@ from resolver.api import (
     counts,
     handles,
     health,
+    life,
     office,
     pages,
     ranges,
@@ -86,6 +88,7 @@ def _routes() -> list[Route]:
         Route("/api/ranges/shrink", ranges.post_shrink, methods=["POST"]),
         Route("/api/ranges/split", ranges.post_split, methods=["POST"]),
         Route("/api/ranges/revoke", ranges.post_revoke, methods=["POST"]),
+        *_life_routes(),
         Route("/api/statistics", counts.get_statistics),
         Route("/api/statistics/totals", counts.get_totals),
         Route("/api/statistics/sources", counts.get_sources),
@@ -98,6 +101,17 @@ def _routes() -> list[Route]:
         Route("/metrics", health.get_metrics),
         Route("/", pages.get_front_page),
         Route("/{handle:path}", pages.get_handle_page),
+    ]
+
+
+def _life_routes() -> list[Route]:
+    return [
+        Route(f"{life.PATH}/freeze", life.post_freeze, methods=["POST"]),
+        Route(f"{life.PATH}/thaw", life.post_thaw, methods=["POST"]),
+        Route(f"{life.PATH}/revoke", life.post_revoke, methods=["POST"]),
+        Route(f"{life.PATH}/state", life.get_state),
+        Route(f"{life.PATH}/history", life.get_history),
+        Route(f"{life.PATH}/as-of", life.get_as_of),
     ]
 
 
@@ -119,8 +133,8 @@ def _office_routes() -> list[Route]:
 async def _no_such_path(request: Request) -> Response:
     raise RequestError(
         "no such path: known are /api/handles, /api/site, /api/sessions, /api/registrations, "
-        "/api/ranges, /api/templates, /api/statistics, /api/receipts/verify, /api/applications, "
-        "/api/prefixes, /api/quotas",
+        "/api/ranges, /api/life, /api/templates, /api/statistics, /api/receipts/verify, "
+        "/api/applications, /api/prefixes, /api/quotas",
         status=404,
     )
 

@@ -99,6 +99,7 @@ ORDER = (
     "prefix",
     "range",
     "template",
+    "life",
     "keygen",
     "verify",
     "export",

@@ -5,6 +5,7 @@
 
 Each part is a module with a mixin for asyncio and one that waits; to add one, name both below.
 
+    life        identifiers frozen, thawed, revoked; what they are and were
     ranges      runs of serials, each one record
     templates   attributes that identifiers are made from
     office      applications for prefixes, suspension, quotas, people
@@ -12,6 +13,7 @@ Each part is a module with a mixin for asyncio and one that waits; to add one, n
 """
 
 from resolver.client.counts import BlockingStatisticsCalls, StatisticsCalls
+from resolver.client.life import BlockingLifeCalls, LifeCalls
 from resolver.client.office import BlockingOfficeCalls, OfficeCalls
 from resolver.client.ranges import BlockingRangeCalls, RangeCalls
 from resolver.client.templates import BlockingTemplateCalls, TemplateCalls
@@ -19,12 +21,16 @@ from resolver.client.templates import BlockingTemplateCalls, TemplateCalls
 __all__ = ["AdministrationClient", "BlockingAdministrationClient"]
 
 
-class AdministrationClient(RangeCalls, TemplateCalls, OfficeCalls, StatisticsCalls):
+class AdministrationClient(RangeCalls, TemplateCalls, LifeCalls, OfficeCalls, StatisticsCalls):
     """Administration of one node as one identity: `resolver.client.calls.RestCalls`."""
 
 
 class BlockingAdministrationClient(
-    BlockingRangeCalls, BlockingTemplateCalls, BlockingOfficeCalls, BlockingStatisticsCalls
+    BlockingRangeCalls,
+    BlockingTemplateCalls,
+    BlockingLifeCalls,
+    BlockingOfficeCalls,
+    BlockingStatisticsCalls,
 ):
     """An AdministrationClient that blocks. Use from one thread, in `with` or with `close`.
 

@@ -21,9 +21,10 @@ from protocol.json_forms import values_from_json
 from protocol.message import Message, decode_message
 from protocol.value import HandleValue, Reference, encode_values
 from protocol.versions import Version
+from registry.marks import Mark, State, encode_marked
 from registry.schema import encode_record, folded_key
 from resolver.cache import CacheEntry, cache_key
-from tests.registry.builders import NOW_S, hidden, url
+from tests.registry.builders import ADMIN, NOW_S, hidden, url
 from tests.resolver.two_paths import Given, Paths, make_paths
 
 VECTORS = Path(__file__).parents[1] / "vectors"
@@ -122,7 +123,10 @@ def stores(draw: st.DrawFn) -> Paths:
     rows = {}
     for handle, values in draw(RECORDS).items():
         folded = fold_handle(handle, case_sensitive=case_sensitive)
-        rows[folded_key(folded)] = damaged(draw, encode_record(values, folded))
+        row = encode_record(values, folded)
+        if draw(st.integers(0, 5)) == 0:
+            row = encode_marked(Mark(draw(st.sampled_from(State)), NOW_S, ADMIN, "why"), row)
+        rows[folded_key(folded)] = damaged(draw, row)
     markers = [b"0.NA/0.NA", b"0.NA/0.NA/88", b"0.NA/88.118", b"0.NA/0.TYPE"]
     homed = {b"0.NA/88.118", *draw(st.sets(st.sampled_from(markers)))}
     if draw(st.integers(0, 9)) == 0:
@@ -230,6 +234,22 @@ def test_of_every_change_of_a_row(cached: bool, flags: int) -> None:
     ((_, row),) = paths.given.rows.items()
     for changed in every_change(row):
         holding(row=changed, cached=cached).check([asked(flags)])
+
+
+@pytest.mark.parametrize("flags", [PUBLIC, 0])
+@pytest.mark.parametrize("state", State)
+def test_of_what_is_marked_the_readable_path_answers(state: State, flags: int) -> None:
+    mark = Mark(state, NOW_S, ADMIN, "printed twice")
+    paths = holding(row=encode_marked(mark, encode_record((url(), url(2)), HANDLE)))
+    assert paths.check([asked(flags)]) == 0
+    (answer,) = paths.readable(asked(flags)) or [b""]
+    message = decode_message(answer)
+    if state == State.FROZEN:
+        (plain,) = holding(url(), url(2)).readable(asked(flags)) or [b""]
+        assert answer == plain
+    else:
+        assert message.header.response_code == ResponseCode.HANDLE_NOT_FOUND
+        assert (b": printed twice" in message.body) == (state == State.REVOKED)
 
 
 @pytest.mark.parametrize("octets", [0, 1, *range(380, 440), *range(860, 930), 30_000, 100_000])

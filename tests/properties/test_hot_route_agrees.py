@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from protocol.handle import fold_handle
 from protocol.types.hs_admin import HsAdmin
 from protocol.value import HandleValue, Reference, encode_values
+from registry.marks import Mark, State, encode_marked
 from registry.range_records import Patch, RangeRecord, encode_range, range_key
 from registry.schema import encode_record, folded_key
 from resolver.api.app import make_app
@@ -112,6 +113,9 @@ def stores(draw: st.DrawFn) -> tuple[Given, bool]:
         else:
             key = folded_key(fold_handle(handle))
             row = encode_record(values, fold_handle(handle))
+            if draw(RARELY):
+                mark = Mark(draw(st.sampled_from(State)), NOW_S, Reference(b"0.NA/88", 300), "why")
+                row = encode_marked(mark, row)
         if draw(st.integers(0, 5)) == 0:
             at = draw(st.integers(0, len(row) - 1))
             octet = draw(st.sampled_from([0, 1, 2, 0x11, 0x7F, 0xFF]))

@@ -210,16 +210,17 @@ def test_the_oldest_foreign_record_makes_room(
 
 
 def test_frames_follow_each_other(empty: Store) -> None:
+    one, two, four = (octets.ljust(53) for octets in (b"one", b"two", b"four"))
     with empty.write() as view:
         assert view.head() == Head(0, GENESIS_DIGEST)
-        view.append_frame(1, b"one", b"1" * 32)
-        view.append_frame(2, b"two", b"2" * 32)
+        view.append_frame(1, one, b"1" * 32)
+        view.append_frame(2, two, b"2" * 32)
         with pytest.raises(JournalError, match="frame 4 does not follow frame 2"):
-            view.append_frame(4, b"four", b"4" * 32)
+            view.append_frame(4, four, b"4" * 32)
     with empty.read() as view:
         assert view.head() == Head(2, b"2" * 32)
-        assert list(view.frames()) == [(1, b"one"), (2, b"two")]
-        assert list(view.frames(1)) == [(2, b"two")]
+        assert list(view.frames()) == [(1, one), (2, two)]
+        assert list(view.frames(1)) == [(2, two)]
 
 
 def test_a_missing_store_is_said_so(tmp_path: Path) -> None:

@@ -1,0 +1,252 @@
+"""`biaoshi life`: freeze, thaw and revoke identifiers; show what they are, and what they were."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from protocol.json_forms import value_to_json
+from protocol.value import HandleValue
+from resolver.cli.administration import CacertOption, administered
+from resolver.cli.connect import (
+    AdminOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    RootOption,
+    SecretOption,
+    ServerOption,
+    Where,
+)
+from resolver.cli.errors import CliError, ExitCode
+from resolver.cli.output import print_json, print_table, show_data, value_rows
+from resolver.client.life import Event, LifeState, PastState
+
+app = typer.Typer(
+    help="Freeze, thaw, revoke identifiers; their history, and what they were.",
+    no_args_is_help=True,
+)
+
+HandleArgument = Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)]
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why, told to whoever asks.")]
+
+
+@app.command()
+def freeze(
+    handle: HandleArgument,
+    reason: ReasonOption = "",
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    cacert: CacertOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Freeze an identifier: it resolves as before, and nothing about it can be changed.
+
+    Example: biaoshi life freeze 88.118.5/valve-7 --reason "under review" --node enterprise
+    """
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, handle, cacert=cacert) as client:
+        _report(client.freeze(handle, reason), as_json)
+
+
+@app.command()
+def thaw(
+    handle: HandleArgument,
+    reason: ReasonOption = "",
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    cacert: CacertOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Thaw a frozen identifier: it can be changed again."""
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, handle, cacert=cacert) as client:
+        _report(client.thaw(handle, reason), as_json)
+
+
+@app.command()
+def revoke(
+    handle: HandleArgument,
+    reason: ReasonOption,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    cacert: CacertOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke an identifier for good: it answers "not found", who, when and why.
+
+    Its name is never given out again.
+    Example: biaoshi life revoke 88.118.5/valve-7 --reason "printed twice" --node enterprise
+    """
+    if not yes and not typer.confirm(f"revoke {handle} for ever?"):
+        raise CliError("nothing was revoked", "repeat with --yes", ExitCode.REFUSED)
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, handle, cacert=cacert) as client:
+        _report(client.revoke(handle, reason), as_json)
+
+
+@app.command()
+def show(
+    handle: HandleArgument,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    cacert: CacertOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show whether an identifier is active, frozen or revoked, and since when."""
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, handle, cacert=cacert) as client:
+        _report(client.life(handle), as_json)
+
+
+@app.command()
+def history(
+    handle: HandleArgument,
+    after: Annotated[
+        int, typer.Option(help="Only changes after this frame of the journal.", min=0)
+    ] = 0,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    cacert: CacertOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every change of an identifier, who made it and when."""
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, handle, cacert=cacert) as client:
+        events = list(client.history(handle, after=after))
+    if as_json:
+        print_json({"handle": handle, "events": [_event_form(each) for each in events]})
+        return
+    columns = ("frame", "time", "what", "by", "values or reason")
+    rows = [
+        (str(each.sequence), each.time, each.operation, each.by, _summary(each)) for each in events
+    ]
+    print_table(handle, columns, rows, elastic="values or reason")
+
+
+@app.command("as-of")
+def as_of(
+    handle: HandleArgument,
+    when: Annotated[
+        str,
+        typer.Argument(
+            help="A time such as 2026-11-21T08:00:00Z, or a frame of the journal.",
+            show_default=False,
+        ),
+    ],
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    cacert: CacertOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an identifier was at a time, or after a frame of the journal.
+
+    Example: biaoshi life as-of 88.118.5/valve-7 2026-11-21T08:00:00Z --node enterprise
+    """
+    moment = parse_moment(when)
+    where = Where(node, server, root, key, secret, admin)
+    with administered(where, handle, cacert=cacert) as client:
+        past = client.as_of(handle, moment)
+    if as_json:
+        print_json(_past_form(handle, past))
+        return
+    made = f" since {past.time} by {past.by}, frame {past.sequence}" if past.sequence else ""
+    print(f"{handle} was {past.state}{made}{_because(past.reason)}")
+    if past.values:
+        columns = ("index", "type", "data", "ttl", "permissions")
+        print_table("", columns, value_rows(past.values), elastic="data")
+    if past.hidden:
+        print(f"{past.hidden} more that you may not read")
+
+
+def parse_moment(text: str) -> int | str:
+    """Return a frame of the journal, or a time as RFC 3339 has it. Raises: CliError."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CliError(
+            f"{text!r} is neither a time nor a frame of the journal",
+            "write 2026-11-21T08:00:00Z, or a number",
+            ExitCode.USAGE,
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.astimezone()  # a person at a terminal means the clock on the wall
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _report(state: LifeState, as_json: bool) -> None:
+    if as_json:
+        told = {"since": state.since, "by": state.by, "reason": state.reason}
+        known = told if state.since else {}
+        print_json({"handle": state.handle, "state": state.state, **known})
+        return
+    made = f" since {state.since} by {state.by}" if state.since else ""
+    print(f"{state.handle}: {state.state}{made}{_because(state.reason)}")
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _summary(event: Event) -> str:
+    """Return the values or the reason of an event on one line."""
+    parts = [f"{each.index} {each.type.decode('utf-8', 'backslashreplace')} {show_data(each)}"
+             for each in event.values]  # fmt: skip
+    if event.hidden:
+        parts.append(f"{event.hidden} hidden")
+    if event.omitted:
+        parts.append(f"{event.omitted} changes before it in the same frame not shown")
+    return event.reason or "; ".join(parts)
+
+
+def _event_form(event: Event) -> dict[str, Any]:
+    form: dict[str, Any] = {
+        "sequence": event.sequence,
+        "time": event.time,
+        "operation": event.operation,
+        "by": event.by,
+    }
+    if event.operation in ("freeze", "thaw", "revoke"):
+        form["reason"] = event.reason
+    elif event.operation != "delete":
+        form |= _values_form(event.values, event.hidden)
+    return form | ({"omitted": event.omitted} if event.omitted else {})
+
+
+def _past_form(handle: str, past: PastState) -> dict[str, Any]:
+    form = {"handle": handle, "asOf": past.as_of, "state": past.state}
+    form |= _values_form(past.values, past.hidden)
+    if past.sequence:
+        form |= {"sequence": past.sequence, "time": past.time, "by": past.by}
+    return form | ({"reason": past.reason} if past.reason else {})
+
+
+def _values_form(values: tuple[HandleValue, ...], hidden: int) -> dict[str, Any]:
+    return {"values": [value_to_json(each) for each in values], "hidden": hidden}
