@@ -14,6 +14,7 @@ from resolver.acts import Acts
 from tests.registry.builders import HANDLE, NOW_S, POLICY, PREFIX, admin_value, open_store, url
 
 ASKED = {
+    "address": "",
     "name": "life.history",
     "parameters": {"handle": HANDLE.decode(), "after": 0, "limit": 10},
 }
