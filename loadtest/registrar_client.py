@@ -101,6 +101,26 @@ def _ask(
     return document
 
 
+def ask(
+    port: int, method: str, path: str, authorization: str = "", form: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Send one request over plain HTTP; return its answer. Raises: MeasurementError."""
+    headers = {"Content-Type": "application/json"}
+    if authorization:
+        headers["Authorization"] = authorization
+    connection = connect(port, tls=False)
+    try:
+        connection.request(method, path, None if form is None else json.dumps(form), headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status not in (200, 201):
+        raise MeasurementError(f"{method} {path} is answered with {answer.status}: {body[:200]!r}")
+    document: dict[str, Any] = json.loads(body)
+    return document
+
+
 def send_stream(port: int, authorization: str, key: str, rows: Iterable[bytes]) -> Streamed:
     """Send NDJSON as one stream over plain HTTP; return once its receipt is here.
 

@@ -2,7 +2,7 @@
 
     P4  PUT of one row each over 64 kept-open HTTPS connections, in a session; both cores for all
     P5  one NDJSON stream over HTTP on loopback, in a session; server on one core, client on another
-    P6  what the rows of P5 take on the disk, journal included
+    P6  what the rows of P5 take on the disk, journal included; and rows of a lot from a template
     P7  look-ups in an open loop at 10,000/s while a stream registers as fast as it can
 
 Rows are those of the formula, without the timestamps: the node sets its own. P4 and P5 begin with
@@ -14,22 +14,24 @@ import contextlib
 import os
 import secrets
 import shutil
-import statistics
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from loadtest.formula import Shape, make_handle
 from loadtest.large import disk_octets
 from loadtest.load import Answers, Tools, check_http, compile_tools, run_puts
+from loadtest.lot import LOT_ROWS, TEMPLATE, measure_lot
 from loadtest.plan import Bench, Plan, check_cores
 from loadtest.registrar_client import Streamed, find_administrator, log_in, send_stream
 from loadtest.report import make_report
-from loadtest.servers import CONFIG, init_node, load_node, run_biaoshi, serving
+from loadtest.resident import held
+from loadtest.servers import CONFIG, load_node, run_biaoshi, serving
 from loadtest.startup import MeasurementError
+from loadtest.writable import WRITES_CONFIG, Disk, check_rows, describe_disk, make_writable
 from loadtest.writer import count_resolved
 
 P4 = "P4 single, durable, HTTPS, 64 connections"
@@ -41,18 +43,9 @@ SYSTEM = "biaoshi"
 CONNECTIONS = 64
 PUTS_PER_S_MAX = 20_000  # some times what was seen: the file must not run out
 READ_PER_S = 10_000
-WRITES_CONFIG = "writes.toml"
-PLAIN_CREDENTIALS = "\n[tls]\nallow_plain_credentials_on_loopback = true\n"
 CHUNK_OCTETS = 65_536
 SETTLE_S = 0.5  # before the look-ups that are measured: the stream is under way then
 _TIMESTAMP = b',"timestamp":"2026-11-21T00:00:00Z"'
-
-
-@dataclass
-class Disk:
-    """What the rows of each run take on the disk."""
-
-    octets_per_row: list[float]
 
 
 def run_writes(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -68,17 +61,18 @@ def run_writes(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str
     """
     check_cores(plan)
     bench = Bench(plan, compile_tools(folder), folder, say)
-    disk = Disk([])
+    disk = Disk([], [])
     readers = make_readers(bench)
     with on_core(plan.client_core):
         for run in range(1, plan.runs + 1):
             measure_single(bench, run)
             measure_stream(bench, run, disk)
+            measure_lot(bench, run, disk)
             measure_beside(bench, run, readers)
-    least, most = min(disk.octets_per_row), max(disk.octets_per_row)
-    bench.notes["P6"] = (
-        f"{statistics.median(disk.octets_per_row):.1f} octets on the disk a row, journal included "
-        f"({least:.1f} to {most:.1f})"
+    bench.notes["P6"] = describe_disk(disk.octets_per_row)
+    bench.notes["P6, lot from a template"] = (
+        f"{describe_disk(disk.octets_per_row_of_a_lot)}; {LOT_ROWS:,} consecutive serials, "
+        f"{len(TEMPLATE['attributes'])} attributes, two of which hold the serial"
     )
     return make_report(bench.samples, setup_words(plan), {"notes": bench.notes})
 
@@ -107,20 +101,6 @@ def on_core(core: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def make_writable(folder: Path, shape: Shape) -> Path:
-    """Make a node that reads credentials over plain HTTP on loopback; return its folder.
-
-    It is a top node, which holds its administrator's key itself: no other has to run beside it.
-    """
-    folder.mkdir()
-    node = init_node("top", folder / "node", "--prefix", shape.prefix.partition("/")[0])
-    text = (node / CONFIG).read_text("utf-8")
-    if "[tls]" in text:
-        raise MeasurementError(f"{node / CONFIG} sets [tls] itself")
-    (node / WRITES_CONFIG).write_text(text + PLAIN_CREDENTIALS, "utf-8")
-    return node
 
 
 def make_readers(bench: Bench) -> Path:
@@ -185,7 +165,10 @@ def measure_beside(bench: Bench, run: int, node: Path) -> None:
     written = replace(plan.shape, rows=5_000_000_000, prefix=f"{plan.shape.prefix}/S{run}")
     options = ("--rate", str(READ_PER_S))
     handle = make_handle(plan.shape, 0)
-    with serving(node, handle, plan.server_core, config=WRITES_CONFIG) as served:
+    with (
+        held(node / "store"),
+        serving(node, handle, plan.server_core, config=WRITES_CONFIG) as served,
+    ):
         port, http_port = served.ports
         bench.keep(P7_ALONE, SYSTEM, run, bench.generate("udp", port, options))
         authorization = log_in(http_port, find_administrator(node, CONFIG), tls=False)
@@ -201,12 +184,6 @@ def measure_beside(bench: Bench, run: int, node: Path) -> None:
         check_http(http_port, replace(written, rows=rows), seed=run)
     bench.keep(P7, SYSTEM, run, answers)
     bench.keep(P7_STREAM, SYSTEM, run, Answers(rows / streamed.seconds))
-
-
-def check_rows(streamed: Streamed, rows: int) -> None:
-    """Raise MeasurementError unless so many rows were sent and created."""
-    if not rows or streamed.last["created"] != rows:
-        raise MeasurementError(f"{rows} rows were sent, {streamed.last['created']} created")
 
 
 class Sender(threading.Thread):

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from loadtest.formula import Shape
 from loadtest.load import read_puts
+from loadtest.lot import LOT_PIECE, LOT_ROWS, lot_pieces, lot_row
 from loadtest.plan import Plan
 from loadtest.registrar_client import Administrator, Streamed, prove, read_end
 from loadtest.startup import MeasurementError
+from loadtest.writable import check_rows, describe_disk
 from loadtest.writes import (
-    check_rows,
     setup_words,
     started,
     whole_lines,
@@ -93,3 +94,18 @@ def test_a_stream_ends_when_there_are_enough_rows() -> None:
 def test_the_report_names_what_every_figure_depends_on() -> None:
     words = setup_words(Plan(Shape(20_000)))
     assert {"rows", "authentication", "TLS", "cores", "keys", "load"} <= words.keys()
+
+
+def test_a_lot_is_all_its_serials_in_order() -> None:
+    first, *pieces = lot_pieces("88.118.5")
+    rows = [json.loads(line) for line in first.splitlines()]
+    assert rows == [lot_row("88.118.5", number) for number in range(LOT_PIECE)]
+    assert len(pieces) + 1 == LOT_ROWS // LOT_PIECE
+    assert rows[42]["handle"] == "88.118.5/870101.M1.20261121.0000042"
+    assert rows[42]["attributes"]["page"].endswith("/0000042")
+
+
+def test_what_rows_take_is_told_with_its_spread() -> None:
+    assert describe_disk([300.0, 310.04, 290.0]) == (
+        "300.0 octets on the disk a row, journal included (290.0 to 310.0)"
+    )
