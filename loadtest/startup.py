@@ -3,7 +3,8 @@
 Targets P10 (start to first answer) and P11 (private memory per process, USS). The node is started
 with `biaoshi serve FILE`; from that moment a resolution request goes out over UDP every
 two milliseconds until one is answered, which also proves that the store is open. USS is
-Private_Clean + Private_Dirty of /proc/PID/smaps_rollup, read once the node has answered.
+Private_Clean + Private_Dirty of /proc/PID/smaps_rollup, read once the node has said that it is
+ready: it answers over UDP before all of it is loaded.
 """
 
 import json
@@ -103,7 +104,7 @@ def process_name(pid: int) -> str:
 def measure_start(
     config: Path, handle: bytes, environment: Mapping[str, str] | None = None
 ) -> Start:
-    """Start the node of `config`, wait for its first answer, read its memory, end it.
+    """Start the node of `config`, wait for its first answer, read its memory when ready, end it.
 
     Args:
         config: biaoshi.toml of a node that is not running.
@@ -118,12 +119,16 @@ def measure_start(
     command = [str(Path(sys.executable).with_name("biaoshi")), "serve", str(config)]
     begun = time.monotonic()
     variables = {**os.environ, **(environment or {})}
-    node = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=variables)
+    node = subprocess.Popen(command, stdout=subprocess.PIPE, env=variables)
+    assert node.stdout is not None
     try:
         await_answer(address, handle, lambda: node.poll() is None)
         first_answer_s = time.monotonic() - begun
+        if not node.stdout.readline():
+            raise MeasurementError("the node ended before it was ready; see its log above")
         memory = {process_name(pid): uss_octets(pid) for pid in process_tree(node.pid)}
     finally:
+        node.stdout.close()
         node.send_signal(signal.SIGTERM)
         try:
             node.wait(STOP_LIMIT_S)

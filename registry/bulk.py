@@ -34,7 +34,7 @@ from registry.outcomes import Foreign, Need, Refusal, refuse
 from registry.range_registration import RangeRows
 from registry.receipts import chain
 from registry.schema import RECORD_OCTETS_MAX, decode_record, folded_key, public_rows
-from registry.stream_rows import PackedRow, Row, RowKind
+from registry.stream_rows import ROWS_MAX, PackedRow, Row, RowKind
 from registry.streams import (
     ROW_DIGEST_OCTETS,
     Batch,
@@ -52,7 +52,7 @@ from registry.template_requests import unpack_request
 from registry.views import WriteView
 
 _CREATED = Run(1, Verdict.CREATED)
-ROWS_MAX = FRAME_OPERATIONS_MAX  # of one transaction: they are one frame
+assert ROWS_MAX <= FRAME_OPERATIONS_MAX, "the rows of one transaction are one frame"
 
 
 class StreamError(StoreError):

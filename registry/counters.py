@@ -33,6 +33,7 @@ ALL_PREFIXES = PREFIX_HANDLE_START
 ALL_QUERIES = b""
 ELSEWHERE = b"/"  # no prefix has a slash in it
 NAME_OCTETS_MAX = 400  # the longest prefix that can be homed; a name beyond it is cut
+NAMES_MAX = 1_000  # in one page of totals
 QUERY_DAYS_KEPT = 400  # a year and what reporting it takes
 
 _NUMBER_OCTETS = 16

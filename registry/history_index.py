@@ -32,6 +32,8 @@ from registry.tables import Table, WritableTable
 KEY_OCTETS_MAX = 502
 KEY_HEAD_OCTETS = KEY_OCTETS_MAX - 33
 JUMPS_MAX = 1_024  # notes of the clock that are read, the last ones; ours
+EVENTS_MAX = 100  # frames that one answer tells of
+SEQUENCE_MAX = 2**63 - 1
 NOTHING = 0
 UNDATED = 0xFFFFFFFF
 

@@ -28,15 +28,14 @@ from registry.act_steps import ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Permitted, authorize_on_record
 from registry.frame_times import last_at
 from registry.histories import Changes, History, Moment
+from registry.history_index import EVENTS_MAX, SEQUENCE_MAX
 from registry.journal import JournalOperation, Kind
 from registry.life_cycle import find_handle, who
 from registry.mark_changes import read_mark
 from registry.outcomes import Need, Refusal, refuse
 
-EVENTS_MAX = 100  # frames of one answer
 # Of the values in one answer, as they are told; an answer goes from process to process whole.
 ANSWER_OCTETS_MAX = 512 * 1_024
-SEQUENCE_MAX = 2**63 - 1
 _VALUE_OCTETS = 200  # what a value's form takes beside its data
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

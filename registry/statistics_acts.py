@@ -21,6 +21,7 @@ from registry.counters import (
     ALL_PREFIXES,
     ALL_QUERIES,
     ELSEWHERE,
+    NAMES_MAX,
     TABLE,
     Events,
     Totals,
@@ -40,7 +41,6 @@ from registry.space_saving import source_to_text
 from registry.tables import Table
 
 DAYS_MAX = 400  # in one answer: as many as queries are kept
-NAMES_MAX = 1_000  # in one page of totals
 _INTEGER_MAX = 1 << 64
 
 _SEEING_ALL = (Role.ADMINISTRATOR, Role.OPERATOR)

@@ -3,6 +3,8 @@
 from enum import IntEnum
 from typing import NamedTuple
 
+ROWS_MAX = 4_096  # registered in one transaction, which is one frame of the journal
+
 
 class RowKind(IntEnum):
     """What a row asks for."""

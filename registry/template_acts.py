@@ -24,13 +24,13 @@ from registry.outcomes import Refusal, refuse
 from registry.roles import Role
 from registry.schema import KEY_OCTETS_MAX
 from registry.tables import Table
-from registry.template_creations import join_faults
 from registry.template_documents import parse_template, template_form
 from registry.template_lots import pack_entries
-from registry.template_requests import read_version
+from registry.template_requests import join_faults, read_version
 from registry.templates import (
     CODE,
     NUMBERS_END,
+    PAGE_MAX,
     VERSIONS_MAX,
     Registered,
     Template,
@@ -49,7 +49,6 @@ from registry.templates import (
 
 TEMPLATE_OCTETS_MAX = 131_072  # of a version as it is stored; ours
 CODES_MAX = 1_000  # templates of one prefix, each with up to VERSIONS_MAX versions; ours
-PAGE_MAX = 1_000
 PAGE_OCTETS_MAX = 1_048_576  # of the versions on one page, as they are stored
 REASON_CHARACTERS_MAX = 1_024
 CURSOR_CHARACTERS_MAX = 2 * KEY_OCTETS_MAX

@@ -20,7 +20,7 @@ from registry.outcomes import Refusal, refuse
 from registry.schema import KEY_OCTETS_MAX, RECORD_OCTETS_MAX
 from registry.template_lookup import TemplateError, get_usable
 from registry.template_lots import Lots, NewRow
-from registry.template_requests import Request, find_faults
+from registry.template_requests import Request, find_faults, join_faults
 from registry.template_rows import fields_of, tail_of
 from registry.templates import (
     FIRST_INDEX,
@@ -33,7 +33,6 @@ from registry.templates import (
 )
 from registry.views import View
 
-FAULTS_OCTETS_MAX = 960  # of what is said about one row; `streams.WORDS_OCTETS_MAX` are kept
 # What a request of so few octets becomes fits into a record for certain: names, heads and all.
 SMALL_OCTETS = RECORD_OCTETS_MAX // 8
 
@@ -183,21 +182,6 @@ def _find_other_faults(others: Sequence[HandleValue]) -> list[str]:
     if len({value.index for value in others}) < len(others):
         faults.append("an index is given twice among the values")
     return faults
-
-
-def join_faults(faults: Sequence[str]) -> str:
-    """Return faults as one text; those beyond what is kept of a verdict are only counted."""
-    said: list[str] = []
-    room = FAULTS_OCTETS_MAX
-    for fault in faults:
-        octets = len(fault.encode("utf-8", "backslashreplace")) + 2
-        if octets > room:
-            break
-        said.append(fault)
-        room -= octets
-    if len(said) < len(faults):
-        said.append(f"and {len(faults) - len(said)} more faults")
-    return "; ".join(said)
 
 
 def _octets(request: Request) -> int:

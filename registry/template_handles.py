@@ -24,8 +24,8 @@ from registry.journal import JournalOperation, Kind
 from registry.operations import Change, Operation
 from registry.outcomes import Need, Refusal, refuse
 from registry.schema import folded_key
-from registry.template_creations import Made, TemplateCreations, is_free, join_faults
-from registry.template_requests import read_request
+from registry.template_creations import Made, TemplateCreations, is_free
+from registry.template_requests import join_faults, read_request
 
 
 def decide_create_handle(step: ActStep) -> ActOutcome:

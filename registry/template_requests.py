@@ -31,6 +31,7 @@ NAME_CHARACTERS_MAX = 512  # of a template with its prefix
 ITEMS_MAX = 10_000  # in all lists of a row together; each list is bounded by its template
 # Of a row, beside those that every row has.
 TEMPLATE_MEMBERS = ("template", "version", "attributes", "isText")
+FAULTS_OCTETS_MAX = 960  # of what is said about one row; `streams.WORDS_OCTETS_MAX` are kept
 DEPTH_MAX = 32  # of documents; ours, those of use have three
 _U64_BITS = 64
 _RESERVED = frozenset({TEMPLATE_INDEX, VERSION_INDEX})
@@ -188,3 +189,18 @@ def unpack_request(octets: bytes) -> Request:
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"this asks for nothing from a template: {error}") from None
     return request
+
+
+def join_faults(faults: Sequence[str]) -> str:
+    """Return faults as one text; those beyond what is kept of a verdict are only counted."""
+    said: list[str] = []
+    room = FAULTS_OCTETS_MAX
+    for fault in faults:
+        octets = len(fault.encode("utf-8", "backslashreplace")) + 2
+        if octets > room:
+            break
+        said.append(fault)
+        room -= octets
+    if len(said) < len(faults):
+        said.append(f"and {len(faults) - len(said)} more faults")
+    return "; ".join(said)

@@ -54,6 +54,7 @@ VERSION_TYPE = b"TEMPLATE_VERSION"
 
 CODE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 VERSIONS_MAX = 10_000  # of one template; ours
+PAGE_MAX = 1_000  # versions listed in one answer
 
 NUMBERS_END = b"\x80"  # the first key that is not that of a version
 _NAMES = b"\x80"

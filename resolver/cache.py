@@ -26,8 +26,7 @@ from protocol.wire import Reader
 from registry.errors import RecordError
 from registry.schema import encode_record, public_list, storage_key
 from registry.store import CacheStore
-from resolver.recursion import Reply
-from resolver.walker import ttl_of
+from resolver.recursion import Reply, ttl_of
 
 ROW_FORMAT = 1
 FLAG_STALE = 0x1

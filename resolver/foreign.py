@@ -30,9 +30,9 @@ from registry.schema import Record
 from registry.views import ForeignRecord
 from resolver.asking import Answer, Request
 from resolver.exchanges import ExchangeError
-from resolver.recursion import Ask, Done, Failure, Reply, Walk
+from resolver.recursion import Ask, Done, Failure, Reply, Walk, ttl_of
 from resolver.upstream import Upstream
-from resolver.walker import Asker, Lookups, ReplyMemory, follow, reply_from, ttl_of
+from resolver.walker import Asker, Lookups, ReplyMemory, follow, reply_from
 
 KEPT_MAX_S = 30 * 86_400  # an outage longer than a month needs an operator, not a copy
 KEPT_AGAIN_S = 3_600  # a copy this fresh is not written again at every log-in

@@ -8,6 +8,7 @@ import ipaddress
 import math
 
 _IPV6_GROUP_BITS = 64  # the smallest network an Internet provider gives to one customer
+PAGE_HANDLES_MAX = 10_000  # in one page of a list, over REST
 NEVER = math.inf  # a deadline that does not come
 
 

@@ -26,7 +26,7 @@ from protocol.errors import ProtocolError
 from protocol.handle import ROOT_HANDLE, fold_handle, prefix_handle, to_text
 from protocol.types.hs_serv import decode_hs_serv
 from protocol.types.hs_site import HsSite, decode_hs_site
-from protocol.value import HandleValue
+from protocol.value import TTL_ABSOLUTE, HandleValue
 
 HOPS_MAX = 40  # existing clients' limit
 DEPTH_MAX = 20  # existing clients' limit on HS_SERV naming a handle with HS_SERV
@@ -303,3 +303,15 @@ def _decode_site_anew(data: bytes) -> HsSite | None:
         return decode_hs_site(data)
     except ProtocolError:
         return None
+
+
+def ttl_of(values: Iterable[HandleValue], now_s: int, ttl_max_s: int) -> int:
+    """Return for how many seconds values may be kept: as long as the shortest-lived of them.
+
+    An absolute ttl is the second it ends at. No values: `ttl_max_s`.
+    """
+    shortest_s = ttl_max_s
+    for value in values:
+        ttl_s = value.ttl - now_s if value.ttl_type == TTL_ABSOLUTE else value.ttl
+        shortest_s = min(shortest_s, ttl_s)
+    return max(0, shortest_s)

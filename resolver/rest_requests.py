@@ -34,6 +34,7 @@ from registry.errors import RecordError
 from registry.operations import Change, Listing, Operation, Outcome, Referral
 from registry.outcomes import NeedAuthentication, Refusal, refuse
 from registry.plain_creations import PlainCreation
+from resolver.limits import PAGE_HANDLES_MAX
 from resolver.listing import Pages
 from resolver.operations import Known, Operations
 from resolver.query import Result, damaged_record, question_of, result_of
@@ -41,7 +42,6 @@ from resolver.quotas import Quotas
 from resolver.refused_log_ins import RefusedLogIns
 from resolver.rest_sessions import RestSessions
 
-PAGE_HANDLES_MAX = 10_000  # in one page of a list
 STREAM_PAGE_HANDLES = 1_000  # in one item of a streamed list
 _CREATING = frozenset({OpCode.CREATE_HANDLE, OpCode.ADD_VALUE})
 _REGISTERING = _CREATING | {OpCode.DELETE_HANDLE, OpCode.REMOVE_VALUE, OpCode.MODIFY_VALUE}

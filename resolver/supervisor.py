@@ -3,8 +3,8 @@
     supervisor ─┬─ worker 1..N            answer look-ups
                 └─ registrar | keeper     the only writer of the store | of the cache
 
-Children are forked after everything is imported and before anything is opened: no LMDB environment
-and no socket crosses a fork, and the imported modules are one copy in memory.
+Children are forked after what the workers run is imported and before anything is opened: no LMDB
+environment and no socket crosses a fork, and what they share is one copy in memory.
 
 A child lives no longer than its supervisor: the kernel kills it (PR_SET_PDEATHSIG), and a child
 whose supervisor died before it could ask for that sees another parent and ends by itself. A dead
@@ -21,14 +21,16 @@ import fcntl
 import gc
 import importlib
 import logging
+import math
 import os
 import select
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -45,6 +47,7 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_LAST_S = 5.0
 LIVED_S = 30.0  # a child that lived this long did not die of its start
 START_TIMEOUT_S = 30.0
+LATE_S = 5.0  # after the node was ready; a quarter of a second of processor time is spent then
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
@@ -112,7 +115,7 @@ def serve(config_path: Path) -> int:
     gc.freeze()  # what is imported by now is never looked at again, so its pages stay shared
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     with pid_file:
-        return Supervisor(config, children, pid_file, begun_s).run()
+        return Supervisor(config, children, pid_file, begun_s, late_modules(config)).run()
 
 
 def take_pid_file(path: Path) -> TextIO | None:
@@ -134,12 +137,31 @@ def take_pid_file(path: Path) -> TextIO | None:
 
 
 def import_children(config: Config) -> list[Child]:
-    """Import what the children run: only now that `share_metrics` was called."""
-    writer = "registrar" if config.role.registers else "keeper"
-    children = [Child(writer, importlib.import_module(f"resolver.{writer}").run)]
+    """Import what the workers begin with: only now that `share_metrics` was called.
+
+    Nothing else, for the node is to answer soon. The rest is imported by the children while the
+    first look-ups are answered, and here later: see `late_modules`.
+    """
+    writer = writer_name(config)
+    children = [Child(writer, partial(import_and_run, f"resolver.{writer}"))]
     worker = importlib.import_module("resolver.worker")
     children += [Child(f"worker{n}", worker.run) for n in range(1, config.process.workers + 1)]
     return children
+
+
+def writer_name(config: Config) -> str:
+    """Return what the node's only writer is called, and its module."""
+    return "registrar" if config.role.registers else "keeper"
+
+
+def late_modules(config: Config) -> tuple[str, ...]:
+    """Return what children import by themselves."""
+    return ("resolver.http_part", f"resolver.{writer_name(config)}")
+
+
+def import_and_run(module: str, config: Config, ready: Ready) -> None:
+    """Import a module in the child and run its `run`."""
+    importlib.import_module(module).run(config, ready)
 
 
 class Supervisor:
@@ -150,16 +172,24 @@ class Supervisor:
         children: what to run, none started yet.
         pid_file: closed in the children.
         begun_s: when the start began.
+        late: modules to import once the node has been ready for LATE_S.
     """
 
     def __init__(
-        self, config: Config, children: list[Child], pid_file: TextIO, begun_s: float
+        self,
+        config: Config,
+        children: list[Child],
+        pid_file: TextIO,
+        begun_s: float,
+        late: Sequence[str] = (),
     ) -> None:
         self._config = config
         self._pid_file = pid_file
         self._children = children
         self._stopping = False
         self._announced = False
+        self._late = tuple(late)
+        self._late_at_s = math.inf
         self._exit_code = 0
         self._begun_s = begun_s
 
@@ -171,6 +201,8 @@ class Supervisor:
             self._await_signal()
             self._start_due()
             self._look_at_pipes()
+            if self._late_at_s <= time.monotonic():
+                self._import_late()
         self._stop_children()
         _log.info("stopped")
         return self._exit_code
@@ -226,6 +258,7 @@ class Supervisor:
             return
         if all(child.is_ready for child in self._children):
             self._announced = True
+            self._late_at_s = time.monotonic() + LATE_S
             # One write: unbuffered, `print` makes two and a child's line may come between.
             sys.stdout.write(stdout_line(self._ready_line(), self._config.log, "supervisor") + "\n")
             sys.stdout.flush()
@@ -233,6 +266,20 @@ class Supervisor:
         elif time.monotonic() - self._begun_s > START_TIMEOUT_S:
             waiting = ", ".join(child.name for child in self._children if not child.is_ready)
             self._give_up(f"not ready after {START_TIMEOUT_S:.0f} s: {waiting}")
+
+    def _import_late(self) -> None:
+        """Import what the children imported themselves.
+
+        A replacement then has it at once, shares it, and is of the same version as the rest
+        although another one may have been installed meanwhile.
+        """
+        self._late_at_s = math.inf
+        try:
+            for module in self._late:
+                importlib.import_module(module)
+        except ImportError as error:
+            _log.error("replaced processes will start late: %s", error)
+        gc.freeze()
 
     def _welcome_back(self, child: Child) -> None:
         if child.is_ready and child.died_s:
@@ -321,12 +368,13 @@ def run_child(child: Child, config: Config, parent: int, ready_pipe: int) -> int
         child.main(config, lambda: _say_ready(ready_pipe))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else EXIT_FAILED
-    except BaseException:
+    except BaseException as error:
         if config.log.format == "json":
             _log.exception("%s ended by an error", child.name)
         else:
             traceback.print_exc()
-        return EXIT_FAILED
+        # A child imports some of what it runs: a module that is missing stays missing.
+        return EXIT_HOPELESS if isinstance(error, ImportError) else EXIT_FAILED
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -27,7 +27,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from protocol.key_files import PrivateKey
 from resolver.config import TlsConfig
 from resolver.metrics import CERTIFICATE_EXPIRY
-from resolver.node_files import PUBLIC_MODE, SECRET_MODE
+from resolver.node_files import PUBLIC_MODE, SECRET_MODE, NodeFilesError
 
 WATCH_S = 5.0  # how often the files are looked at: two stat() calls
 SELF_SIGNED_DAYS = 825  # the longest that Apple's systems accept of a private certificate
@@ -40,7 +40,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 _log = logging.getLogger(__name__)
 
 
-class TlsError(Exception):
+class TlsError(NodeFilesError):
     """A certificate or key that cannot be used; its text says what to do."""
 
 

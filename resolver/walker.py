@@ -1,16 +1,15 @@
 """Doing what a `recursion.Walk` asks for: the one loop that client, keeper and registrar share."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from protocol.bodies import ErrorAnswer, ReferralAnswer, ResolutionRequest, ValuesRequest
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.errors import ProtocolError
 from protocol.handle import fold_handle
-from protocol.value import TTL_ABSOLUTE, HandleValue
 from resolver.asking import Answer, Hop, Request
 from resolver.exchanges import ExchangeError
-from resolver.recursion import LOOKUP_TYPES, Ask, Done, Reply, Walk
+from resolver.recursion import LOOKUP_TYPES, Ask, Done, Reply, Walk, ttl_of
 from resolver.upstream import TRANSPORTS, Upstream
 
 Asker = Callable[[Ask], Awaitable[Reply]]
@@ -42,18 +41,6 @@ def words_of(answer: Answer) -> str:
     if isinstance(answer.body, ErrorAnswer) and answer.body.message:
         return answer.body.message.decode("utf-8", "replace")
     return ""
-
-
-def ttl_of(values: Iterable[HandleValue], now_s: int, ttl_max_s: int) -> int:
-    """Return for how many seconds values may be kept: as long as the shortest-lived of them.
-
-    An absolute ttl is the second it ends at. No values: `ttl_max_s`.
-    """
-    shortest_s = ttl_max_s
-    for value in values:
-        ttl_s = value.ttl - now_s if value.ttl_type == TTL_ABSOLUTE else value.ttl
-        shortest_s = min(shortest_s, ttl_s)
-    return max(0, shortest_s)
 
 
 class ReplyMemory:

@@ -4,30 +4,27 @@
     TCP ──┼─> Dispatcher ────────┤
     HTTP ─┘                      └─ handed on         link ─> registrar | keeper
 
+It answers over UDP and TCP before it has imported what HTTP needs (`http_part`), and is ready when
+it answers over all three.
+
 Nothing is shared between workers but the files they read. A worker that starts before the store is
 there, or is of this version, waits for the registrar, which makes and migrates it before it serves
 the link; one that starts while the registrar is down answers look-ups all the same.
 """
 
 import asyncio
+import gc
 import logging
-import signal
-import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import uvloop
-from starlette.applications import Starlette
 
 from registry.errors import StoreError
 from registry.store import CacheStore, Store
-from resolver.api.app import make_app
 from resolver.config import Config
 from resolver.dispatch import Dispatcher
-from resolver.fastpath import FastPath, FastPathError, open_fast_path
-from resolver.hot_creations import HotCreations
-from resolver.hot_route import CachedRows, OwnRows, PublicRows
-from resolver.http_server import DEFAULT_HEADERS, HttpServer
+from resolver.fastpath import FastPathError, open_fast_path
 from resolver.limits import ConnectionLimiter
 from resolver.link import Link
 from resolver.metrics import RequestMetrics
@@ -36,13 +33,14 @@ from resolver.node_files import NodeFilesError
 from resolver.query import CachedRecords, OwnRecords, Records
 from resolver.query_counts import CountSender, QueryCounts
 from resolver.quick_answers import open_quick_answers
-from resolver.rest_operations import RestOperations
 from resolver.sockets import SocketError, open_tcp, open_udp, raise_file_limit
 from resolver.supervisor import EXIT_HOPELESS, Ready, stop_signal
 from resolver.tcp import TcpServer
-from resolver.tls import WATCH_S, Certificate, TlsError, open_certificate
 from resolver.transport import TransportServer
 from resolver.udp import UdpServer
+
+if TYPE_CHECKING:
+    from resolver.http_part import HttpPart
 
 # Files beside connections: sockets listened on, LMDB, the link, metrics, upstream.
 OTHER_FILES = 256
@@ -54,7 +52,7 @@ def run(config: Config, ready: Ready) -> None:
     """Run a worker until SIGTERM; called in a forked child."""
     try:
         uvloop.run(_main(config, ready))
-    except (StoreError, NodeFilesError, SocketError, TlsError, FastPathError) as error:
+    except (StoreError, NodeFilesError, SocketError, FastPathError) as error:
         _log.error("%s", error)
         raise SystemExit(EXIT_HOPELESS) from None
 
@@ -80,57 +78,47 @@ class Worker:
     """One worker, put together from the node's configuration."""
 
     def __init__(self, config: Config) -> None:
-        """Read the node's files and the certificate. Raises: NodeFilesError, TlsError."""
+        """Read the node's files. Raises: NodeFilesError."""
         self._config = config
         self._node = load_node(config)
-        self._certificate = open_certificate(
-            config.tls,
-            config.folder,
-            config.run_folder,
-            self._node.private_key,
-            config.listen.addresses,
-            time.time(),
-        )
         self._link = Link(config.link_path, config.limits.handed_on_max)
         self._threads = ThreadPoolExecutor(config.process.crypto_threads, "crypto")
         self._store: Store | CacheStore | None = None
         self._servers: list[TransportServer] = []
-        self._watcher: asyncio.Task[None] | None = None
         self._count_sender: CountSender | None = None
 
     async def start(self) -> None:
-        """Open the store and the sockets, and serve. Raises: StoreError, SocketError."""
+        """Open the store, then serve: UDP and TCP first, HTTP once it is imported.
+
+        Raises:
+            StoreError: the store cannot be used.
+            SocketError, FastPathError: the sockets cannot.
+            TlsError: the certificate cannot.
+        """
         raise_file_limit(self._config.limits.connections_max + OTHER_FILES)
         await self._link.start()
-        records = await self._open_records()
+        store, records = await self._open_records()
+        self._store = store
         metrics = RequestMetrics()
-        store = self._store if isinstance(self._store, Store) else None
-        counts = self._count_queries() if store is not None else None
+        counts = self._count_queries() if isinstance(store, Store) else None
         dispatcher = Dispatcher(
             self._node, records, self._link, self._threads, metrics, counts=counts
         )
-        operations = RestOperations(self._node, records, self._link, metrics, store, counts)
-        app = make_app(operations, self._config)
-        self._servers = make_servers(
-            self._config,
-            dispatcher,
-            app,
-            self._certificate,
-            public_rows(self._store),
-            self._store,
-            hot_creations(self._store, self._link),
-            counts,
-        )
-        for server in self._servers:
-            await server.start()
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._certificate.reload_if_changed)
-        self._watcher = asyncio.create_task(self._watch_certificate())
+        limits = self._config.limits
+        limiter = ConnectionLimiter(limits.connections_max, limits.connections_per_address_max)
+        for server in make_handle_servers(self._config, dispatcher, limiter, store, counts):
+            await self._serve(server)
+        make_http_part = await asyncio.to_thread(_import_http_part)
+        gc.freeze()  # what is imported by now is never looked at again
+        await self._serve(
+            make_http_part(
+                self._config, self._node, records, self._link, dispatcher, metrics, limiter,
+                store, counts,
+            )
+        )  # fmt: skip
 
     async def stop(self) -> None:
         """Stop serving and close everything."""
-        if self._watcher is not None:
-            self._watcher.cancel()
         for server in self._servers:
             await server.stop()
         if self._count_sender is not None:
@@ -147,85 +135,56 @@ class Worker:
         self._count_sender.start()
         return counts
 
-    async def _open_records(self) -> Records:
+    async def _serve(self, server: TransportServer) -> None:
+        self._servers.append(server)
+        await server.start()
+
+    async def _open_records(self) -> tuple[Store | CacheStore, Records]:
         try:
             return self._open_records_now()
         except StoreError:
             await self._link.wait_up()
             return self._open_records_now()
 
-    def _open_records_now(self) -> Records:
+    def _open_records_now(self) -> tuple[Store | CacheStore, Records]:
         config = self._config
         if not config.role.registers:
-            cache = self._store = CacheStore(
+            cache = CacheStore(
                 config.cache_folder, readonly=True, octets_max=config.recursion.cache_octets
             )
-            return CachedRecords(cache)
-        store = self._store = Store.open(
+            return cache, CachedRecords(cache)
+        store = Store.open(
             config.store_folder,
             readonly=True,
             map_octets=config.store.map_octets,
             case_sensitive=config.case_sensitive,
         )
-        return OwnRecords(store)
-
-    async def _watch_certificate(self) -> None:
-        while True:
-            await asyncio.sleep(WATCH_S)
-            self._certificate.reload_if_changed()
+        return store, OwnRecords(store)
 
 
-def public_rows(store: Store | CacheStore | None) -> PublicRows:
-    """Return where the hot route of HTTP looks handles up."""
-    assert store is not None, "the store is opened before the sockets"
-    return CachedRows(store) if isinstance(store, CacheStore) else OwnRows(store)
-
-
-def hot_creations(store: Store | CacheStore | None, link: Link) -> HotCreations | None:
-    """Return the hot route of registering, None where nothing is registered."""
-    if not isinstance(store, Store):
-        return None
-    return HotCreations(store, link, DEFAULT_HEADERS, asyncio.get_running_loop())
-
-
-def fast_path(
-    sock: socket.socket,
-    dispatcher: Dispatcher,
-    store: Store | CacheStore | None,
-    counts: QueryCounts | None = None,
-) -> FastPath | None:
-    """Return the fast path of a UDP socket, None when there is none. Raises: FastPathError."""
-    if store is None:
-        return None
-    return open_fast_path(sock.fileno(), store, dispatcher.replies, counts=counts)
-
-
-def make_servers(
+def make_handle_servers(
     config: Config,
     dispatcher: Dispatcher,
-    app: Starlette,
-    certificate: Certificate,
-    rows: PublicRows | None = None,
-    store: Store | CacheStore | None = None,
-    creations: HotCreations | None = None,
-    counts: QueryCounts | None = None,
+    limiter: ConnectionLimiter,
+    store: Store | CacheStore,
+    counts: QueryCounts | None,
 ) -> list[TransportServer]:
-    """Open the sockets of all addresses. Raises: SocketError, FastPathError."""
+    """Open the UDP and TCP sockets of all addresses. Raises: SocketError, FastPathError."""
     loop = asyncio.get_running_loop()
     limits, listen = config.limits, config.listen
-    limiter = ConnectionLimiter(limits.connections_max, limits.connections_per_address_max)
-    quick = None
-    if store is not None:
-        quick = open_quick_answers(store, dispatcher.replies, counts=counts)
+    quick = open_quick_answers(store, dispatcher.replies, counts=counts)
     servers: list[TransportServer] = []
     for address in listen.addresses:
         udp, tcp = open_udp(address, listen.handle_port), open_tcp(address, listen.handle_port)
-        http = open_tcp(address, listen.http_port)
+        fast_path = open_fast_path(udp.fileno(), store, dispatcher.replies, counts=counts)
         servers += [
-            UdpServer(udp, dispatcher, limits, loop, fast_path(udp, dispatcher, store, counts)),
+            UdpServer(udp, dispatcher, limits, loop, fast_path),
             TcpServer(tcp, dispatcher, limits, loop, limiter, quick),
-            HttpServer(
-                http, app, dispatcher, limits, certificate, loop, limiter, rows, creations, counts
-            ),
         ]
     return servers
+
+
+def _import_http_part() -> "type[HttpPart]":
+    from resolver.http_part import HttpPart
+
+    return HttpPart

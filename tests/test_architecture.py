@@ -4,6 +4,7 @@
 """
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,3 +92,39 @@ def test_every_cited_rfc_section_has_the_one_form() -> None:
             for line in source.read_text(encoding="utf-8").splitlines():
                 if "RFC 365" in line and "§" not in line:
                     assert "section" not in line.lower(), f"{source}: cite as RFC 3652 §2.2.2"
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return all modules that a new interpreter has imported after a statement."""
+    program = f"{statement}\nimport sys\nprint(*sys.modules)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(ended.stdout.split())
+
+
+# What is imported before the first answer delays it; a node has half a second for all of it.
+@pytest.mark.parametrize(
+    ("statement", "never"),
+    [
+        (
+            "import resolver.cli.main, resolver.cli.serve, resolver.supervisor",
+            "resolver.worker lmdb",
+        ),
+        (
+            "import resolver.worker",
+            "resolver.http_part resolver.api resolver.tls starlette uvicorn",
+        ),
+        ("import resolver.worker", "resolver.upstream httpx typer rich"),
+        (
+            "import resolver.worker, resolver.http_part",
+            "registry.act_steps registry.acts registry.admin registry.bulk registry.replay "
+            "resolver.registrar resolver.operations resolver.group_commit resolver.upstream "
+            "stdnum httpx typer rich",
+        ),
+    ],
+)
+def test_a_node_imports_little_before_it_answers(statement: str, never: str) -> None:
+    loaded = loaded_by(statement)
+    assert "resolver.supervisor" in loaded
+    assert not loaded & set(never.split())

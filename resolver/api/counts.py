@@ -14,7 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from registry.statistics_acts import NAMES_MAX
+from registry.counters import NAMES_MAX
 from resolver.api.acts import answer_act
 from resolver.api.parameters import query_parameters
 

@@ -49,8 +49,8 @@ from resolver.api.parameters import (
     query_parameters,
 )
 from resolver.api.templates import put_from_template
+from resolver.limits import PAGE_HANDLES_MAX
 from resolver.query import Result
-from resolver.rest_requests import PAGE_HANDLES_MAX
 
 # What any client may have to read the record as: one message, with its credential's length.
 _BODY_OCTETS_MAX = MESSAGE_OCTETS_MAX - HEADER_OCTETS - 4

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from protocol.codes import ResponseCode
 from protocol.wire import HANDLE_OCTETS_MAX
-from registry.life_history import EVENTS_MAX, SEQUENCE_MAX
+from registry.history_index import EVENTS_MAX, SEQUENCE_MAX
 from registry.marks import REASON_OCTETS_MAX
 from resolver.api.acts import answer_act
 from resolver.api.errors import RequestError

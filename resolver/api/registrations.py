@@ -27,8 +27,8 @@ from starlette.types import Receive, Scope, Send
 
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
-from registry.bulk import ROWS_MAX
 from registry.errors import StoreError
+from registry.stream_rows import ROWS_MAX
 from registry.streams import KEY_OCTETS_MAX, Batch, Verdict
 from resolver.api.answers import JSON_HEADERS, json_response
 from resolver.api.authorization import (

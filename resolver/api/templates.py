@@ -17,10 +17,8 @@ from starlette.routing import Route
 
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
-from registry.template_acts import PAGE_MAX
-from registry.template_creations import join_faults
-from registry.template_requests import find_unsendable, read_request
-from registry.templates import VERSIONS_MAX
+from registry.template_requests import find_unsendable, join_faults, read_request
+from registry.templates import PAGE_MAX, VERSIONS_MAX
 from resolver.api.acts import answer_act, perform_act
 from resolver.api.answers import json_response
 from resolver.api.errors import RequestError

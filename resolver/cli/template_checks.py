@@ -7,8 +7,8 @@ import msgspec
 
 from protocol.handle import to_text
 from registry.stream_rows import PackedRow, RowKind
-from registry.template_creations import find_row_faults, join_faults
-from registry.template_requests import unpack_request
+from registry.template_creations import find_row_faults
+from registry.template_requests import join_faults, unpack_request
 from registry.templates import Template
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.sent_rows import CSV, find_kind, read_rows

@@ -1,5 +1,6 @@
 """Processes that die, are ended, or come twice: no orphan, no held port, look-ups go on."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -225,6 +226,23 @@ def test_node_ends_cleanly_when_told_to(node: Node, number: signal.Signals) -> N
     node.process = None
     node.start()
     assert data_of(look_up(node.address, HANDLE).body) == expected_data("kept")
+
+
+def test_node_that_is_told_to_end_while_it_starts_ends_cleanly(node: Node) -> None:
+    node.stop()
+    node.start(wait=False)
+
+    def answers() -> bool:
+        with contextlib.suppress(TimeoutError, ConnectionRefusedError):
+            ask_udp(node.address, resolution(HANDLE), 0.01)
+            return True
+        return False
+
+    # It answers before it has imported what HTTP needs, which goes on in a thread.
+    wait_until(answers, "it answers over UDP")
+    begun = len(node.log)
+    assert node.stop() == 0
+    assert "Traceback" not in node.log[begun:]
 
 
 def test_second_start_in_the_same_folder_is_refused(node: Node) -> None:

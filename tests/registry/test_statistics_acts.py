@@ -8,13 +8,14 @@ from protocol.codes import ResponseCode
 from protocol.value import Reference
 from registry.acts import Act, Done, decide_act
 from registry.authorization import Policy
+from registry.counters import NAMES_MAX
 from registry.days import day_of, day_to_text, start_of
 from registry.outcomes import NOTHING_FOREIGN, Refusal
 from registry.query_counters import DayQueries, add_queries, purge_queries
 from registry.range_records import RangeRecord, encode_range, range_key
 from registry.roles import Role, Roles
 from registry.space_saving import SpaceSaving, packed_source, source_to_text
-from registry.statistics_acts import DAYS_MAX, NAMES_MAX
+from registry.statistics_acts import DAYS_MAX
 from registry.store import Store
 from tests.registry.builders import ADMIN, NOW_S, ROOT, STRANGER, create, delete, perform, url
 

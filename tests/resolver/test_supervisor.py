@@ -57,10 +57,13 @@ def quiet(config, ready):
 def fail(config, ready):
     raise ValueError("odd")
 
+def lack(config, ready):
+    import resolver.no_such_module
+
 def despair(config, ready):
     raise SystemExit(supervisor.EXIT_HOPELESS)
 
-mains = {"live": live, "despair": despair, "quiet": quiet, "fail": fail}
+mains = {"live": live, "lack": lack, "despair": despair, "quiet": quiet, "fail": fail}
 if form == "json" or len(sys.argv) > 4:
     configure_logs(log, "supervisor")
 if form == "json":
@@ -71,7 +74,9 @@ import resolver.metrics
 writer = quiet if form == "json" else live
 children = [supervisor.Child("registrar", writer), supervisor.Child("worker1", mains[scene])]
 signal.pthread_sigmask(signal.SIG_BLOCK, supervisor._SIGNALS)
-sys.exit(supervisor.Supervisor(config, children, pid_file, time.monotonic()).run())
+supervisor.LATE_S = 0.05
+late = ["resolver.not_there"] if "late" in sys.argv else []
+sys.exit(supervisor.Supervisor(config, children, pid_file, time.monotonic(), late).run())
 """
 
 
@@ -264,3 +269,19 @@ def test_a_port_is_free_again_for_the_next_node() -> None:
     # What `check_free` relies on: SO_REUSEPORT is asked for by workers alone.
     with socket.socket() as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+
+
+def test_a_module_that_is_missing_ends_the_start(tmp_path: Path) -> None:
+    with staged(tmp_path, "lack") as stage:
+        stage.until("ModuleNotFoundError: No module named 'resolver.no_such_module'")
+        assert stage.until("biaoshi:") == "biaoshi: worker1 cannot start, see above"
+        assert stage.process.wait() == EXIT_FAILED
+
+
+def test_what_children_import_late_is_imported_once_the_node_is_ready(tmp_path: Path) -> None:
+    with staged(tmp_path, "live", "text", "logs", "late") as stage:
+        stage.until("ready")
+        stage.children(2)
+        stage.until_with("replaced processes will start late: No module named 'resolver.not_there'")
+        os.kill(stage.children(2)["worker1"], signal.SIGKILL)
+        stage.until("child worker1")  # it goes on as before
