@@ -21,7 +21,6 @@ administrator for ever: it is suspended and released.
         -> {"handle", "state", "since", "by", "reason"}; only what is marked has the last three
 """
 
-import unicodedata
 from typing import Any
 
 from protocol.codes import AdminPermission, OpCode, ResponseCode
@@ -33,13 +32,12 @@ from registry.act_steps import NOBODY, ActDecider, ActOutcome, ActStep, Done
 from registry.admin_step import refuse_change
 from registry.authorization import Authorization, Permitted, authorize, authorize_on_record
 from registry.mark_changes import pack_mark
-from registry.marks import REASON_OCTETS_MAX, Mark, State
+from registry.marks import Mark, State, find_reason_fault
 from registry.outcomes import Need, Refusal, identity_text, refuse
 from registry.prefixes import is_responsible
 from registry.ranges import find_revocation
 
 ACTIVE = "active"
-_NOT_ON_ONE_LINE = frozenset({"Cc", "Zl", "Zp"})  # controls, separators of lines, paragraphs
 _MAY_FREEZE = AdminPermission.MODIFY_VALUE | AdminPermission.DELETE_HANDLE
 
 
@@ -171,17 +169,8 @@ def find_reason(step: ActStep) -> str | Refusal:
     if not isinstance(reason, str):
         return refuse(ResponseCode.INVALID_VALUE, "the reason is no text")
     reason = reason.strip()
-    try:
-        octets = len(reason.encode())
-    except UnicodeEncodeError:
-        return refuse(ResponseCode.INVALID_VALUE, "the reason is not UTF-8")
-    if octets > REASON_OCTETS_MAX:
-        words = f"the reason has {octets} octets of UTF-8, at most {REASON_OCTETS_MAX} are kept"
-        return refuse(ResponseCode.INVALID_VALUE, words)
-    if any(unicodedata.category(character) in _NOT_ON_ONE_LINE for character in reason):
-        words = "the reason holds a control character or a line end: write one line of text"
-        return refuse(ResponseCode.INVALID_VALUE, words)
-    return reason
+    fault = find_reason_fault(reason)
+    return refuse(ResponseCode.INVALID_VALUE, fault) if fault else reason
 
 
 def not_registered(step: ActStep, handle: bytes) -> Refusal:

@@ -16,6 +16,7 @@ journaled: `registry.life_cycle`, `registry.mark_changes`.
 """
 
 import struct
+import unicodedata
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -30,6 +31,7 @@ MARKED_FORMAT = 2
 REASON_OCTETS_MAX = 1_024  # of UTF-8; ours
 NEVER_AGAIN = "a revoked name is never given out again"
 
+_NOT_ON_ONE_LINE = frozenset({"Cc", "Zl", "Zp"})  # controls, separators of lines, paragraphs
 _U16 = struct.Struct(">H")
 _START = 1 + _U16.size
 
@@ -61,6 +63,19 @@ class Mark:
         by = who if self.actor.handle else "the owner of the node"
         why = f": {self.reason}" if self.reason else ""
         return f"by {by} at {time_to_json(self.time_s)}{why}"
+
+
+def find_reason_fault(reason: str) -> str:
+    """Return what keeps a text from being the reason of a mark; empty: nothing."""
+    try:
+        octets = len(reason.encode())
+    except UnicodeEncodeError:
+        return "the reason is not UTF-8"
+    if octets > REASON_OCTETS_MAX:
+        return f"the reason has {octets} octets of UTF-8, at most {REASON_OCTETS_MAX} are kept"
+    if any(unicodedata.category(character) in _NOT_ON_ONE_LINE for character in reason):
+        return "the reason holds a control character or a line end: write one line of text"
+    return ""
 
 
 def is_marked(row: bytes) -> bool:

@@ -32,7 +32,15 @@ from registry.journal import (
     pack_change,
 )
 from registry.log import LocalLog
-from registry.marks import State, frozen_words, is_deleted, revoked_words
+from registry.marks import (
+    NEVER_AGAIN,
+    State,
+    frozen_words,
+    is_deleted,
+    kept_row,
+    revoked_words,
+)
+from registry.offline_marks import load_mark
 from registry.offline_ranges import load_deletion, load_range
 from registry.outcomes import identity_text
 from registry.replay import replay
@@ -168,6 +176,8 @@ class LoadRow(NamedTuple):
     document: Mapping[str, Any] = _NO_DOCUMENT
     octets: int = 0
     """Of the document, as it was read."""
+    mark: State | None = None
+    """FROZEN, REVOKED: a mark instead of a record, its document says whose (`offline_marks`)."""
 
 
 class RefusedRow(NamedTuple):
@@ -258,11 +268,18 @@ class _ExistsError(StoreError):
 
 
 def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> list[Any] | None:
-    """Store one row; return its operation, None when nothing was to be done."""
+    """Do what one row says; return its operation, None when nothing was to be done."""
+    if row.mark is not None:
+        return load_mark(view, row.handle, row.mark, row.document, now_s)
     if row.kind == RowKind.RANGE:
         return load_range(view, row.document, now_s)
     if row.kind == RowKind.DELETE:
         return load_deletion(view, row.handle, row.document, now_s)
+    return _load_record(view, row, policy, now_s)
+
+
+def _load_record(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> list[Any] | None:
+    """Store the values of one row; return its operation, None when nothing was to be done."""
     folded = view.fold(row.handle)
     if isinstance(row.values, bytes):
         octets = row.values
@@ -274,13 +291,15 @@ def _load_row(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) -> 
         values = [v if v.timestamp else replace(v, timestamp=now_s) for v in row.values]
         octets, record = encode_values(values), encode_record(values, folded)
     key = folded_key(folded)
-    _check_unmarked(view, row.handle)
     stored = view.stored_row(key)
     if stored is not None and is_deleted(stored):
         stored = None
+    if stored is not None and kept_row(stored) == record:
+        return None  # be it frozen or revoked
+    _check_unmarked(view, row.handle)
     if stored is None and row.kind != RowKind.REPLACE and view.find_range(key) is not None:
         raise _ExistsError('a range has the handle: a row in it says "operation": "replace"')
-    if stored is not None and (stored == record or policy is LoadPolicy.SKIP):
+    if stored is not None and policy is LoadPolicy.SKIP:
         return None
     if stored is not None and policy is LoadPolicy.REFUSE:
         raise _ExistsError("the handle is stored with other values")
@@ -294,8 +313,6 @@ def _check_unmarked(view: WriteView, handle: bytes) -> None:
     """Refuse what may not be changed, or is never given out again. Raises: StoreError."""
     mark = view.find_mark(handle)
     if mark is not None and mark.state == State.REVOKED:
-        raise _ExistsError(
-            f"{revoked_words(handle, mark)}; a revoked name is never given out again"
-        )
+        raise _ExistsError(f"{revoked_words(handle, mark)}; {NEVER_AGAIN}")
     if mark is not None and mark.state == State.FROZEN:
         raise _ExistsError(frozen_words(handle, mark))

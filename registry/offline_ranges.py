@@ -6,7 +6,7 @@
     {"handle": .., "operation": "delete", "time": .., "by": ..}
                                             an identifier is taken out of its range
 
-That is what `registry.export` writes, in this order.
+That is what `registry.export` writes, in this order; marks are those of `registry.offline_marks`.
 """
 
 from collections.abc import Mapping
@@ -40,17 +40,17 @@ def load_range(view: WriteView, document: Mapping[str, Any], now_s: int) -> list
     described = read_document(document)
     revoked = None
     if document.get("state", "active") != "active":
-        by = _identity(document, "revokedBy")
+        by = read_identity(document, "revokedBy")
         reason = str(document.get("reason", ""))
         if len(reason.encode()) > REASON_OCTETS_MAX:
             raise RangeError(f"reason takes more than {REASON_OCTETS_MAX} octets")
-        revoked = [_time(document, "revoked", now_s), by.handle, by.index, reason]
+        revoked = [read_time(document, "revoked", now_s), by.handle, by.index, reason]
     new = make_range(
         described,
         view.fold,
-        by=_identity(document, "by"),
+        by=read_identity(document, "by"),
         now_s=now_s,
-        registered_s=_time(document, "registered", now_s),
+        registered_s=read_time(document, "registered", now_s),
         keeps_times=True,
         revoked=revoked,
     )
@@ -86,12 +86,18 @@ def load_deletion(
             f"{to_text(handle)} has values of its own, which loading does not delete",
             ResponseCode.HANDLE_ALREADY_EXISTS,
         )
-    by, time_s = _identity(document, "by"), _time(document, "time", now_s)
+    by, time_s = read_identity(document, "by"), read_time(document, "time", now_s)
+    view.changes.date(now_s)  # what was loaded before it came to be when the rest does
     view.delete_record(handle, by, time_s)
+    view.changes.date(time_s)
     return pack_change(Kind.DELETE, folded, b"", by, time_s)
 
 
-def _identity(document: Mapping[str, Any], name: str) -> Reference:
+def read_identity(document: Mapping[str, Any], name: str) -> Reference:
+    """Return the identity that a line states, the owner where it states none.
+
+    Raises: RangeError.
+    """
     text = document.get(name) or ""
     if not text:
         return OWNER
@@ -103,8 +109,11 @@ def _identity(document: Mapping[str, Any], name: str) -> Reference:
     return Reference(handle.encode("utf-8", "surrogateescape"), int(index))
 
 
-def _time(document: Mapping[str, Any], name: str, now_s: int) -> int:
-    """Return seconds since 1970. Raises: RangeError."""
+def read_time(document: Mapping[str, Any], name: str, now_s: int) -> int:
+    """Return the time that a line states, in seconds since 1970; `now_s` where it states none.
+
+    Raises: RangeError.
+    """
     text = document.get(name)
     if text is None:
         return now_s

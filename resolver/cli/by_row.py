@@ -1,7 +1,7 @@
 """`biaoshi import --by-row`: every row a request over the Handle protocol."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -82,11 +82,11 @@ class RefusedFile:
         """Say whether there is a file."""
         return self._file is not None
 
-    def write(self, verdict: RowVerdict) -> None:
-        """Add a row."""
+    def write(self, verdict: RowVerdict, line: Mapping[str, object] | None = None) -> None:
+        """Add a row, as `line` if given."""
         if self._file is None:
             self._file = self.path.open("x", encoding="utf-8")
-        self._file.write(msgspec.json.encode(refused_line(verdict)).decode() + "\n")
+        self._file.write(msgspec.json.encode(line or refused_line(verdict)).decode() + "\n")
         if len(self.shown) < SHOWN_MAX:
             self.shown.append(verdict)
 

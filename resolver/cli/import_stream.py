@@ -40,7 +40,7 @@ from resolver.rows.packed import RANGE_MEMBERS
 
 SHOWN_MAX = 5  # refused rows shown on the screen; all of them are in the file
 # Of a row, which a file of refused rows has again.
-MEMBERS = ("operation", *RANGE_MEMBERS, *TEMPLATE_MEMBERS)
+MEMBERS = ("operation", "state", "time", "by", *RANGE_MEMBERS, *TEMPLATE_MEMBERS)
 GO_ON = "the same command goes on from there"
 
 

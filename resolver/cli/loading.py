@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -13,10 +13,11 @@ from protocol.value import HandleValue, read_values
 from protocol.wire import Reader
 from registry.offline import LoadedBatch, LoadPolicy, LoadRow, RefusedRow, load_records
 from registry.store import Store
+from registry.stream_rows import RowKind
 from resolver.cli.by_row import RefusedFile, make_progress, new_refused_path
 from resolver.cli.connect import JsonOption, find_node
 from resolver.cli.errors import CliError, ExitCode
-from resolver.cli.importing import RowVerdict, Verdict
+from resolver.cli.importing import RowVerdict, Verdict, refused_line
 from resolver.cli.output import print_json
 from resolver.config import Config, load_config
 from resolver.rows.ndjson import read_load_rows
@@ -46,7 +47,9 @@ def load(
     """Put every record of a file into a node's store: to restore an export, or to begin with many.
 
     Needs no key but the node's files, and no running node. Timestamps and secrets are kept as they
-    are; which prefixes the node answers for is not in the file and stays as it is. After a break
+    are, and what is frozen or revoked stays so, with who did it, when and why. Which prefixes the
+    node answers for, and what its prefix office knows, is not in the file and stays as it is. Of a
+    refused range or mark the file of refused rows says why under "refusal". After a break
     run it again: what is stored already is passed over (values without a timestamp got the
     time of the first run and differ: add --existing skip). Exit code 1 when a row was refused.
     Example: biaoshi load enterprise.ndjson --node restored
@@ -98,9 +101,9 @@ def _load(
 ) -> dict[Verdict, int]:
     counts = dict.fromkeys((Verdict.REGISTERED, Verdict.EXISTED, Verdict.REFUSED), 0)
 
-    def refuse(verdict: RowVerdict) -> None:
+    def refuse(verdict: RowVerdict, line: Mapping[str, object] | None = None) -> None:
         counts[Verdict.REFUSED] += 1
-        report.write(verdict)
+        report.write(verdict, line)
 
     def good_rows() -> Iterator[LoadRow]:
         for row in read_load_rows(lines, int(time.time())):
@@ -116,7 +119,8 @@ def _load(
             counts[Verdict.REGISTERED] += batch.stored
             counts[Verdict.EXISTED] += batch.existed
             for one in batch.refused:
-                refuse(_verdict_of(one))
+                verdict = _verdict_of(one)
+                refuse(verdict, _line_of(one.row, verdict))
             progress.advance(task, _size(batch))
     return counts
 
@@ -137,6 +141,20 @@ def _verdict_of(refused: RefusedRow) -> RowVerdict:
     number, handle, values = refused.row[:3]
     row = Row(number, handle, _values_of(values) if values else ())
     return RowVerdict(row, Verdict.REFUSED, refused.code, refused.reason)
+
+
+def _line_of(row: LoadRow, verdict: RowVerdict) -> dict[str, object]:
+    """Return the line for the file of refused rows, which can be loaded when mended.
+
+    A document has its own `reason`, so why it was refused is said beside it.
+    """
+    line = refused_line(verdict)
+    if row.document:
+        del line["values"]
+        line["refusal"] = line.pop("reason")
+    elif row.kind is RowKind.REPLACE:
+        line["operation"] = "replace"
+    return line | dict(row.document)
 
 
 def _values_of(values: Iterable[HandleValue] | bytes) -> tuple[HandleValue, ...]:

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from registry.errors import StoreError
-from registry.export import export_forms
+from registry.export import count_left_out, export_forms
 from registry.store import Store
 from registry.verify import verify as verify_store
 from resolver.cli.connect import JsonOption, find_node
@@ -58,8 +58,12 @@ def export(
         Path | None, typer.Option("--output", "-o", help="File to write.  [default: the screen]")
     ] = None,
 ) -> None:
-    """Write every record and range as NDJSON, one a line, in the form `biaoshi import` reads.
+    """Write all records and ranges, and what is frozen or revoked, as NDJSON for `biaoshi load`.
 
+    `biaoshi import` reads it too, but refuses what is revoked, and freezes nothing. What was made
+    from a template comes out as ordinary values. Not in it: templates, history, statistics, which
+    prefixes the node answers for, and what the prefix office knows (applications, quotas, people,
+    which prefixes are suspended: their handles are in it, and answer where they are loaded).
     Restricted values, secrets among them, are in it: keep the file safe.
     """
     with (
@@ -70,9 +74,19 @@ def export(
         if output is None:
             for row in rows:
                 print(_line(row))
-            return
-        count = _write(output, rows)
-    print(f"{count:,} rows in {output}")
+        else:
+            print(f"{_write(output, rows):,} rows in {output}")
+        entries, suspended = count_left_out(store)
+    if entries:
+        print(_left_out(suspended), file=sys.stderr)
+
+
+def _left_out(suspended: int) -> str:
+    words = "not in it: what the prefix office knows (applications, quotas, people, suspensions)"
+    if not suspended:
+        return words
+    handles = f"the handles of suspended prefixes are ({suspended:,})"
+    return f"{words}; {handles}, and answer where they are loaded"
 
 
 @contextmanager

@@ -5,6 +5,7 @@ values of them, `read_load_rows` mostly wire octets at once.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import msgspec
 
@@ -14,7 +15,13 @@ from protocol.json_forms import values_from_json
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.offline import LoadRow
 from registry.stream_rows import RowKind
-from resolver.rows.packed import RANGE_OPERATION, name_row, read_operation
+from resolver.rows.packed import (
+    MARKINGS,
+    RANGE_OPERATION,
+    find_mark_fault,
+    name_row,
+    read_operation,
+)
 from resolver.rows.plain import PLAIN_ERRORS, read_plain
 from resolver.rows.row import BadRow, Row, check_filled
 
@@ -27,13 +34,32 @@ class _Form(msgspec.Struct):
     values: list[dict[str, object]]
 
 
+class _Meant(msgspec.Struct):
+    handle: object = ""
+    operation: object = None
+    state: object = None
+
+
 def read_ndjson_rows(file: Iterable[str]) -> Iterator[Row | BadRow]:
-    """Yield a row for every line that is not blank."""
+    """Yield a row to register for every line that is not blank."""
     number = 0
     for line in file:
         if line.strip():
             number += 1
-            yield _make_ndjson_row(number, line)
+            fault = _find_marking(line)
+            yield _make_ndjson_row(number, line) if fault is None else replace(fault, number=number)
+
+
+def _find_marking(line: str) -> BadRow | None:
+    """Return why a line is not to be registered when it is, or belongs to, a mark."""
+    if '"operation"' not in line and '"state"' not in line:
+        return None
+    try:
+        meant = msgspec.json.decode(line.encode("utf-8", "surrogateescape"), type=_Meant)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None  # said where the row is read
+    fault = find_mark_fault(meant.operation, meant.state)
+    return BadRow(0, str(meant.handle).encode("utf-8", "replace"), fault) if fault else None
 
 
 def count_ndjson_rows(lines: Iterable[str]) -> int:
@@ -79,7 +105,7 @@ def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | Bad
 
 
 def _read_operation(number: int, line: bytes) -> LoadRow | BadRow:
-    """Return the row of a line that may say what is to be done: `registry.offline_ranges`."""
+    """Return the row of a line that may say what is to be done: `registry.offline`."""
     try:
         form = msgspec.json.decode(line.removeprefix(_BOM))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -90,23 +116,24 @@ def _read_operation(number: int, line: bytes) -> LoadRow | BadRow:
         handle = name.encode("utf-8", "replace")
         return LoadRow(number, handle, b"", RowKind.RANGE, form, len(line))
     faults: list[str] = []
-    kind = read_operation(operation, faults)
+    mark = MARKINGS.get(operation) if isinstance(operation, str) else None
+    kind = RowKind.CREATE if mark is not None else read_operation(operation, faults)
     if faults:
-        return BadRow(number, b"", "; ".join([*faults, f"or {RANGE_OPERATION}"]))
-    if kind is RowKind.DELETE:
+        return BadRow(number, b"", ", ".join([*faults, f"or {RANGE_OPERATION}", *MARKINGS]))
+    if kind is RowKind.DELETE or mark is not None:
         handle = name_row(str(form.get("handle", "")).encode("utf-8", "replace"), faults)
         if faults:
             return BadRow(number, handle, "; ".join(faults))
-        return LoadRow(number, handle, b"", kind, form, len(line))
+        return LoadRow(number, handle, b"", kind, form, len(line), mark)
     row = _read_any(number, line)
     return row._replace(kind=kind) if isinstance(row, LoadRow) else row
 
 
 def _read_any(number: int, line: bytes) -> LoadRow | BadRow:
     text = line.removeprefix(_BOM).decode("utf-8", "surrogateescape")
-    row = next(read_ndjson_rows([text]), None)
-    if row is None:
+    if not text.strip():
         return BadRow(number, b"", "the line is blank but for a byte order mark")
+    row = _make_ndjson_row(number, text)
     if isinstance(row, BadRow):
-        return BadRow(number, row.handle, row.reason)
+        return row
     return LoadRow(number, row.handle, row.values)

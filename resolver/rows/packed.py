@@ -18,6 +18,7 @@ from protocol.json_forms import value_from_json
 from protocol.value import HandleValue, encode_values
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.checks import check_values
+from registry.marks import State
 from registry.schema import VALUES_MAX
 from registry.stream_rows import PackedRow, RowKind
 from registry.template_requests import Request, pack_request, read_request
@@ -27,6 +28,8 @@ REASON_CHARACTERS_MAX = 8_192
 
 RANGE_OPERATION = "range"  # of rows that have no handle and no values of one
 RANGE_MEMBERS = ("stem", "first", "last", "check", "existing", "values")
+MARKINGS = {"freeze": State.FROZEN, "revoke": State.REVOKED}  # of files to load only
+REVOKED = "revoked"  # the state of an identifier or a range in an export
 OPERATIONS = {"create": RowKind.CREATE, "replace": RowKind.REPLACE, "delete": RowKind.DELETE}
 
 
@@ -97,6 +100,9 @@ def pack_form(form: Any, digest: bytes) -> PackedRow:
     """
     if not isinstance(form, dict):
         return bad_row(b"", [f"a row must be an object, not {describe(form)}"], digest)
+    fault = find_mark_fault(form.get("operation"), form.get("state"))
+    if fault:
+        return bad_row(_read_handle(form, []), [fault], digest)
     if form.get("operation") == RANGE_OPERATION:
         return pack_range(form, digest)
     faults: list[str] = []
@@ -183,6 +189,28 @@ def name_row(handle: bytes, faults: list[str]) -> bytes:
     return handle if len(handle) <= HANDLE_OCTETS_MAX else b""
 
 
+def find_mark_fault(operation: Any, state: Any) -> str:
+    """Return why a row that is a mark, or of what was revoked, is not registered; empty: it may.
+
+    Exports have such rows.
+
+    Args:
+        operation: what the row says is to be done.
+        state: of the identifier or the range, as the row has it.
+    """
+    if isinstance(operation, str) and operation in MARKINGS:
+        return (
+            f"{operation} is no registration: use biaoshi load for the file of an export, or "
+            f"biaoshi life {operation} for one identifier"
+        )
+    if state != REVOKED:
+        return ""
+    return (
+        "the row is of what was revoked where it was exported, and would be registered as active: "
+        "use biaoshi load, which keeps it revoked, or leave it out"
+    )
+
+
 def _read_kind(form: dict[str, Any], faults: list[str]) -> RowKind:
     return read_operation(form.get("operation", "create"), faults)
 
@@ -191,8 +219,8 @@ def read_operation(item: Any, faults: list[str]) -> RowKind:
     """Return the kind that an operation's name asks for; add to `faults` when there is none."""
     kind = OPERATIONS.get(item) if isinstance(item, str) else None
     if kind is None:
-        known = ", ".join(OPERATIONS)
-        faults.append(f"operation must be one of {known}, not {describe(item)}")
+        words = f"operation must be one of {', '.join(OPERATIONS)}, not {describe(item)}"
+        faults.append(find_mark_fault(item, None) or words)
         return RowKind.CREATE
     return kind
 

@@ -147,6 +147,43 @@ def test_ranges_are_rows_like_others(run: Run, folder: str, top_node: Node, tmp_
     assert (same["unchanged"], same["refused"]) == (2, 2)
 
 
+def test_an_export_with_marks_gives_out_nothing_that_was_revoked(
+    run: Run, folder: str, tmp_path: Path
+) -> None:
+    lot: dict[str, object] = {
+        "operation": "range",
+        "stem": "88/void.",
+        "first": "01",
+        "last": "20",
+        "state": "revoked",
+        "reason": "recalled",
+        "values": [],
+    }
+    rows: list[dict[str, object]] = [
+        lot,
+        row("marked-frozen"),
+        {"handle": "88/marked-frozen", "operation": "freeze", "time": "2026-11-18T11:07:40Z"},
+        {**row("marked-revoked"), "state": "revoked"},
+        {"handle": "88/marked-revoked", "operation": "revoke", "reason": "forged"},
+    ]
+    path = write_rows(tmp_path / "export.ndjson", rows)
+    replacing = ["--existing", "replace"]
+    for words in ([], replacing, [*replacing, "--owner", "300:0.NA/88"]):
+        told = run("import", path, *words, "--node", folder, "--json")
+        assert (told.code, told.document["refused"]) == (ExitCode.REFUSED, 4), told.err
+        refused = read_lines(told.document["refused_file"])
+        assert [line["row"] for line in refused] == [1, 3, 4, 5]
+        assert all("use biaoshi load" in line["reason"] for line in refused)
+        assert [line.get("state") for line in refused] == ["revoked", None, "revoked", None]
+        # Taken as it is, the file of refused rows is refused again.
+        again = run("import", told.document["refused_file"], "--node", folder, "--json")
+        assert again.document["refused"] == 4
+    by_row = run("import", path, "--by-row", "--existing", "skip", "--node", folder, "--json")
+    assert (by_row.document["existed"], by_row.document["refused"]) == (1, 4)
+    for name in ("void.07", "marked-revoked"):
+        assert run("resolve", f"88/{name}", "--node", folder).code != ExitCode.OK
+
+
 def test_refused_rows_can_be_mended_and_read_back(run: Run, folder: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     lines = [f"{number},Name {number}" for number in range(1, 131)]
