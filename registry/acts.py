@@ -38,6 +38,7 @@ from registry.views import View
 
 __all__ = [
     "ACTS",
+    "ONE_HANDLE_ACTS",
     "READING_ACTS",
     "SLOW_ACTS",
     "Act",
@@ -78,7 +79,12 @@ READING_ACTS: frozenset[str] = (
     | {"applications.list", "applications.show", "prefixes.show", "quotas.show"}
 )
 # Of these, what reads more than a few rows: not to be decided on an event loop.
-SLOW_ACTS: frozenset[str] = life_history.READING_ACTS
+SLOW_ACTS: frozenset[str] = life_history.READING_ACTS | {"templates.list", "ranges.list"}
+
+# What registers or changes one handle, the parameter `handle`: counted by quotas of requests.
+ONE_HANDLE_ACTS: frozenset[str] = frozenset(
+    {"templates.create_handle", "life.freeze", "life.thaw", "life.revoke"}
+)
 
 
 def decide_act(

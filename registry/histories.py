@@ -30,7 +30,7 @@ from registry.history_index import (
 )
 from registry.journal import JournalOperation, Kind, frame_time, operations_on
 from registry.mark_changes import ACTIVE, read_mark
-from registry.marks import State
+from registry.marks import State, kept_row
 from registry.office_replay import row_after
 from registry.range_records import split_identifier
 from registry.schema import decode_record, folded_key
@@ -94,6 +94,7 @@ class History:
         self._entries = view.table("histories")
         self._frames_left = SEARCHED_FRAMES_MAX
         self._octets_left = SEARCHED_OCTETS_MAX
+        self.octets_read = 0  # of frames, in clear
         self.head = view.head().seq
         self.first = max(first_frame(view) or self.head + 1, view.histories_after() + 1)
         self.is_whole = True
@@ -201,6 +202,7 @@ class History:
         """Return what a frame did to the handle, and its octets in clear."""
         frame = get_frame(self._view, seq)
         found, octets = operations_on(frame, self._handle)
+        self.octets_read += octets
         operations = tuple(plain for each in found if (plain := self._plain(each)) is not None)
         return Changes(seq, frame_time(frame), operations, was_there=False), octets
 
@@ -216,7 +218,7 @@ class History:
                 return None
             if not row:
                 return replace(operation, kind=Kind.DELETE, payload=b"")
-            values = decode_record(row).values
+            values = decode_record(kept_row(row)).values
         else:
             return None
         return replace(operation, kind=Kind.CREATE, values=values, payload=b"")

@@ -18,7 +18,7 @@ counts the others.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocol.codes import AdminPermission, OpCode, Permission, ResponseCode
 from protocol.handle import is_prefix_handle, prefix_handle, to_text
@@ -27,7 +27,7 @@ from protocol.value import HandleValue
 from registry.act_steps import ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Permitted, authorize_on_record
 from registry.frame_times import last_at
-from registry.histories import Changes, History, Moment
+from registry.histories import SEARCHED_OCTETS_MAX, Changes, History, Moment
 from registry.history_index import EVENTS_MAX, SEQUENCE_MAX
 from registry.journal import JournalOperation, Kind
 from registry.life_cycle import find_handle, who
@@ -36,11 +36,35 @@ from registry.outcomes import Need, Refusal, refuse
 
 # Of the values in one answer, as they are told; an answer goes from process to process whole.
 ANSWER_OCTETS_MAX = 512 * 1_024
+# Of the frames read for one answer, in clear: those of bulk registration are many times as large
+# as what they say of one handle.
+READ_OCTETS_MAX = SEARCHED_OCTETS_MAX
 _VALUE_OCTETS = 200  # what a value's form takes beside its data
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMES = {Kind.CREATE: "create", Kind.REPLACE_KEY: "replace-key"}
 _MARKS = {0: "thaw", 1: "freeze", 2: "revoke", 3: "delete"}
+
+
+class _Reader(NamedTuple):
+    """Who reads: an administrator who may read hidden values, or somebody else.
+
+    `hidden_now` are the indexes at which the handle has hidden values today: what stood there is
+    not shown to others either, whoever could read it then.
+    """
+
+    reads_hidden: bool
+    hidden_now: frozenset[int]
+
+    def may_read(self, value: HandleValue) -> bool:
+        """Say whether a value is shown."""
+        if self.reads_hidden:
+            return value.is_public or bool(value.permission & Permission.ADMIN_READ)
+        return self.is_open(value)
+
+    def is_open(self, value: HandleValue) -> bool:
+        """Say whether a value is shown to everybody."""
+        return value.is_public and value.index not in self.hidden_now
 
 
 def decide_history(step: ActStep) -> ActOutcome:
@@ -79,7 +103,8 @@ def _page(history: History, after: int, limit: int) -> tuple[list[Changes], int]
     for change in history.changes(after):
         page.append(change)
         octets += sum(_octets(each) for each in _told(change))
-        if len(page) == limit or octets >= ANSWER_OCTETS_MAX:
+        is_full = len(page) == limit or octets >= ANSWER_OCTETS_MAX
+        if is_full or history.octets_read >= READ_OCTETS_MAX:
             return page, change.seq
     return page, 0
 
@@ -99,7 +124,7 @@ def _octets(operation: JournalOperation) -> int:
     return _VALUE_OCTETS + told
 
 
-def _events(change: Changes, reads_hidden: bool) -> Iterable[dict[str, Any]]:
+def _events(change: Changes, reader: _Reader) -> Iterable[dict[str, Any]]:
     told = _told(change)
     omitted = len(change.operations) - len(told)
     was_there = change.was_there or omitted > 0
@@ -113,7 +138,7 @@ def _events(change: Changes, reads_hidden: bool) -> Iterable[dict[str, Any]]:
         if operation.kind == Kind.MARK:
             event["reason"] = read_mark(operation)[1].reason
         elif operation.kind != Kind.DELETE:
-            event |= _shown(operation.values, reads_hidden)
+            event |= _shown(operation.values, reader)
         if omitted:
             event["omitted"] = omitted
             omitted = 0
@@ -129,22 +154,21 @@ def _name(operation: JournalOperation, was_there: bool) -> str:
     return _NAMES.get(operation.kind, operation.kind.name.lower())
 
 
-def _shown(values: Iterable[HandleValue], reads_hidden: bool) -> dict[str, Any]:
+def _shown(values: Iterable[HandleValue], reader: _Reader) -> dict[str, Any]:
     values = tuple(values)
-    shown = [
-        each
-        for each in values
-        if each.is_public or (reads_hidden and each.permission & Permission.ADMIN_READ)
-    ]
+    shown = [each for each in values if reader.may_read(each)]
     return {"values": [value_to_json(each) for each in shown], "hidden": len(values) - len(shown)}
 
 
-def _find_reader(step: ActStep, handle: bytes, values: Iterable[HandleValue]) -> bool | Need:
-    """Say whether who asks may read values that not everybody may; not asked without any."""
-    if step.identity is None or all(value.is_public for value in values):
-        return False
+def _find_reader(step: ActStep, handle: bytes, values: Iterable[HandleValue]) -> _Reader | Need:
+    """Return who asks; whether he is an administrator is asked only where values are hidden."""
+    record = step.view.find_record(handle)
+    stored = () if record is None else record.values
+    reader = _Reader(False, frozenset(each.index for each in stored if not each.is_public))
+    if step.identity is None or all(reader.is_open(value) for value in values):
+        return reader
     # Of a handle that is not there any more, its prefix's administrators are.
-    there = step.view.find_record(handle) is not None or is_prefix_handle(handle)
+    there = record is not None or is_prefix_handle(handle)
     verdict = authorize_on_record(
         step.knowledge,
         step.policy,
@@ -153,7 +177,9 @@ def _find_reader(step: ActStep, handle: bytes, values: Iterable[HandleValue]) ->
         handle if there else prefix_handle(handle),
         AdminPermission.READ_VALUE,
     )
-    return verdict if isinstance(verdict, Need) else isinstance(verdict, Permitted)
+    if isinstance(verdict, Need):
+        return verdict
+    return reader._replace(reads_hidden=isinstance(verdict, Permitted))
 
 
 def decide_as_of(step: ActStep) -> ActOutcome:

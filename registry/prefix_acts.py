@@ -23,6 +23,7 @@ from registry.applications import transferred_application
 from registry.authorization import Permitted
 from registry.checks import check_record
 from registry.journal import JournalOperation, Kind
+from registry.marks import kept_row, remarked
 from registry.office_parameters import Reason, read, read_prefix
 from registry.offices import OFFICES, QUOTA, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Refusal, refuse
@@ -75,7 +76,9 @@ def decide_suspend(step: ActStep) -> ActOutcome:
     found = begin(step, "suspend", _Why)
     if not isinstance(found, Found):
         return found
-    kept = step.view.find_row(folded_key(found.handle)) or b""
+    key = folded_key(found.handle)
+    row = step.view.find_row(key) or b""
+    kept = remarked(step.view.stored_row(key), row) if row else b""  # frozen, it stays so
     return end(step, found, silent=True, kept=kept, row=b"")
 
 
@@ -131,7 +134,7 @@ def decide_transfer(step: ActStep) -> ActOutcome:
         step,
         found,
         silent=silent,
-        kept=encode_record(values, found.handle) if silent else b"",
+        kept=remarked(found.standing.row, encode_record(values, found.handle)) if silent else b"",
         number=number,
         before=before,
         entries=entries,
@@ -166,4 +169,4 @@ def decide_remove(step: ActStep) -> ActOutcome:
 def _record(view: View, found: Found[Any]) -> Record | None:
     if not found.standing.silent:
         return view.find_record(found.handle)
-    return decode_record(found.standing.row) if found.standing.row else None
+    return decode_record(kept_row(found.standing.row)) if found.standing.row else None

@@ -10,7 +10,7 @@ from registry.act_steps import ActStep, Done
 from registry.authorization import Permitted
 from registry.journal import ANONYMOUS, JournalOperation, Kind
 from registry.office_parameters import Form, FormType, Prefix, Reason, read, read_prefix
-from registry.offices import STANDING, Entries, office_payload, prefix_key
+from registry.offices import OFFICES, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Need, Refusal, identity_text, refuse
 from registry.prefixes import is_responsible
 from registry.roles import Role
@@ -138,13 +138,20 @@ def standing_form(handle: bytes, standing: Standing) -> dict[str, Any]:
 
 
 def find_left(view: View, handle: bytes) -> str | None:
-    """Return the name of something under a prefix or derived from it, None when nothing is."""
+    """Return the name of something under a prefix or derived from it, None when nothing is.
+
+    What was revoked is not something: its name stays taken, and nobody can take it away.
+    """
     handles = view.list_handles(handle, None, 1)
     if handles:
         return to_text(handles[0])
-    stem = handle.partition(b"/")[2] + b"/"
-    in_range = next(view.table("ranges").items(prefix=stem), None)
-    if in_range is not None:
-        return f"a range under {to_text(in_range[0][: in_range[0].find(0)])}"
+    prefix = handle[len(PREFIX_HANDLE_START) :]
+    ranges = view.counts(prefix).ranges
+    if ranges:
+        return f"{ranges} ranges under {to_text(prefix)}, which can be revoked"
     derived = next(view.table("handles").items(prefix=handle + b"."), None)
-    return None if derived is None else to_text(derived[0])
+    if derived is not None:
+        return to_text(derived[0])
+    # A suspended one has no row.
+    noted = next(view.table(OFFICES).items(prefix=prefix_key(STANDING, handle + b".")), None)
+    return None if noted is None else f"{to_text(noted[0][1:])}, which was given out"

@@ -1,7 +1,8 @@
 """Queries of a day in the table `statistics`: how many under which name, and from whom.
 
 They are no registrations, so they are not in the journal, and a transaction that adds them changes
-no row. Only what is homed here is counted by name: strangers can ask for any prefix there is.
+no row. Only what is homed here is counted by name, and prefixes below one that is known here:
+strangers can ask for any prefix there could be.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from registry.counters import (
     queries_key,
     sources_key,
 )
-from registry.prefixes import is_responsible
+from registry.prefixes import is_responsible, prefix_marker
+from registry.schema import folded_key
 from registry.space_saving import SpaceSaving
 from registry.tables import Table
 from registry.views import View, WriteView
@@ -37,12 +39,6 @@ class DayQueries:
         """Count queries under a name."""
         before = self.names.get(name, (0, 0))
         self.names[name] = (before[0] + received, before[1] + answered)
-
-    def merge(self, other: "DayQueries") -> None:
-        """Add all that another one counted."""
-        for name, (received, answered) in other.names.items():
-            self.add(name, received, answered)
-        self.sources.merge(other.sources)
 
 
 def add_queries(view: WriteView, days: Mapping[int, DayQueries]) -> None:
@@ -65,8 +61,17 @@ def is_counted(view: View, name: bytes) -> bool:
     if name in (ALL_QUERIES, ELSEWHERE):
         return False
     if name.startswith(PREFIX_HANDLE_START):
-        return is_responsible(view, name + b".0")  # any prefix derived from it
+        # Any prefix derived from it would be answered here. It has to be there, or names that
+        # somebody made up would fill the store.
+        return is_responsible(view, name + b".0") and _is_known(view, name)
     return view.is_homed(PREFIX_HANDLE_START + name)
+
+
+def _is_known(view: View, prefix_handle: bytes) -> bool:
+    """Say whether a prefix is registered or homed here, or all that is derived from it."""
+    if view.is_homed(prefix_handle) or view.is_homed(prefix_marker(prefix_handle)):
+        return True
+    return view.stored_row(folded_key(prefix_handle)) is not None
 
 
 def find_sources(table: Table, day: int) -> SpaceSaving:

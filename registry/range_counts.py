@@ -4,8 +4,12 @@ The serials of a range are told by its first and its last tail; check characters
 identifiers of their own. A range that was revoked stands for none.
 """
 
+import sys
+from itertools import takewhile
+
 from registry.check_digits import SCHEMES, check_of
 from registry.errors import RecordError
+from registry.range_documents import Span, read_range
 from registry.range_records import (
     CHECKED,
     READABLE_PATH,
@@ -16,6 +20,7 @@ from registry.range_records import (
     split_identifier,
     split_key,
 )
+from registry.range_rows import rows_inside
 from registry.tables import Table
 
 REVOKED = "revoked"  # among the details of a range
@@ -82,9 +87,11 @@ def is_in_range(ranges: Table, folded: bytes) -> bool:
 
 
 def rows_in(handles: Table, key: bytes, record: bytes, up_to: bytes | None = None) -> int:
-    """Return how many rows stand in place of identifiers of a range.
+    """Return how many rows stand in place of identifiers of an active range.
 
-    What it costs is the rows between the first and the last identifier, never the identifiers.
+    What it costs is these rows and the gaps between them (`registry.range_rows`): never the
+    identifiers, nor other handles that sort between the first and the last, which may be all of a
+    prefix.
 
     Args:
         handles: the rows.
@@ -97,13 +104,17 @@ def rows_in(handles: Table, key: bytes, record: bytes, up_to: bytes | None = Non
     """
     stem, last = split_key(key)
     end = stem + last if up_to is None else min(stem + last, up_to)
-    start = stem + record[2 : 2 + record[1]]
-    found = handles.at_or_after(start)
+    found = handles.at_or_after(stem + record[2 : 2 + record[1]])
     if found is None or found[0] > end:
         return 0  # most ranges stand alone
-    count = 0
-    for handle, _ in handles.items(start, stem):
-        if handle > end:
-            break
-        count += stands_in(handle, key, record)
-    return count
+    span = _span(key, record)
+    rows = rows_inside(handles, span, span.low, span.high, steps_max=sys.maxsize)
+    return sum(1 for _ in takewhile(lambda row: row[0] <= end, rows))
+
+
+def _span(key: bytes, record: bytes) -> Span:
+    """Return the numbers of an active range. Raises: RecordError."""
+    if record[0] & READABLE_PATH:
+        return read_range(key, record).span
+    stem, last = split_key(key)
+    return Span(stem, len(last), int(record[2 : 2 + record[1]]), int(last), "")

@@ -22,6 +22,7 @@ from protocol.codes import ResponseCode
 from protocol.handle import PREFIX_HANDLE_START, fold_handle, to_text
 from protocol.value import Reference
 from registry.errors import RecordError
+from registry.marks import kept_row
 from registry.offices import OFFICES, STANDING, prefix_key
 from registry.outcomes import Refusal, refuse
 from registry.schema import KEY_OCTETS_MAX, Record, decode_record
@@ -87,7 +88,7 @@ class Standing:
     """How a prefix stands since when, who put it there and why.
 
     `number` is that of its application, 0 without one. `row` is the prefix handle's, in octets,
-    while the prefix is `silent`; empty when it had none.
+    with its mark if it is frozen, while the prefix is `silent`; empty when it had none.
     """
 
     state: State
@@ -168,7 +169,7 @@ def find_silent_record(view: View, prefix_handle: bytes) -> Record | None:
     standing = find_standing(view, prefix_handle)
     if standing is None or not standing.silent or not standing.row:
         return None
-    return decode_record(standing.row)
+    return decode_record(kept_row(standing.row))
 
 
 def silence_words(prefix_handle: bytes, standing: Standing) -> str:

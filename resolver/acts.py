@@ -12,7 +12,15 @@ from typing import Any
 
 from protocol.codes import ResponseCode
 from protocol.value import Reference
-from registry.acts import READING_ACTS, SLOW_ACTS, Act, ActOutcome, Done, decide_act
+from registry.acts import (
+    ONE_HANDLE_ACTS,
+    READING_ACTS,
+    SLOW_ACTS,
+    Act,
+    ActOutcome,
+    Done,
+    decide_act,
+)
 from registry.authorization import Policy
 from registry.errors import JournalError, StoreError
 from registry.journal import FRAME_OPERATIONS_MAX
@@ -24,6 +32,7 @@ from registry.store import Store
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
+from resolver.quotas import Quotas
 
 SLOW_ACTS_AT_ONCE = 1  # they share the interpreter with the loop: one takes half of it at most
 SLOW_ACTS_MAX = 32  # under way and waiting; ours, some seconds of work
@@ -43,7 +52,9 @@ class Acts:
         policy: the node's own administrators.
         prove: as in `resolver.registrations`.
         now_s: the time since 1970.
-        after: what is called when an act of this name has changed something.
+        after: what is called when an act of this name has changed something, with the handle that
+            the last change is about.
+        quotas: of requests; None: there are none.
     """
 
     def __init__(
@@ -55,7 +66,8 @@ class Acts:
         prove: Prove,
         *,
         now_s: Callable[[], float],
-        after: Mapping[str, Callable[[], None]] | None = None,
+        after: Mapping[str, Callable[[bytes], None]] | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -64,6 +76,7 @@ class Acts:
         self._prove = prove
         self._now_s = now_s
         self._after = after or {}
+        self._quotas = quotas
         self._slow = asyncio.Semaphore(SLOW_ACTS_AT_ONCE)
         self._slow_waiting = 0
 
@@ -82,7 +95,7 @@ class Acts:
         if isinstance(outcome, Refusal):
             return _refused(outcome)
         if outcome.operations and act.name in self._after:
-            self._after[act.name]()
+            self._after[act.name](outcome.operations[-1].handle)
         for note in outcome.notes:
             _log.info("%s", note)
         return {"code": int(ResponseCode.SUCCESS), "message": b"", "result": outcome.result}
@@ -95,14 +108,29 @@ class Acts:
             else:
                 outcome = self._look(act, identity, known)
             if isinstance(outcome, Done) and act.name not in READING_ACTS:
-                outcome = await self._commit.transact(
-                    lambda view: self._do(view, act, identity, known)
-                )
+                outcome = await self._change(act, identity, known)
             if not isinstance(outcome, Need):
                 return outcome
             await self._operations.fetch(outcome.handles, known)
         words = f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches"
         return refuse(ResponseCode.INVALID_ADMIN, words)
+
+    async def _change(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
+        """Do what would be done, as far as the quota of requests lets it."""
+        handle = _one_handle(act) if self._quotas is not None else b""
+        if self._quotas is None or not handle:
+            return await self._commit.transact(lambda view: self._do(view, act, identity, known))
+        refusal = self._quotas.begin(handle)
+        if refusal is not None:
+            return refusal
+        try:
+            outcome = await self._commit.transact(lambda view: self._do(view, act, identity, known))
+        except NotWritingError as error:
+            self._quotas.end(handle, error.refusal)
+            raise
+        if isinstance(outcome, Refusal):
+            self._quotas.end(handle, outcome)
+        return outcome
 
     def _look(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
         """Decide without the writer's lock: most that is refused is refused here."""
@@ -112,7 +140,7 @@ class Acts:
     async def _look_aside(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
         """Decide in a thread, so that nobody else waits for what may take long."""
         if self._slow_waiting >= SLOW_ACTS_MAX:
-            words = f"{SLOW_ACTS_MAX} requests that read the journal are waiting, try again"
+            words = f"{SLOW_ACTS_MAX} requests that read much are waiting, try again"
             return refuse(ResponseCode.SERVER_TOO_BUSY, words)
         self._slow_waiting += 1
         try:
@@ -135,6 +163,12 @@ class Acts:
 
     def _now_ms(self) -> int:
         return int(self._now_s() * 1000)
+
+
+def _one_handle(act: Act) -> bytes:
+    """Return the handle that an act is about, if it is one that quotas count."""
+    handle = act.parameters.get("handle", b"") if act.name in ONE_HANDLE_ACTS else b""
+    return handle.encode("utf-8", "surrogateescape") if isinstance(handle, str) else bytes(handle)
 
 
 def _refused(refusal: Refusal) -> dict[str, Any]:

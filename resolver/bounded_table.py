@@ -120,6 +120,13 @@ class BoundedTable(Generic[Entry]):
             self._held[kept.group] = (entries - 1, octets - kept.octets)
         self._octets -= kept.octets
 
+    def drop_all(self, is_meant: Callable[[Entry], bool]) -> int:
+        """Forget all entries that are meant; return how many they were."""
+        numbers = [number for number, kept in self._kept.items() if is_meant(kept.entry)]
+        for number in numbers:
+            self.drop(number)
+        return len(numbers)
+
     def purge(self, now_s: float) -> int:
         """Forget all whose deadline has passed; return how many they were."""
         expired = [number for number, kept in self._kept.items() if kept.deadline_s <= now_s]

@@ -8,7 +8,8 @@ counted and not sent on when a process is killed is lost: the queries of a secon
 of WRITE_S seconds. Nothing is counted twice: what was sent and not confirmed is not sent again.
 
 All of it is bounded: NAMES_MAX names a day, beyond them those of strangers' invention and of
-everybody else go to `ELSEWHERE`; sources are a `SpaceSaving`.
+everybody else go to `ELSEWHERE`, as do those beyond MERGED_NAMES_MAX of what several processes
+counted; sources are a `SpaceSaving`.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from registry.space_saving import SpaceSaving, packed_source
 from resolver.link import Link, LinkBusy, LinkDown, LinkLost
 
 NAMES_MAX = 10_000  # of one day, between two times that they are sent on
+MERGED_NAMES_MAX = 100_000  # of one day, while they wait: some 20 MB in a node that is read-only
 ALIKE_MAX = 1_024  # different queries that are gathered before they are told apart
 EXACT_SOURCES_MAX = 4_096  # counted one by one before they are put together
 DAYS_MAX = 8  # kept while nobody takes them; a clock that jumps may make many
@@ -109,7 +111,10 @@ class QueryCounts:
     def merge(self, days: Mapping[int, DayQueries]) -> None:
         """Add what others have counted, or what was taken and nobody took over."""
         for day, queries in days.items():
-            self._of_day(day).merge(queries)
+            kept = self._of_day(day)
+            for name, (received, answered) in queries.names.items():
+                _add_name(kept, name, received, answered, MERGED_NAMES_MAX)
+            kept.sources.merge(queries.sources)
 
     def _take_alike(self) -> None:
         alike, self._alike = self._alike, {}
@@ -130,10 +135,7 @@ class QueryCounts:
                 self._add_source(source, queries)
 
     def _add_name(self, name: bytes, received: int, answered: int) -> None:
-        queries = self._of_day(self._day)
-        if len(queries.names) >= NAMES_MAX and name not in queries.names:
-            name = ELSEWHERE
-        queries.add(name, received, answered)
+        _add_name(self._of_day(self._day), name, received, answered, NAMES_MAX)
 
     def _add_source(self, source: bytes, queries: int) -> None:
         self._sources[source] = self._sources.get(source, 0) + queries
@@ -164,6 +166,14 @@ class QueryCounts:
                 self._packed.clear()
             octets = self._packed[address] = packed_source(address)
         return octets
+
+
+def _add_name(
+    queries: DayQueries, name: bytes, received: int, answered: int, names_max: int
+) -> None:
+    if len(queries.names) >= names_max and name not in queries.names:
+        name = ELSEWHERE
+    queries.add(name, received, answered)
 
 
 def pack_days(days: Mapping[int, DayQueries]) -> dict[str, Any]:

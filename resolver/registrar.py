@@ -196,7 +196,12 @@ class Registrar:
             make_policy(self._config),
             requests.prove,
             now_s=now_s,
-            after=dict.fromkeys(("quotas.set", "prefixes.remove"), self._quotas.load),
+            after={
+                "quotas.set": self._load_quotas,
+                "prefixes.remove": self._forget_prefix,
+                "prefixes.transfer": self._end_sessions,
+            },
+            quotas=self._quotas,
         )
         return LinkServer(
             self._config.link_path,
@@ -215,6 +220,26 @@ class Registrar:
             {"message": messages.answer, "list": requests.list_all},
             {"creation": requests.create},
         )
+
+    def _load_quotas(self, _: bytes) -> None:
+        self._quotas.load()
+
+    def _forget_prefix(self, prefix_handle: bytes) -> None:
+        self._quotas.load()
+        self._end_sessions(prefix_handle)
+
+    def _end_sessions(self, prefix_handle: bytes) -> None:
+        """Log out whoever had the key of a prefix: it is, or may become, somebody else's.
+
+        A session knows only who was proven, by name, and the next owner has the same name.
+        """
+        ended = self._rest_sessions.drop_of(prefix_handle)
+        ended += self._conversations.sessions.drop_of(prefix_handle)
+        stopped = self._registrations.drop_of(prefix_handle)
+        if ended or stopped:
+            name = to_text(prefix_handle)
+            words = "%d sessions of %s ended and %d streams stopped: it changes hands"
+            _log.info(words, ended, name, stopped)
 
     async def start(self) -> None:
         """Begin to serve the link."""

@@ -26,6 +26,7 @@ import msgpack
 from protocol import jws
 from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
+from protocol.handle import fold_handle
 from protocol.value import Reference
 from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
@@ -55,6 +56,7 @@ class _Sender:
     """Who sends to a stream now, and what was fetched to decide on its rows."""
 
     token: int
+    identity: Reference
     known: Known = field(default_factory=Known)
     known_since_s: float = 0.0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # batches keep their order
@@ -117,7 +119,7 @@ class Registrations:
         except (NotWritingError, StoreError) as error:
             return _failed(error)
         token = next(self._tokens)
-        self._senders[stream.name] = _Sender(token)
+        self._senders[stream.name] = _Sender(token, identity)
         self._senders.move_to_end(stream.name)
         if len(self._senders) > SENDERS_MAX:
             self._senders.popitem(last=False)
@@ -161,6 +163,22 @@ class Registrations:
         if self._senders.get(name) is sender:
             del self._senders[name]
         return _known(stream)
+
+    def drop_of(self, handle: bytes) -> int:
+        """Take nothing more from who sends by a key of this handle, until he logs in anew.
+
+        Returns:
+            How many streams that stopped; they can be gone on with.
+        """
+        folded = fold_handle(handle)
+        names = [
+            name
+            for name, sender in self._senders.items()
+            if fold_handle(sender.identity.handle) == folded
+        ]
+        for name in names:
+            del self._senders[name]
+        return len(names)
 
     async def show(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Show how far a stream has come."""

@@ -29,6 +29,7 @@ from protocol.codes import MessageFlag, ResponseCode
 from protocol.credential import KIND_MAC, decode_credential, mac_message, verify_mac
 from protocol.envelope import ENVELOPE_OCTETS, Envelope
 from protocol.errors import DecodeError, ProtocolError, SecurityError
+from protocol.handle import fold_handle
 from protocol.message import Message, decode_payload
 from protocol.session import (
     ReplayWindow,
@@ -225,6 +226,15 @@ class Sessions:
     def drop(self, number: int) -> None:
         """End a session."""
         self._table.drop(number)
+
+    def drop_of(self, handle: bytes) -> int:
+        """End the sessions of whoever logged in with a key of this handle; return how many."""
+        folded = fold_handle(handle)
+
+        def is_his(session: Session) -> bool:
+            return session.proven is not None and fold_handle(session.proven.handle) == folded
+
+        return self._table.drop_all(is_his)
 
     def purge(self, now_s: float) -> int:
         """End the sessions that were not used in time; return how many."""

@@ -217,3 +217,14 @@ def test_strangers_are_refused_and_personal_data_taken_over_tls_only(stand: Stan
     answer = stand.recursive.http("POST", "/api/applications", body, headers)
     assert answer.status == 403
     assert "https only" in answer.json["message"]
+
+
+def test_who_a_prefix_belonged_to_is_logged_out_when_it_changes_hands(stand: Stand) -> None:
+    must_run("keygen", str(stand.folder / "next"))
+    with RestSession(stand.top, stand.owner) as session:
+        assert session.put("88.77/BEFORE", []).status == 201
+        key = str(stand.folder / "next-public-key.bin")
+        office(stand, "transfer", PREFIX, "--public-key", key, "--reason", "sold")
+        assert session.put("88.77/AFTER", []).status == 401
+    assert stand.top.get("/api/handles/88.77/AFTER").status == 404
+    assert "sessions of 0.NA/88.77 ended" in stand.top.log

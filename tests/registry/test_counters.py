@@ -27,13 +27,14 @@ from registry.journal import JournalOperation, Kind
 from registry.log import LocalLog
 from registry.marks import Mark, State, encode_marked
 from registry.offline import seed_store
-from registry.range_counts import identifiers_in
+from registry.range_counts import identifiers_in, rows_in
 from registry.range_records import RangeRecord, encode_range, range_key
 from registry.recount import count_page, recount
 from registry.replay import replay
 from registry.row_changes import count_names
 from registry.schema import encode_record, folded_key
 from registry.store import Store
+from registry.tables import Table
 from registry.verify import verify
 from registry.views import WriteView
 from tests.registry.builders import (
@@ -280,6 +281,30 @@ def test_check_characters_make_no_identifiers(store: Store) -> None:
         view.put_row(wrong, ROW)
     assert (events(store).changed, events(store).added) == (1, 1)
     assert totals(store) == Totals(rows=2, in_ranges=250, ranges=1, overrides=1)
+
+
+def test_what_sorts_between_identifiers_of_a_range_is_not_walked(store: Store) -> None:
+    keys = [b"88.118/1%05d" % number for number in range(500)]
+    with writing(store) as view:
+        view.add_rows(keys, [ROW] * len(keys))
+        view.add_row(b"88.118/5", ROW)
+        key, record = range_key(b"88.118/", b"9"), encode_range(RangeRecord(b"0", bytes(4)))
+        handles = SeeksCounted(view.table("handles"))
+        assert rows_in(handles, key, record) == 1  # type: ignore[arg-type]
+        assert rows_in(handles, key, record, b"88.118/4") == 0  # type: ignore[arg-type]
+    assert handles.seeks < 30
+
+
+class SeeksCounted:
+    """A table that can be asked for single rows only."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self.seeks = 0
+
+    def at_or_after(self, key: bytes) -> tuple[bytes, bytes] | None:
+        self.seeks += 1
+        return self._table.at_or_after(key)
 
 
 def test_ranges_larger_than_any_machine_number(store: Store) -> None:

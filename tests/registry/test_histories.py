@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.value import encode_values
-from registry import histories
+from registry import histories, life_history
 from registry.errors import JournalError
 from registry.frame_times import last_at
 from registry.histories import History
@@ -123,6 +123,20 @@ def test_pages_of_a_history_join(store: Store) -> None:
     assert done(act(store, "life.history", None, handle=HANDLE))["complete"] is True
 
 
+def test_an_answer_reads_so_many_octets_of_frames(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived(store)
+    whole, after, found = told(store), 0, []
+    monkeypatch.setattr(life_history, "READ_OCTETS_MAX", 1)
+    for _ in whole:
+        page = done(act(store, "life.history", None, handle=HANDLE, after=after))
+        assert len(page["events"]) == 1
+        found += page["events"]
+        after = page["next"]
+    assert found == whole
+
+
 @pytest.mark.parametrize(
     ("seq", "state", "data", "made_by"),
     [
@@ -179,6 +193,16 @@ def test_hidden_values_are_told_to_who_may_read_them(store: Store) -> None:
     perform(store, delete(HANDLE), now_s=NOW_S + 1)
     assert told(store, ADMIN)[0]["hidden"] == 1  # the prefix's administrators are those of a ghost
     assert told(store, STRANGER)[0]["hidden"] == 2
+
+
+def test_what_is_hidden_today_is_not_told_of_yesterday_either(store: Store) -> None:
+    perform(store, create(HANDLE, url(), url(2, data=b"draft")), now_s=NOW_S)
+    for identity in (None, STRANGER, ADMIN):
+        assert told(store, identity)[0]["hidden"] == 0
+    perform(store, modify(HANDLE, SECRET), now_s=NOW_S + 1)
+    for identity, left in ((None, 1), (STRANGER, 1), (ADMIN, 0)):
+        assert told(store, identity)[0]["hidden"] == left
+        assert done(act(store, "life.as_of", identity, handle=HANDLE, sequence=2))["hidden"] == left
 
 
 # What is wrong

@@ -267,6 +267,43 @@ def test_a_prefix_is_removed_once_nothing_is_under_it(hosted: Store) -> None:
     give_out(hosted)  # it is free again
 
 
+def test_a_frozen_prefix_handle_is_frozen_after_it_was_suspended(hosted: Store) -> None:
+    do(hosted, "life.freeze", {"handle": "0.NA/88.118.5", "reason": "audit"}, ROOT)
+    suspend(hosted)
+    do(hosted, "prefixes.transfer", {"prefix": "88.118.5", "publicKey": APPLICANT_KEY})
+    with hosted.read() as view:
+        assert isinstance(find_keys(view, {}, OWNER, b"HS_PUBKEY"), Keys)
+    do(hosted, "prefixes.resume", {"prefix": "88.118.5"})
+    shown = do(hosted, "life.show", {"handle": "0.NA/88.118.5"}, None)
+    assert (shown["state"], shown["reason"]) == ("frozen", "audit")
+    assert answer(hosted, HANDLE)[0] == ResponseCode.SUCCESS
+    events = do(hosted, "life.history", {"handle": "0.NA/88.118.5"}, None)["events"]
+    assert [each["operation"] for each in events] == ["create", "freeze", "delete", "create"]
+
+
+def test_a_prefix_is_removed_once_its_ranges_are_revoked(hosted: Store) -> None:
+    perform(hosted, delete(ITEM), identity=OWNER, policy=OFFICE_POLICY)
+    values = [{"index": 1, "type": "URL", "data": "https://example.cn/{serial}"}]
+    lot = {"stem": "88.118.5/LOT.", "first": "1", "last": "9", "values": values}
+    do(hosted, "ranges.register", lot, OWNER)
+    do(hosted, "prefixes.release", {"prefix": "88.118.5", "reason": "closed"})
+    words = refused(hosted, "prefixes.remove", {"prefix": "88.118.5"})[1]
+    assert "1 ranges under 88.118.5, which can be revoked" in words
+    do(hosted, "ranges.revoke", {"identifier": "88.118.5/LOT.1", "reason": "closed"}, OWNER)
+    do(hosted, "prefixes.remove", {"prefix": "88.118.5"})
+    with hosted.read() as view:
+        assert find_standing(view, HANDLE) is None
+
+
+def test_a_prefix_with_a_suspended_one_below_is_not_removed(hosted: Store) -> None:
+    perform(hosted, delete(ITEM), identity=OWNER, policy=OFFICE_POLICY)
+    put(hosted, {b"0.NA/88.118.5.1": [url()]})
+    do(hosted, "prefixes.suspend", {"prefix": "88.118.5.1", "reason": "unpaid"})
+    do(hosted, "prefixes.release", {"prefix": "88.118.5", "reason": "closed"})
+    words = refused(hosted, "prefixes.remove", {"prefix": "88.118.5"})[1]
+    assert "0.NA/88.118.5.1, which was given out" in words
+
+
 def test_a_prefix_that_is_held_is_not_given_out_again(hosted: Store) -> None:
     suspend(hosted)
     assert refused(hosted, "applications.apply", application(), None)[0] == 401

@@ -109,12 +109,24 @@ def test_what_is_told_of_a_prefix(store: Store) -> None:
 
 def test_what_is_told_of_the_node(store: Store) -> None:
     perform(store, create(b"0.NA/88.118.5"), identity=ROOT, now_s=NOW_S)
-    count(store, {b"88.118": (7, 5), b"77": (2, 1), b"0.NA/66": (1, 1)})
+    count(store, {b"88.118": (7, 5), b"77": (2, 1), b"0.NA/88.118": (1, 1)})
     (day,) = told(store, "show")["days"]
     assert day["queries"] == {"received": 10, "answered": 7}
     assert day["queriesElsewhere"] == {"received": 2, "answered": 1}
     assert day["prefixes"]["added"] == 1
     assert day["rows"]["added"] == 0
+
+
+def test_prefixes_that_nobody_registered_make_no_counters(store: Store) -> None:
+    count(store, {b"0.NA/88.118": (1, 1)})
+    with store.read() as view:
+        before = view.table("statistics").count()
+    count(store, {b"0.NA/66.%d" % number: (1, 0) for number in range(100)})
+    with store.read() as view:
+        assert view.table("statistics").count() == before + 1  # ELSEWHERE
+    (day,) = told(store, "show")["days"]
+    assert day["queriesElsewhere"] == {"received": 100, "answered": 0}
+    assert day["queries"] == {"received": 101, "answered": 1}
 
 
 def test_totals_come_page_by_page(store: Store) -> None:

@@ -147,6 +147,18 @@ def test_names_that_strangers_invent_are_bounded(monkeypatch: pytest.MonkeyPatch
     assert names[ELSEWHERE] == (2_980, 0)
 
 
+def test_names_of_many_processes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_counts, "MERGED_NAMES_MAX", 3)
+    counts = QueryCounts(lambda: NOW_S)
+    for process in range(2):
+        names = {b"0.NA/66.%d" % (number + 2 * process): (1, 0) for number in range(3)}
+        counts.merge({TODAY: DayQueries(names)})
+    (day,) = counts.take().values()
+    assert len(day.names) == 4
+    assert day.names[ELSEWHERE] == (2, 0)
+    assert day.names[b"0.NA/66.2"] == (2, 0)
+
+
 def test_days_of_a_mad_clock_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     counts = QueryCounts(clock)

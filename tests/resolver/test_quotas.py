@@ -4,13 +4,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from protocol.codes import ResponseCode
+from protocol.value import Reference
 from registry.operations import Change
 from registry.outcomes import refuse
 from registry.store import Store
+from resolver.acts import Acts
 from resolver.group_commit import GroupCommit
 from resolver.metrics import QUOTAS_NEAR
 from resolver.quotas import Left, Quotas
@@ -107,6 +110,30 @@ def test_counts_are_kept_and_found_again_until_the_day_turns(store: Store) -> No
     assert again.begin(ITEM) is not None
     clock.now_s += DAY_S
     assert again.begin(ITEM) is None
+
+
+def test_acts_on_one_handle_are_requests_too(store: Store) -> None:
+    set_quota(store, requestsPerDay=2)
+    perform(store, create(ITEM, url()), policy=POLICY, identity=ADMIN, now_s=NOW_S)
+    asked = {"address": "", "parameters": {"handle": ITEM.decode(), "reason": "checked"}}
+
+    async def prove(payload: dict[str, Any]) -> Reference | None:
+        return ADMIN if payload["name"] != "life.revoke" else None
+
+    async def ask() -> list[dict[str, Any]]:
+        commit = GroupCommit(store, POLICY)
+        commit.start()
+        quotas = Quotas(store, commit, now_s=Clock())
+        operations = cast("Any", None)
+        acts = Acts(store, commit, operations, POLICY, prove, now_s=Clock(), quotas=quotas)
+        names = ("life.revoke", "life.freeze", "life.show", "life.thaw", "life.freeze")
+        replies = [await acts.perform({**asked, "name": name}) for name in names]
+        await asyncio.get_running_loop().run_in_executor(None, commit.stop)
+        return replies
+
+    replies = asyncio.run(ask())
+    assert [each["code"] for each in replies] == [402, 1, 1, 1, 401]
+    assert replies[-1]["message"].startswith(b"88.118 has used 2 of 2 requests today")
 
 
 def test_what_is_left_is_that_of_the_quota_which_bites_first(store: Store) -> None:

@@ -129,6 +129,20 @@ def test_who_began_last_sends_and_the_one_before_is_told(tmp_path: Path) -> None
     run(tmp_path, scenario)
 
 
+def test_who_is_logged_out_begins_again(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        assert desk.streams.drop_of(b"0.NA/77") == 0
+        assert (await desk.send(begun, 1, plain(1)))["code"] == ResponseCode.SUCCESS
+        assert desk.streams.drop_of(SECRET_ADMIN.handle.lower()) == 1
+        assert (await desk.send(begun, 2, plain(2)))["code"] == ResponseCode.ERROR
+        assert not desk.office.has(b"88.118/P2")
+        again = await desk.begin()
+        assert again["next"] == 2
+
+    run(tmp_path, scenario)
+
+
 def test_a_sender_that_was_silent_longest_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

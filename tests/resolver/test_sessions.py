@@ -297,6 +297,18 @@ def test_nobody_pushes_those_who_logged_in_out() -> None:
     assert [number for number in range(1, 9) if number in sessions] == [1, 4, 6, 8]
 
 
+def test_all_who_logged_in_by_a_handle_are_logged_out() -> None:
+    sessions = Sessions(BoundedTable(Bounds(4, 4, 0, 0)), 60.0)
+    others = Reference(ADMIN.handle + b".1", ADMIN.index)
+    for number, who in enumerate((ADMIN, others, None)):
+        session = add_session(sessions, number, "192.0.2.1")
+        assert session is not None
+        if who is not None:
+            session.authenticate(who)
+    assert sessions.drop_of(ADMIN.handle.lower()) == 1
+    assert [number for number in range(3) if number in sessions] == [1, 2]
+
+
 def test_refusals_outside_a_session_s_key_are_signed(tmp_path: Path) -> None:
     # The stock client asks for a signature in sessions too, and believes no refusal without.
     async def scene(office: Office) -> None:

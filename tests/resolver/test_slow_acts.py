@@ -1,4 +1,4 @@
-"""Acts that read the journal: one at a time, away from the loop, and a bounded number waits."""
+"""Acts that read much: one at a time, away from the loop, and a bounded number waits."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from registry.acts import decide_act
+from registry.acts import SLOW_ACTS, decide_act
 from registry.offline import seed_store
 from resolver import acts
 from resolver.acts import Acts
@@ -59,6 +59,11 @@ def test_more_than_may_wait_are_told_to_come_again(
 ) -> None:
     replies = perform_many(tmp_path, 5, monkeypatch)
     assert [each["code"] for each in replies] == [1, 1, 1, 3, 3]
-    assert b"3 requests that read the journal are waiting" in replies[-1]["message"]
+    assert b"3 requests that read much are waiting" in replies[-1]["message"]
     (event,) = replies[0]["result"]["events"]
     assert event["operation"] == "create"
+
+
+@pytest.mark.parametrize("name", ["life.history", "life.as_of", "templates.list", "ranges.list"])
+def test_what_anybody_may_make_long_is_not_decided_on_the_loop(name: str) -> None:
+    assert name in SLOW_ACTS
