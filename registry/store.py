@@ -146,7 +146,9 @@ class Store(_Environment):
     ) -> None:
         super().__init__(folder, environment, readonly=readonly)
         self._dbs = databases
-        self._ranges_counted = (-1, False)  # in which state of the store, and whether there are any
+        # Of which state of the store it is known whether there are any: ranges, templates.
+        self._counted_state = -1
+        self._has_ranges = self._has_templates = False
         self.case_sensitive = case_sensitive
 
     @classmethod
@@ -226,25 +228,27 @@ class Store(_Environment):
             where there is no range either.
         """
         self._check_process()
-        homed = self._dbs.prefixes
+        databases = self._dbs
         try:
-            with self._env.begin(db=self._dbs.handles) as txn:
-                get = txn.get
-                rows: list[FoundRow] = [get(key) for key in keys]
-                expand_rows(partial(get, db=self._dbs.templates), keys, rows)
-                if self._holds_ranges(txn) and not all(rows):
+            with self._env.begin(databases.handles) as txn:
+                get, homed = txn.get, databases.prefixes
+                rows: list[FoundRow] = list(map(get, keys))
+                state = txn.id()
+                if state != self._counted_state:
+                    self._count_kinds(txn, state)
+                if self._has_templates:
+                    expand_rows(partial(get, db=databases.templates), keys, rows)
+                if self._has_ranges and not all(rows):
                     rows = self._seek_ranges(txn, rows, seek(keys))
-                return rows, [get(prefix, b"", db=homed) != b"" for prefix in prefixes]
+                return rows, [get(prefix, b"", homed) != b"" for prefix in prefixes]
         except lmdb.Error as error:
             raise _translation(self.folder, error) from error
 
-    def _holds_ranges(self, txn: Any) -> bool:
-        """Say whether there is any range, counted one time in every state of the store."""
-        state, holds = self._ranges_counted
-        if txn.id() != state:
-            holds = txn.stat(self._dbs.ranges)["entries"] > 0
-            self._ranges_counted = (txn.id(), holds)
-        return holds
+    def _count_kinds(self, txn: Any, state: int) -> None:
+        """See whether there are ranges and templates: once in every state, most have neither."""
+        self._has_ranges = txn.stat(self._dbs.ranges)["entries"] > 0
+        self._has_templates = txn.stat(self._dbs.templates)["entries"] > 0
+        self._counted_state = state
 
     def _seek_ranges(
         self, txn: Any, rows: list[FoundRow], seek_keys: list[bytes]

@@ -31,15 +31,15 @@ class BatchCounts:
         names, sources = len(self._received), len(self._sources)
         return names > NAMES_MAX - _BATCH or sources > SOURCES_MAX - _BATCH
 
-    def add(self, key: bytes, *, answered: bool) -> None:
-        """Count a look-up of a storage key."""
+    def add(self, key: bytes, received: int, answered: int) -> None:
+        """Count look-ups of a storage key, or of others that are counted under the same name."""
         name = counted_name(key)
-        self._received[name] += 1
+        self._received[name] += received
         self._answered[name] += answered
 
-    def add_source(self, source: bytes) -> None:
+    def add_source(self, source: bytes, queries: int) -> None:
         """Count who asked: 4 octets, or 16 of an address that is not an IPv4 one."""
-        self._sources[source] += 1
+        self._sources[source] += queries
 
     def take(self) -> Taken:
         """Return what was counted, and begin anew."""

@@ -13,19 +13,19 @@ import ctypes
 import errno
 import socket
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.envelope import ENVELOPE_OCTETS
 from protocol.framing import DATAGRAM_OCTETS_MAX, PIECE_OCTETS, split_datagrams
-from protocol.handle import PREFIX_HANDLE_START, fold_case, is_prefix_handle
+from protocol.handle import PREFIX_HANDLE_START, PREFIX_PREFIX, fold_case, is_prefix_handle
 from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS
 from protocol.versions import BEST
 from protocol.wire import MESSAGE_OCTETS_MAX, write_str
 from registry.range_records import FoundRow, find_held, seek_keys
 from registry.schema import KEY_OCTETS_MAX
-from registry.space_saving import packed_source
 from resolver.batch_counts import BatchCounts
 from resolver.message_tables import (
     ADDRESS_OCTETS,
@@ -54,6 +54,10 @@ _HEAD = struct.Struct(">BBBBiiii iiIHBBii i")
 _ANSWER_HEAD = struct.Struct(">BBBBiIii iiIHBBii")
 _PACKET = struct.Struct(">12xii")  # sequence and length in an envelope
 _I32 = struct.Struct(">i")
+_FAMILY = struct.Struct("=H")  # of a sockaddr
+_ADDRESS_USED_OCTETS = 28  # of a sockaddr_in6, the longer one
+_MAPPED_IPV4 = bytes(10) + b"\xff\xff"
+_PREFIX_OF_PREFIXES = PREFIX_HANDLE_START + PREFIX_PREFIX
 
 _REFUSED_FLAGS = MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
 _RESOLUTION = int(OpCode.RESOLUTION)
@@ -117,6 +121,7 @@ class Batch:
         self.answered = 0
         self.missing = 0
         self.refused = 0
+        self._missed: set[int] = set()  # datagrams answered with "not found"
         self._counts: BatchCounts | None = None
 
     def begin_counting(self, seed: int) -> None:
@@ -160,7 +165,7 @@ class Batch:
     def _read(self) -> int:
         """Read all datagrams; afterwards `keys` and `prefixes` are to be looked up."""
         self.keys, self.answered, self.missing, self.refused = [], 0, 0, 0
-        self._answered_before = 0
+        self._missed = set()
         self._owners = []
         prefixes: dict[bytes, int] = {}
         self._questions = [self._question(datagram, prefixes) for datagram in self._datagrams]
@@ -194,6 +199,7 @@ class Batch:
     ) -> list[Datagram]:
         """Write the answers; return the datagrams that are left to the readable path."""
         declined = []
+        counted = []  # datagrams that were answered, and count as look-ups
         for number, question in enumerate(self._questions):
             if question is None:
                 if _is_silent(self._datagrams[number]):
@@ -208,20 +214,43 @@ class Batch:
             elif (self._cached or homed[question.prefix]) and self._answer(
                 number, question, rows[question.key], now_s
             ):
-                self._count(number, question)
+                counted.append(number)
                 continue
             declined.append((self._datagrams[number], self._address(number)))
+        if self._counts is not None and counted:
+            self._count_names(counted, self._counts)
+            if self._loaded is None:
+                self._count_sources(counted, self._counts)
         return declined
 
-    def _count(self, number: int, question: _Question) -> None:
-        """Count a look-up that was just answered."""
-        answered = self.answered > self._answered_before
-        self._answered_before = self.answered
-        if self._counts is None:
+    def _count_names(self, numbers: list[int], counts: BatchCounts) -> None:
+        """Count look-ups that were answered: together what is of one prefix."""
+        if len(self.prefixes) == 1 and self.prefixes[0] != _PREFIX_OF_PREFIXES:
+            counts.add(self.keys[0], len(numbers), self.answered)
             return
-        self._counts.add(self.keys[question.key], answered=answered)
-        if self._loaded is None:
-            self._counts.add_source(packed_source(self._address(number)[0]))
+        asked: Counter[int] = Counter()
+        got: Counter[int] = Counter()
+        keys: dict[int, bytes] = {}
+        for number in numbers:
+            question = self._questions[number]
+            assert isinstance(question, _Question)
+            key, prefix = self.keys[question.key], question.prefix
+            if self.prefixes[prefix] == _PREFIX_OF_PREFIXES:
+                counts.add(key, 1, number not in self._missed)
+                continue
+            keys[prefix] = key
+            asked[prefix] += 1
+            got[prefix] += number not in self._missed
+        for prefix, key in keys.items():
+            counts.add(key, asked[prefix], got[prefix])
+
+    def _count_sources(self, numbers: list[int], counts: BatchCounts) -> None:
+        """Count who asked; what came from one socket has its address read once."""
+        octets = self._names.tobytes()
+        starts = [ADDRESS_OCTETS * number for number in numbers]
+        senders = Counter([octets[start : start + _ADDRESS_USED_OCTETS] for start in starts])
+        for sender, queries in senders.items():
+            counts.add_source(_source_of(sender), queries)
 
     def _answer(self, number: int, question: _Question, row: FoundRow, now_s: int) -> bool:
         """Write the answer to one question; False when its row is not plain, or it is too long."""
@@ -235,6 +264,7 @@ class Batch:
             self.answered += 1
         else:
             self.missing += 1
+            self._missed.add(number)
         return True
 
     def _write(
@@ -359,6 +389,15 @@ class Batch:
             return socket.inet_ntop(family, address), port, flow, scope
         port, address = struct.unpack_from(">2xH4s", octets)
         return socket.inet_ntop(socket.AF_INET, address), port
+
+
+def _source_of(sender: bytes) -> bytes:
+    """Return what a sender counts as (`registry.space_saving.packed_source`)."""
+    (family,) = _FAMILY.unpack_from(sender)
+    if family == socket.AF_INET6:
+        mapped = sender.startswith(_MAPPED_IPV4, 8)
+        return sender[20:24] if mapped else sender[8:24]
+    return sender[4:8] if family == socket.AF_INET else b""
 
 
 def _is_silent(datagram: bytes) -> bool:

@@ -30,9 +30,9 @@ There are two batches with one interface, `_batch` (native, where a C compiler w
 
 import os
 import secrets
-import time
 from collections.abc import Mapping
 from enum import StrEnum
+from time import perf_counter
 from typing import NamedTuple, Protocol
 
 from protocol.codes import OpCode, ResponseCode
@@ -216,7 +216,7 @@ class Lookups:
 
     def answer(self) -> list[Datagram]:
         """Answer what the batch has read; return what is left to the readable path."""
-        started = time.perf_counter()
+        started = perf_counter()
         batch = self.batch
         keys, prefixes = batch.keys, batch.prefixes
         rows: list[FoundRow] = []
@@ -228,16 +228,20 @@ class Lookups:
                 # The readable path meets it again, and says so.
                 rows, homed = [None] * len(keys), [False] * len(prefixes)
         now_s = int(self._now_s())
-        if self.counts is not None and (batch.counts_are_full or not self.counts.is_today(now_s)):
-            self.counts.turn(now_s)
+        counts = self.counts
+        if counts is not None and (
+            batch.counts_are_full or not counts.begins_s <= now_s < counts.ends_s
+        ):
+            counts.turn(now_s)
         declined = batch.assemble(rows, homed, now_s)
         # Each was under way as long as the batch was: that is what its client waited for.
+        took_s = perf_counter() - started
         if batch.answered:
-            self._found.add(time.perf_counter() - started, batch.answered)
+            self._found.add(took_s, batch.answered)
         if batch.missing:
-            self._missing.add(time.perf_counter() - started, batch.missing)
+            self._missing.add(took_s, batch.missing)
         if batch.refused:
-            self._refused.add(time.perf_counter() - started, batch.refused)
+            self._refused.add(took_s, batch.refused)
         return declined
 
     def flush(self) -> None:

@@ -10,9 +10,9 @@ without anything to interpret. `HttpProtocol` calls it for requests whose header
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from time import perf_counter, time
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
 
@@ -20,11 +20,11 @@ import msgspec
 from starlette.responses import Response
 
 from protocol.codes import OpCode, ResponseCode
-from protocol.handle import PREFIX_HANDLE_START, fold_handle, to_text
+from protocol.handle import PREFIX_HANDLE_START, PREFIX_PREFIX, fold_handle, to_text
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.errors import RecordError, StoreError
-from registry.range_records import find_held
+from registry.range_records import FoundRow, find_held
 from registry.schema import (
     FLAG_HANDLE,
     FLAG_PRIVATE,
@@ -46,13 +46,18 @@ FLUSH_S = 0.25  # how late a counted answer may appear in the metrics
 PLAIN_OCTETS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@/%"
 ENCODED_OCTETS_MAX = 3 * HANDLE_OCTETS_MAX
 _LENGTH = b"content-length"
+_PREFIX_OCTETS_MAX = KEY_OCTETS_MAX - len(PREFIX_HANDLE_START)
 
 
 class PublicRows(Protocol):
     """Where the hot route looks handles up."""
 
-    def find_public(self, handle: bytes) -> bytes | None:
-        """Return the wire octets of a handle's public values; None: the readable path knows."""
+    def find_public(self, handle: bytes) -> tuple[bytes, bytes] | None:
+        """Return the wire octets of a handle's public values; None: the readable path knows.
+
+        Beside them, where look-ups are counted, stands what this one counts under: as
+        `QueryCounts.add_found` has it.
+        """
         ...
 
     def count(self, answers: int) -> None:
@@ -64,29 +69,23 @@ class OwnRows:
     """The rows of a node that registers."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self._find_rows = store.find_rows
+        self._case_sensitive = store.case_sensitive
 
-    def find_public(self, handle: bytes) -> bytes | None:
+    def find_public(self, handle: bytes) -> tuple[bytes, bytes] | None:
         """Return the public values of a handle whose prefix is homed here."""
         prefix_octets = handle.find(b"/")
-        key = fold_handle(handle, case_sensitive=self._store.case_sensitive)
-        prefix = PREFIX_HANDLE_START + key[:prefix_octets]
-        if prefix_octets < 1 or max(len(key), len(prefix)) > KEY_OCTETS_MAX:
+        key = fold_handle(handle, case_sensitive=self._case_sensitive)
+        prefix = key[:prefix_octets]
+        if prefix_octets < 1 or len(key) > KEY_OCTETS_MAX or prefix_octets > _PREFIX_OCTETS_MAX:
             return None
-        (row,), (is_homed,) = self._store.find_rows([key], [prefix])
+        (row,), (is_homed,) = self._find_rows([key], [PREFIX_HANDLE_START + prefix])
         if not is_homed:
             return None
-        if isinstance(row, tuple):
-            held = find_held(key, row)
-            return None if held is None else find_in_range(*held)
-        if not row or row[0] & FLAG_HANDLE:
+        octets = _public_of(key, row)
+        if octets is None:
             return None
-        try:
-            if row[0] & FLAG_PRIVATE:
-                decode_record(row)  # a record is damaged as a whole, or not at all
-            return public_list(row)
-        except RecordError:
-            return None
+        return octets, key if prefix == PREFIX_PREFIX else prefix
 
     def count(self, answers: int) -> None:
         """Nothing is counted here but the answers themselves."""
@@ -100,17 +99,17 @@ class CachedRows:
         now_s: the time since 1970.
     """
 
-    def __init__(self, store: CacheStore, now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: CacheStore, now_s: Callable[[], float] = time) -> None:
         self._store = store
         self._now_s = now_s
         self._hits = CACHE_LOOKUPS.labels("hit")
 
-    def find_public(self, handle: bytes) -> bytes | None:
+    def find_public(self, handle: bytes) -> tuple[bytes, bytes] | None:
         """Return the values of a row that is fresh and a success."""
         entry = find_fresh(self._store, handle, self._now_s())
         if entry is None or entry.response_code != ResponseCode.SUCCESS:
             return None
-        return entry.values
+        return entry.values, b""
 
     def count(self, answers: int) -> None:
         """Count hits."""
@@ -162,16 +161,27 @@ class HotRoute:
         Returns:
             Head and body; None when Starlette has to answer.
         """
-        started = time.perf_counter()
-        handle = _find_handle(target)
-        body = None if handle is None else self._body(handle)
-        if handle is None or body is None:
+        started = perf_counter()
+        if len(target) > ENCODED_OCTETS_MAX or target.translate(None, PLAIN_OCTETS):
             return None
+        handle = unquote_to_bytes(target) if b"%" in target else target
+        # Starlette's paths match no line end; of a handle too long the API says that it is.
+        if not handle or len(handle) > HANDLE_OCTETS_MAX or b"\n" in handle:
+            return None
+        try:
+            found = self._rows.find_public(handle)
+        except StoreError:
+            return None  # Starlette meets it again, and says so
+        values = None if found is None else values_to_json(found[0])
+        if found is None or values is None:
+            return None
+        document = {"responseCode": 1, "handle": to_text(handle), "values": values}
+        body = self._encode(document)
         if self._counts is not None:
-            self._counts.add(handle, sender, answered=True)
+            self._counts.add_found(found[1], sender)
         if self._flush is None:
             self._flush = self._loop.call_later(FLUSH_S, self.flush)
-        self._tallies[transport].add(time.perf_counter() - started)
+        self._tallies[transport].add(perf_counter() - started)
         return self._heads[keep_alive] % (len(body), body)
 
     def flush(self) -> None:
@@ -181,27 +191,20 @@ class HotRoute:
             self._flush = None
             self._rows.count(sum(tally.flush() for tally in self._tallies.values()))
 
-    def _body(self, handle: bytes) -> bytes | None:
-        try:
-            octets = self._rows.find_public(handle)
-        except StoreError:
-            return None  # Starlette meets it again, and says so
-        values = None if octets is None else values_to_json(octets)
-        if values is None:
-            return None
-        document = {"responseCode": 1, "handle": to_text(handle), "values": values}
-        return self._encode(document)
 
-
-def _find_handle(target: bytes) -> bytes | None:
-    """Return the handle that a target names; None: Starlette has to say."""
-    if len(target) > ENCODED_OCTETS_MAX or target.translate(None, PLAIN_OCTETS):
+def _public_of(key: bytes, row: FoundRow) -> bytes | None:
+    """Return the public values of what was found; None: the readable path knows."""
+    if isinstance(row, tuple):
+        held = find_held(key, row)
+        return None if held is None else find_in_range(*held)
+    if not row or row[0] & FLAG_HANDLE:
         return None
-    handle = unquote_to_bytes(target) if b"%" in target else target
-    # Starlette's paths match no line end; of a handle too long the API says that it is.
-    if not handle or len(handle) > HANDLE_OCTETS_MAX or b"\n" in handle:
+    try:
+        if row[0] & FLAG_PRIVATE:
+            decode_record(row)  # a record is damaged as a whole, or not at all
+        return public_list(row)
+    except RecordError:
         return None
-    return handle
 
 
 def make_head(

@@ -54,25 +54,23 @@ class QueryCounts:
         self._sources: dict[bytes, int] = {}
         self._packed: dict[str, bytes] = {}
         self._day = -1
-        self._begins_s = self._ends_s = 0
+        self.begins_s = self.ends_s = 0  # the day that is counted for, since 1970
         self._parts: list[TakeCounts] = []
         # Queries that differ in nothing that is counted are told apart once a second only.
         self._alike: dict[tuple[bytes, str, bool, bool], int] = {}
+        self._found: dict[bytes, int] = {}
+        self._askers: dict[str, int] = {}
 
     def add_part(self, take: TakeCounts) -> None:
         """Take in what a batch has added up, whenever counts are taken and a day ends."""
         self._parts.append(take)
-
-    def is_today(self, now_s: float) -> bool:
-        """Say whether a time is of the day that is counted for."""
-        return self._begins_s <= now_s < self._ends_s
 
     def turn(self, now_s: float) -> None:
         """Count for the day of this time from now on."""
         self._take_parts()
         self._put_sources()
         self._day = day_of(now_s)
-        self._begins_s, self._ends_s = start_of(self._day), start_of(self._day + 1)
+        self.begins_s, self.ends_s = start_of(self._day), start_of(self._day + 1)
 
     def add(self, handle: bytes, address: str, *, answered: bool, received: bool = True) -> None:
         """Count a query for a handle.
@@ -84,22 +82,47 @@ class QueryCounts:
             received: it is a new one, not one that was counted when it was challenged.
         """
         now_s = self._now_s()
-        if not self._begins_s <= now_s < self._ends_s:
+        if not self.begins_s <= now_s < self.ends_s:
             self.turn(now_s)
         start = handle[: handle.find(b"/") + 1]
-        if start.startswith(b"0.") or not start:
+        if not start or start.startswith(b"0."):
             start = handle  # of a prefix: its parent is what counts
         query = (start, address, answered, received)
-        alike = self._alike
-        alike[query] = alike.get(query, 0) + 1
-        if len(alike) >= ALIKE_MAX:
+        try:
+            self._alike[query] += 1
+        except KeyError:
+            self._alike[query] = 1
+            if len(self._alike) >= ALIKE_MAX:
+                self._take_alike()
+
+    def add_found(self, prefix: bytes, address: str) -> None:
+        """Count a query that got values, for less time than `add` takes.
+
+        Args:
+            prefix: of the handle, folded; of a handle of a prefix all of it.
+            address: of who asked.
+        """
+        if not self.begins_s <= (now_s := self._now_s()) < self.ends_s:
+            self.turn(now_s)
+        try:
+            self._found[prefix] += 1
+        except KeyError:
+            self._found[prefix] = 1
+        try:
+            self._askers[address] += 1
+        except KeyError:
+            self._askers[address] = 1
+        if len(self._found) >= ALIKE_MAX or len(self._askers) >= ALIKE_MAX:
             self._take_alike()
 
     def add_asker(self, address: str, queries: int) -> None:
-        """Count queries of one address whose names a batch has."""
-        if self._day < 0:
-            self.turn(self._now_s())
-        self._add_source(self._octets_of(address), queries)
+        """Count queries of one address whose names a batch has: one that has turned the day."""
+        try:
+            self._askers[address] += queries
+        except KeyError:
+            self._askers[address] = queries
+            if len(self._askers) >= ALIKE_MAX:
+                self._take_alike()
 
     def take(self) -> dict[int, DayQueries]:
         """Return what was counted, by day, and begin anew."""
@@ -124,6 +147,12 @@ class QueryCounts:
             self._add_name(name, count * received, count * answered)
             if received:
                 self._add_source(self._octets_of(address), count)
+        found, self._found = self._found, {}
+        for prefix, count in found.items():
+            self._add_name(counted_name(prefix if b"/" in prefix else prefix + b"/"), count, count)
+        askers, self._askers = self._askers, {}
+        for address, queries in askers.items():
+            self._add_source(self._octets_of(address), queries)
 
     def _take_parts(self) -> None:
         self._take_alike()

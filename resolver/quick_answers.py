@@ -38,8 +38,9 @@ class BatchAnswers:
         if not batch.keys:
             return answers
         self._lookups.answer()
-        if self._lookups.counts is not None:
-            self._lookups.counts.add_asker(sender, batch.answered + batch.missing)
+        counts = self._lookups.counts
+        if counts is not None and (found := batch.answered + batch.missing):
+            counts.add_asker(sender, found)
         for datagram, address in batch.take():
             before = answers[address[1]]
             piece = datagram if before is None else before + datagram[ENVELOPE_OCTETS:]

@@ -34,7 +34,7 @@ class StreamSocket(asyncio.Transport):
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.SocketType,
         address: tuple[str, int],
         protocol: asyncio.Protocol,
         loop: asyncio.AbstractEventLoop,

@@ -20,7 +20,7 @@ want that close themselves.
 import asyncio
 import socket
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import Protocol
 
 from protocol.errors import ProtocolError
 from protocol.framing import StreamDecoder
@@ -37,6 +37,9 @@ from resolver.transport import Answerer, TaskSet
 SWEEP_S = 1.0  # the fineness of time limits
 # Looked up together. More would not be cheaper, and is lost when a message has to be awaited.
 QUICK_MESSAGES_MAX = 64
+
+
+_NOBODY = Peer("", 0, TRANSPORT_TCP)
 
 
 class QuickAnswers(Protocol):
@@ -59,11 +62,10 @@ class TcpConnection(asyncio.Protocol):
         self._decoder = StreamDecoder()
         self._waiting: list[bytes] = []  # taken out of the decoder and not answered
         self._transport: asyncio.Transport | None = None
-        self._peer = Peer("", 0, TRANSPORT_TCP)
+        self._peer = _NOBODY
         self._task: asyncio.Task[None] | None = None
         self._turn_scheduled = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._room: asyncio.Event | None = None  # waited for while the client does not read
         self._reading_paused = False
         self._input_ended = False
         self._message_begun_s: float | None = None
@@ -71,16 +73,16 @@ class TcpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection, or cut it."""
-        # uvloop's transports are not subclasses of asyncio's.
-        connected = cast("asyncio.Transport", transport)
-        address = connected.get_extra_info("peername") or ("", 0)
-        self._peer = Peer(str(address[0]), int(address[1]), TRANSPORT_TCP)
-        if not self._server.admit(self, self._peer.address):
-            connected.abort()
+        assert isinstance(transport, asyncio.Transport)
+        server = self._server
+        address, port = (transport.get_extra_info("peername") or ("", 0))[:2]
+        self._peer = Peer(address, port, TRANSPORT_TCP)
+        if not server.admit(self, address):
+            transport.abort()
             return
-        self._transport = connected
-        connected.set_write_buffer_limits(high=self._server.limits.write_buffer_octets)
-        self._settle()
+        self._transport = transport
+        transport.set_write_buffer_limits(high=server.limits.write_buffer_octets)
+        self.deadline_s = server.loop.time() + server.limits.idle_timeout_s
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client and what is made for it."""
@@ -100,9 +102,10 @@ class TcpConnection(asyncio.Protocol):
         except ProtocolError:  # more than was ever read at once: reading was paused before
             self.abort()
             return
-        if not self._is_busy:
+        if self._is_busy:
+            self._balance_reading()
+        else:
             self._take_turn()
-        self._balance_reading()
 
     def eof_received(self) -> bool:
         """Answer what has been asked, then close: a client may close its sending half early."""
@@ -112,12 +115,14 @@ class TcpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop answering: the client does not read."""
-        self._writable.clear()
+        self._room = asyncio.Event()
         self.deadline_s = self._server.loop.time() + self._server.limits.write_timeout_s
 
     def resume_writing(self) -> None:
         """Go on answering."""
-        self._writable.set()
+        if self._room is not None:
+            self._room.set()
+            self._room = None
         self.deadline_s = NEVER
         self._schedule_turn()
 
@@ -129,7 +134,7 @@ class TcpConnection(asyncio.Protocol):
     @property
     def _is_busy(self) -> bool:
         """Whether the next message has to wait."""
-        return self._task is not None or self._turn_scheduled or not self._writable.is_set()
+        return self._task is not None or self._turn_scheduled or self._room is not None
 
     def _schedule_turn(self) -> None:
         if not self._is_busy and self._transport is not None:
@@ -144,7 +149,7 @@ class TcpConnection(asyncio.Protocol):
         answers: list[bytes] = []
         more = self._answer_messages(answers)
         if answers:
-            self._transport.write(b"".join(answers))
+            self._transport.write(b"".join(answers) if len(answers) > 1 else answers[0])
         if more:
             self._schedule_turn()
         self._settle()
@@ -207,7 +212,8 @@ class TcpConnection(asyncio.Protocol):
 
     async def _answer(self, octets: bytes) -> None:
         async for answer in self._server.dispatcher.answer(octets, self._peer):
-            await self._writable.wait()
+            if self._room is not None:
+                await self._room.wait()
             if self._transport is not None:
                 self._transport.write(answer)
 
@@ -281,7 +287,7 @@ class TcpServer:
         self._gauge = CONNECTIONS.labels("tcp")
         self._refused = REFUSED.labels("tcp_connections")
         self._shown = 0  # connections that the metrics know of
-        self._acceptor = Acceptor(sock, loop, self._accept)
+        self._acceptor = Acceptor(sock, loop, self._accept, socket.SocketType)
         self._readiness: Readiness | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -325,7 +331,7 @@ class TcpServer:
         for connection in [each for each in self._connections if each.deadline_s <= now_s]:
             connection.abort()
 
-    def _accept(self, sock: socket.socket, address: tuple[str, int]) -> None:
+    def _accept(self, sock: socket.SocketType, address: tuple[str, int]) -> None:
         assert self._readiness is not None, "connections are accepted between start and stop"
         StreamSocket(sock, address, TcpConnection(self), self.loop, self._readiness).start()
 

@@ -1,6 +1,7 @@
 """Counting queries: in batches of both kinds, one by one, over midnight, with nobody to take it."""
 
 import asyncio
+import socket
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from registry.query_counters import DayQueries
 from registry.schema import encode_record
 from registry.space_saving import packed_source
 from resolver import query_counts
-from resolver.fastpath import Choice, Lookups, make_batch
+from resolver.fastpath import Choice, FastPath, Lookups, make_batch
 from resolver.link import LinkDown, LinkFailed, LinkLost
 from resolver.query_counts import CountSender, QueryCounts, pack_days, unpack_days
 from resolver.quick_answers import BatchAnswers
@@ -220,3 +221,48 @@ def test_nothing_is_sent_when_nothing_was_asked() -> None:
     link = FakeLink()
     asyncio.run(CountSender(QueryCounts(), cast("Any", link)).send())
     assert link.sent == []
+
+
+def test_what_was_found_counts_as_single_queries_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_counts, "ALIKE_MAX", 3)
+    clock = Clock()
+    clock.now_s = start_of(TODAY + 1) - 0.5
+    one, other = QueryCounts(clock), QueryCounts(clock)
+    found = {b"88.118/A": b"88.118", b"0.NA/88.118": b"0.NA/88.118", b"0.NA/0.NA": b"0.NA/0.NA"}
+    for _ in range(2):
+        for number, (handle, prefix) in enumerate(found.items()):
+            one.add_found(prefix, f"192.0.2.{number}")
+            other.add(handle, f"192.0.2.{number}", answered=True)
+        clock.now_s += 1
+    days = one.take()
+    assert sorted(days) == [TODAY, TODAY + 1]
+    assert pack_days(days) == pack_days(other.take())
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "source"),
+    [
+        (socket.AF_INET, "127.0.0.1", packed_source("127.0.0.1")),
+        (socket.AF_INET6, "::1", packed_source("::1")),
+        (socket.AF_INET6, "::ffff:127.0.0.1", packed_source("127.0.0.1")),
+    ],
+)
+def test_a_batch_of_a_socket_counts_who_asked(
+    twin: Choice, family: socket.AddressFamily, host: str, source: bytes
+) -> None:
+    counts = QueryCounts(lambda: NOW_S)
+    with socket.socket(family, socket.SOCK_DGRAM) as server:
+        server.bind((host, 0))
+        batch = make_batch(twin, server.fileno(), REPLIES, case_sensitive=False, cached=False)
+        lookups = Lookups(batch, GIVEN, REPLIES, 1, cached=False, counts=counts)
+        with (
+            socket.socket(family, socket.SOCK_DGRAM) as one,
+            socket.socket(family, socket.SOCK_DGRAM) as other,
+        ):
+            for client, handle in ((one, b"88.118/A"), (one, b"0.NA/88"), (other, b"88.1/none")):
+                client.sendto(ask(handle), server.getsockname())
+            one.sendto(ask(b"77/A"), server.getsockname())  # declined, so counted elsewhere
+            assert FastPath(lookups).serve().answered == 3
+    (day,) = counts.take().values()
+    assert [(each.source, each.at_least) for each in day.sources.largest()] == [(source, 3)]
+    assert day.names == {b"88.118": (1, 1), b"0.NA/0.NA": (1, 1), b"88.1": (1, 0)}
