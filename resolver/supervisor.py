@@ -47,7 +47,7 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_LAST_S = 5.0
 LIVED_S = 30.0  # a child that lived this long did not die of its start
 START_TIMEOUT_S = 30.0
-LATE_S = 5.0  # after the node was ready; a quarter of a second of processor time is spent then
+LATE_S = 60.0  # after the node was ready; a quarter of a second of processor time is spent then
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 
