@@ -25,6 +25,7 @@ from registry.store import CacheStore, Store
 from resolver.config import Config
 from resolver.dispatch import Dispatcher
 from resolver.fastpath import FastPathError, open_fast_path
+from resolver.large_pages import ask_for_large_pages
 from resolver.limits import ConnectionLimiter
 from resolver.link import Link
 from resolver.metrics import RequestMetrics
@@ -159,6 +160,7 @@ class Worker:
             map_octets=config.store.map_octets,
             case_sensitive=config.case_sensitive,
         )
+        ask_for_large_pages(store.data_file)
         return store, OwnRecords(store)
 
 
