@@ -209,7 +209,7 @@ def serving(
     fastpath: str | None = None,
     config: str = CONFIG,
 ) -> Iterator[Served]:
-    """Run a node with one of the configurations in its folder until it answers for `handle`.
+    """Run a node with a configuration in its folder until it answers for `handle` and over HTTP.
 
     Raises:
         MeasurementError: it ended or does not answer.
@@ -221,9 +221,20 @@ def serving(
     with running(words, log, environment) as process:
         try:
             await_answer(("127.0.0.1", ports[0]), handle, lambda: process.poll() is None)
+            await_http(ports[1], process)
         except MeasurementError as error:
             raise MeasurementError(f"{error}\n{_tail(log)}") from None
         yield Served(process.pid, ports)
+
+
+def await_http(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a node, which answers over UDP first, takes HTTP too. Raises: MeasurementError."""
+    deadline = time.monotonic() + READY_LIMIT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(LOOK_S)
+    raise MeasurementError(f"the node takes no HTTP at port {port}")
 
 
 def _tail(log: Path) -> str:
