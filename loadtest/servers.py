@@ -5,6 +5,7 @@ process id. A server is ready when the generator has its first right answer.
 """
 
 import contextlib
+import http.client
 import os
 import random
 import shutil
@@ -209,7 +210,7 @@ def serving(
     fastpath: str | None = None,
     config: str = CONFIG,
 ) -> Iterator[Served]:
-    """Run a node with a configuration in its folder until it answers for `handle` and over HTTP.
+    """Run a node with a configuration in its folder until it answers for `handle` and is ready.
 
     Raises:
         MeasurementError: it ended or does not answer.
@@ -228,13 +229,19 @@ def serving(
 
 
 def await_http(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a node, which answers over UDP first, takes HTTP too. Raises: MeasurementError."""
+    """Wait until a node says it is ready: HTTP comes after UDP. Raises: MeasurementError."""
     deadline = time.monotonic() + READY_LIMIT_S
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
-            return
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+        with (
+            contextlib.suppress(OSError, http.client.HTTPException),
+            contextlib.closing(connection),
+        ):
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
         time.sleep(LOOK_S)
-    raise MeasurementError(f"the node takes no HTTP at port {port}")
+    raise MeasurementError(f"the node is not ready, says its HTTP port {port}")
 
 
 def _tail(log: Path) -> str:
