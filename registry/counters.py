@@ -45,7 +45,8 @@ class Totals(NamedTuple):
     """What there is under a name.
 
     `rows` answer, `revoked` and `deleted` are marked rows; `overrides` are rows of all three kinds
-    that stand in place of an identifier of a range.
+    that stand in place of an identifier of a range. `ranges` and `in_ranges` answer, of those that
+    were revoked `in_revoked` are the identifiers.
     """
 
     rows: int = 0
@@ -54,6 +55,8 @@ class Totals(NamedTuple):
     overrides: int = 0
     revoked: int = 0
     deleted: int = 0
+    revoked_ranges: int = 0
+    in_revoked: int = 0
 
     @property
     def identifiers(self) -> int:
@@ -90,6 +93,11 @@ class Queries(NamedTuple):
 TOTALS = len(Totals._fields)
 EVENTS = len(Events._fields)
 QUERIES = len(Queries._fields)
+
+
+def prefix_of(key: bytes) -> bytes:
+    """Return the folded prefix that a key of a row or a range is under."""
+    return key[: key.find(b"/")]
 
 
 def counted_name(key: bytes) -> bytes:

@@ -47,6 +47,11 @@ def read_progress(table: Table) -> Progress:
     return Progress(True, position, since_day)
 
 
+def is_counted(table: Table) -> bool:
+    """Say whether all of a store is counted. Raises: StoreError: damaged."""
+    return read_progress(table).position is None
+
+
 def put_progress(table: WritableTable, progress: Progress) -> None:
     """Keep how far a store was counted."""
     table.put(KEY, msgpack.packb([FORMAT, progress.position, progress.since_day]))

@@ -7,14 +7,14 @@ replays to equal to what is stored, or it says so in the release notes and seals
 
     1 -> 2   databases for streams of registrations, which are made when the store is opened
     2 -> 3   databases for ranges, templates, histories, statistics and the prefix office; handles
-             are counted (`registry.tallies`), and for statistics once more in pages by the node
-             that serves the store (`registry.first_count`)
+             are counted in pages by the node that serves the store (`registry.first_count`)
+    3 -> 4   revoked ranges are counted with everything else in `statistics`, not in `meta`
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from registry.counters import TABLE
+from registry.counters import TABLE, totals_key
 from registry.errors import StoreError
 from registry.first_count import NOTHING_TO_COUNT, put_progress
 from registry.schema import STORE_VERSION
@@ -27,14 +27,26 @@ def _nothing_to_rewrite(_: WriteView) -> None:
     """Leave all rows as they are: the new version only has more databases."""
 
 
-def _count_rows(view: WriteView) -> None:
-    """Count the handles under every prefix, once."""
-    for key, _ in view.rows():
-        view.tally(key).rows += 1
-    view.write_counts()
+def _join_counts(view: WriteView) -> None:
+    """Put what version 3 counted of revoked ranges apart, in `meta`, behind the other totals.
+
+    There it had, for each prefix, eight numbers of 12 octets, the sixth and seventh of them these.
+    """
+    totals, apart = view.writable(TABLE), view.writable("meta")
+    counted = dict(apart.items(prefix=b"tally\0"))
+    for key, octets in list(totals.items(prefix=totals_key(b""))):
+        numbers = counted.get(b"tally\0" + key[1:], b"").ljust(8 * 12, b"\0")
+        more = (numbers[at : at + 12].rjust(16, b"\0") for at in (5 * 12, 6 * 12))
+        totals.put(key, octets + b"".join(more))
+    for key in counted:
+        apart.delete(key)
 
 
-MIGRATIONS: dict[int, Migration] = {1: _nothing_to_rewrite, 2: _count_rows}
+MIGRATIONS: dict[int, Migration] = {
+    1: _nothing_to_rewrite,
+    2: _nothing_to_rewrite,
+    3: _join_counts,
+}
 
 
 def migrate(

@@ -55,12 +55,12 @@ def load_range(view: WriteView, document: Mapping[str, Any], now_s: int) -> list
         revoked=revoked,
     )
     try:
-        kept = check_free(view, new, keeps_rows=described.keeps_rows)
+        check_free(view, new, keeps_rows=described.keeps_rows)
     except RangeError:
         if is_registered(view, new, with_hidden=True):
             return None
         raise
-    return store_new(view, new, kept, OWNER, now_s)
+    return store_new(view, new, OWNER, now_s)
 
 
 def load_deletion(

@@ -92,7 +92,7 @@ def register(step: ActStep) -> ActOutcome:
     refusal = quotas.refuse_beyond(step.view, handle, created, step.now_s)
     if refusal is not None:
         return refusal
-    done = _changed(step, REGISTER, [(new.key, new.octets)], {"range": _form(new)}, kept)
+    done = _changed(step, REGISTER, [(new.key, new.octets)], {"range": _form(new)})
     return replace(done, own=quotas.counted_entries(step.view, handle, created, step.now_s))
 
 
@@ -122,11 +122,9 @@ def creation_right(step: ActStep, handle: bytes) -> Authorization:
     return rights.find(handle, step.view.fold(handle))
 
 
-def _changed(
-    step: ActStep, verb: str, changes: list[Change], result: dict[str, Any], kept: int = 0
-) -> Done:
+def _changed(step: ActStep, verb: str, changes: list[Change], result: dict[str, Any]) -> Done:
     stem = changes[0][0].partition(b"\0")[0]
-    return Done(result, (step.operation(Kind.RANGES, stem, pack_changes(verb, changes, kept)),))
+    return Done(result, (step.operation(Kind.RANGES, stem, pack_changes(verb, changes)),))
 
 
 def show(step: ActStep) -> ActOutcome:
@@ -283,11 +281,11 @@ def count(step: ActStep) -> ActOutcome:
     return Done(
         {
             "prefix": to_text(prefix),
-            "rows": counts.rows - counts.revoked,
+            "rows": counts.rows,
             "ranges": counts.ranges,
             "identifiers": counts.identifiers,
             "inRanges": counts.in_ranges,
-            "overrides": counts.overrides,
+            "overrides": counts.overrides - counts.deleted,
             "deleted": counts.deleted,
             "revoked": counts.revoked,
             "revokedRanges": counts.revoked_ranges,

@@ -2,22 +2,22 @@
 
     Kind.RANGES, handle: the stem; payload: msgpack [verb, [[key, record or b""], ...], notes]
 
-The records are those afterwards; an empty one is not there any more. `register` adds ranges; its
-note "kept" says how many rows lie in them. `shrink`, `split` and `revoke` put others in their
-place: of identifiers that are in no active range any more the tombstones go, and rows that stay are
-identifiers like any other.
+The records are those afterwards; an empty one is not there any more. `register` adds ranges.
+`shrink`, `split` and `revoke` put others in their place: of identifiers that are in no active range
+any more the tombstones go, and rows that stay are identifiers like any other. Nothing is read from
+the notes, a map.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import msgpack
 
+from registry.counters import TABLE
 from registry.errors import JournalError, RangeError, RecordError
+from registry.first_count import is_counted
 from registry.journal import OWNER, JournalOperation, Kind
 from registry.marks import Mark, decode_marked, is_deleted
 from registry.range_documents import Range, Span, read_range
-from registry.range_records import READABLE_PATH
 from registry.range_rows import rows_inside
 from registry.views import View, WriteView
 
@@ -32,36 +32,30 @@ Change = tuple[bytes, bytes]
 """The key of a range, and its record afterwards; empty: it is not there any more."""
 
 
-def pack_changes(verb: str, changes: Sequence[Change], kept: int = 0) -> bytes:
+def pack_changes(verb: str, changes: Sequence[Change]) -> bytes:
     """Return the payload of a change."""
-    packed: bytes = msgpack.packb([verb, [list(each) for each in changes], _notes(kept)])
+    packed: bytes = msgpack.packb([verb, [list(each) for each in changes], {}])
     return packed
 
 
-def _notes(kept: int) -> dict[str, Any]:
-    return {"kept": kept} if kept else {}
-
-
-def unpack_changes(payload: bytes) -> tuple[str, list[Change], int]:
-    """Return (verb, changes, rows kept). Raises: JournalError."""
+def unpack_changes(payload: bytes) -> tuple[str, list[Change]]:
+    """Return (verb, changes). Raises: JournalError."""
     try:
-        verb, changes, notes = msgpack.unpackb(payload)
+        verb, changes, _ = msgpack.unpackb(payload)
         if verb not in VERBS:
             raise ValueError(f"the verb {verb!r} is not known")
-        return verb, [(bytes(key), bytes(octets)) for key, octets in changes], notes.get("kept", 0)
+        return verb, [(bytes(key), bytes(octets)) for key, octets in changes]
     except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
         raise JournalError(f"a change of ranges does not decode: {error}") from error
 
 
 def replay_ranges(view: WriteView, operation: JournalOperation) -> None:
     """Make a change of ranges. Raises: JournalError."""
-    verb, changes, kept = unpack_changes(operation.payload)
+    verb, changes = unpack_changes(operation.payload)
     try:
         if verb == REGISTER:
             for key, octets in changes:
                 put_new_range(view, read_range(key, octets))
-            if kept:
-                view.tally(changes[0][0]).overrides += kept
         else:
             _replace(view, changes)
     except (RecordError, RangeError, IndexError) as error:
@@ -100,7 +94,7 @@ def tombstones(view: View, after: bytes = b"") -> Iterator[tuple[bytes, Mark]]:
     Raises:
         RecordError: a mark is damaged.
     """
-    if not view.counts().deleted:
+    if is_counted(view.table(TABLE)) and not view.counts().deleted:
         return
     for key, row in view.table("handles").items(after):
         if is_deleted(row) and key != after:
@@ -109,20 +103,7 @@ def tombstones(view: View, after: bytes = b"") -> Iterator[tuple[bytes, Mark]]:
 
 def put_new_range(view: WriteView, range_: Range) -> None:
     """Store a range where none is."""
-    _count(view, range_, 1)
     view.writable("ranges").put(range_.key, range_.octets)
-
-
-def _count(view: WriteView, range_: Range, sign: int) -> None:
-    tally = view.tally(range_.key)
-    tally.has_ranges = True
-    size = sign * range_.span.size
-    if range_.octets[0] & READABLE_PATH and "revoked" in range_.record.details:
-        tally.revoked_ranges += sign
-        tally.in_revoked += size
-    else:
-        tally.ranges += sign
-        tally.in_ranges += size
 
 
 def _replace(view: WriteView, changes: Sequence[Change]) -> None:
@@ -140,10 +121,6 @@ def _replace(view: WriteView, changes: Sequence[Change]) -> None:
             table.put(key, octets)
         else:
             table.delete(key)
-    for each in before:
-        _count(view, each, -1)
-    for each in after:
-        _count(view, each, 1)
     for span, low, high in lost_spans(before, after):
         _leave(view, span, low, high)
 
@@ -166,13 +143,7 @@ def lost_spans(before: Iterable[Range], after: Iterable[Range]) -> Iterator[tupl
 
 
 def _leave(view: WriteView, span: Span, low: int, high: int) -> None:
-    """Take away the tombstones of what was in a range; rows there are overrides no more."""
-    tally = view.tally(span.stem)
-    doomed = []
-    for key, row in rows_inside(view.table("handles"), span, low, high):
-        if is_deleted(row):
-            doomed.append(key)
-        else:
-            tally.overrides -= 1
-    for key in doomed:
+    """Take away the tombstones of what was in a range."""
+    rows = rows_inside(view.table("handles"), span, low, high)
+    for key in [key for key, row in rows if is_deleted(row)]:
         view.remove_tombstone(key)

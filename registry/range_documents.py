@@ -22,7 +22,7 @@ from protocol.json_forms import value_from_json
 from protocol.types import DECODERS
 from protocol.value import HandleValue
 from registry.check_digits import SCHEMES, check_octets, check_of
-from registry.errors import RangeError
+from registry.errors import RangeError, RecordError
 from registry.range_records import (
     RangeRecord,
     decode_range,
@@ -103,13 +103,14 @@ def read_range(key: bytes, octets: bytes) -> Range:
     stem, last = split_key(key)
     record = decode_range(octets)
     check = str(record.details.get("check", ""))
-    digits = len(last) - (check_octets(check) if check in SCHEMES or not check else len(last))
-    return Range(
-        key,
-        octets,
-        record,
-        Span(stem, digits, int(record.first[:digits]), int(last[:digits]), check),
-    )
+    if check and check not in SCHEMES:
+        raise RecordError(f"a range has the check scheme {check!r}, which is not known here")
+    digits = len(last) - check_octets(check)
+    try:
+        low, high = int(record.first[:digits]), int(last[:digits])
+    except ValueError:
+        raise RecordError("the tails of a range are no digits") from None
+    return Range(key, octets, record, Span(stem, digits, low, high, check))
 
 
 def read_document(document: Mapping[str, Any]) -> Described:

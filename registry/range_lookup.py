@@ -67,11 +67,6 @@ def has_right_check(record: RangeRecord, stem: bytes, tail: bytes) -> bool:
     return digits.isdigit() and tail == digits + check_of(name, stem + digits)
 
 
-def is_active(held: Held) -> bool:
-    """Say whether a range was not revoked. Raises: RecordError."""
-    return not held.octets[0] & READABLE_PATH or "revoked" not in decode_range(held.octets).details
-
-
 def make_row(held: Held) -> bytes | None:
     """Return the record octets of an identifier in a range; None: it was revoked.
 

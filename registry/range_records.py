@@ -176,6 +176,11 @@ def decode_range(octets: bytes) -> RangeRecord:
     return RangeRecord(first, public, patches, details, bool(octets[0] & CHECKED))
 
 
+def is_active(record: bytes) -> bool:
+    """Say whether a range was not revoked. Raises: RecordError: damaged."""
+    return not record[0] & READABLE_PATH or "revoked" not in decode_range(record).details
+
+
 def fill_in(range_: RangeRecord, tail: bytes) -> bytes:
     """Return the value list of one identifier, wire octets with their count."""
     octets = bytearray(range_.public)

@@ -70,7 +70,7 @@ class RangeRows:
         quotas.count_created(self._view, handle, created, self._now_s)
         if any(pattern.value.type in CHECKED_TYPES for pattern in described.patterns):
             self._rights.forget()  # an identifier of it may be a group
-        return store_new(self._view, new, kept, self._identity, self._now_s)
+        return store_new(self._view, new, self._identity, self._now_s)
 
 
 def unpack_document(octets: bytes) -> Described:
@@ -84,12 +84,10 @@ def unpack_document(octets: bytes) -> Described:
     return read_document(document)
 
 
-def store_new(view: WriteView, new: Range, kept: int, by: Reference, now_s: int) -> list[Any]:
+def store_new(view: WriteView, new: Range, by: Reference, now_s: int) -> list[Any]:
     """Store a range that was found free; return its item for the journal."""
     put_new_range(view, new)
-    if kept:
-        view.tally(new.key).overrides += kept
-    payload = pack_changes(REGISTER, [(new.key, new.octets)], kept)
+    payload = pack_changes(REGISTER, [(new.key, new.octets)])
     return pack_change(Kind.RANGES, new.span.stem, payload, by, now_s)
 
 

@@ -11,17 +11,18 @@ from typing import Any
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
 from protocol.value import Reference
+from registry.counters import prefix_of
 from registry.errors import RangeError
 from registry.marks import REASON_OCTETS_MAX, is_deleted
 from registry.range_changes import Change
 from registry.range_documents import Range, read_range
-from registry.range_lookup import is_active
-from registry.range_records import decode_range, encode_range, range_key
+from registry.range_records import decode_range, encode_range, is_active, range_key
 from registry.range_rows import rows_inside
 from registry.range_shown import name_range, read_shown, revocation_words
 from registry.range_values import cut_of, range_value
-from registry.tallies import IDENTIFIERS_MAX
 from registry.views import View
+
+IDENTIFIERS_MAX = (1 << 63) - 1  # in the ranges of one prefix: what every reader of numbers takes
 
 
 def find_range_of(view: View, handle: bytes) -> Range | None:
@@ -33,7 +34,7 @@ def find_range_of(view: View, handle: bytes) -> Range | None:
 def find_revocation(view: View, handle: bytes) -> str:
     """Return why a handle was revoked with its range; nothing when it was not."""
     held = view.find_range(view.fold(handle))
-    if held is None or is_active(held):
+    if held is None or is_active(held.octets):
         return ""
     return revocation_words(handle, decode_range(held.octets).details["revoked"])
 
@@ -65,7 +66,8 @@ def check_free(view: View, range_: Range, *, keeps_rows: bool) -> int:
             f"the {state}range {name_range(other)} has identifiers of this one already",
             ResponseCode.HANDLE_ALREADY_EXISTS,
         )
-    if view.count_ranged(range_.key) + range_.span.size > IDENTIFIERS_MAX:
+    counts = view.counts(prefix_of(range_.key))
+    if counts.in_ranges + counts.in_revoked + range_.span.size > IDENTIFIERS_MAX:
         raise RangeError(
             f"the prefix would have more than {IDENTIFIERS_MAX:,} identifiers in ranges"
         )

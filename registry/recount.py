@@ -13,8 +13,16 @@ from registry.counters import (
 )
 from registry.days import day_of
 from registry.first_count import PAGE_ROWS, Progress, put_progress, read_progress
-from registry.range_counts import identifiers_in, is_active, is_in_range
-from registry.row_changes import IN_RANGES, OVERRIDES, RANGES, total_of_row
+from registry.range_counts import is_in_range, span_of
+from registry.range_records import is_active
+from registry.row_changes import (
+    IN_RANGES,
+    IN_REVOKED,
+    OVERRIDES,
+    RANGES,
+    REVOKED_RANGES,
+    total_of_row,
+)
 from registry.tables import Table
 from registry.views import View, WriteView
 
@@ -39,13 +47,12 @@ def count_rows(rows: Iterable[tuple[bytes, bytes]], ranges: Table, counted: Coun
 def count_ranges(ranges: Table, counted: Counted) -> None:
     """Add all ranges to the totals by name. Raises: RecordError."""
     for key, record in ranges.items():
-        if not is_active(record):
-            continue
+        places = (IN_RANGES, RANGES) if is_active(record) else (IN_REVOKED, REVOKED_RANGES)
         name = counted_name(key)
         for each in (name, sum_name(name)):
             totals = counted.setdefault(each, [0] * TOTALS)
-            totals[IN_RANGES] += identifiers_in(key, record)
-            totals[RANGES] += 1
+            for place, more in zip(places, (span_of(key, record).size, 1), strict=True):
+                totals[place] += more
 
 
 def recount(view: View) -> dict[bytes, Totals]:

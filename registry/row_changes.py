@@ -27,13 +27,16 @@ from registry.counters import (
     add_numbers,
     counted_name,
     events_key,
+    find_totals,
+    prefix_of,
     sum_name,
     totals_key,
 )
 from registry.days import day_of
 from registry.first_count import Progress, read_progress
 from registry.marks import State, is_marked
-from registry.range_counts import identifiers_in, is_active, is_in_range, rows_in
+from registry.range_counts import is_in_range, rows_in, span_of
+from registry.range_records import is_active
 from registry.tables import Table, Transaction, WritableTable
 
 _AT_EVENT = {name: at for at, name in enumerate(Events._fields)}
@@ -45,6 +48,7 @@ IN_RANGES_REMOVED = _AT_EVENT["in_ranges_removed"]
 IN_RANGES_REVOKED = _AT_EVENT["in_ranges_revoked"]
 ROWS, OVERRIDES = _AT_TOTAL["rows"], _AT_TOTAL["overrides"]
 IN_RANGES, RANGES = _AT_TOTAL["in_ranges"], _AT_TOTAL["ranges"]
+IN_REVOKED, REVOKED_RANGES = _AT_TOTAL["in_revoked"], _AT_TOTAL["revoked_ranges"]
 _TOTAL_OF_STATE: dict[int, int] = {
     State.REVOKED: _AT_TOTAL["revoked"],
     State.DELETED: _AT_TOTAL["deleted"],
@@ -75,6 +79,20 @@ class RowChanges:
         self._net: dict[bytes, list[int]] = {}  # ranges: identifiers, ranges, whether revoked
         self._dated: dict[tuple[bytes, int], list[int]] = {}
         self._totals: dict[bytes, list[int]] = {}
+        self._ranged: dict[bytes, bool] = {}  # prefixes: whether there is any range of theirs
+
+    def has_ranges(self, prefix: bytes) -> bool:
+        """Say whether there is any range, be it revoked, under a folded prefix."""
+        known = self._ranged.get(prefix)
+        if known is None:
+            start = prefix + b"/"
+            found = self._ranges.at_or_after(start)
+            known = self._ranged[prefix] = found is not None and found[0].startswith(start)
+        return known
+
+    def stands_in_range(self, key: bytes) -> bool:
+        """Say whether an active range is around a handle. Raises: RecordError."""
+        return self.has_ranges(prefix_of(key)) and is_in_range(self._ranges, key)
 
     def add(self, keys: Sequence[bytes], start: bytes) -> None:
         """Count new rows that no range stands behind; all begin with `start`, up to the slash."""
@@ -91,7 +109,7 @@ class RowChanges:
         """Count a row that was written or deleted."""
         if before is None and after is None:
             return  # deleted what was not there
-        covered = (before is None or after is None) and is_in_range(self._ranges, key)
+        covered = (before is None or after is None) and self.stands_in_range(key)
         was = covered if before is None else total_of_row(before) == ROWS
         is_ = covered if after is None else total_of_row(after) == ROWS
         name = counted_name(key)
@@ -117,10 +135,17 @@ class RowChanges:
         """Count a range that was put or deleted. Raises: RecordError."""
         name = counted_name(key)
         net = self._net.setdefault(name, [0, 0, 0])
+        self._ranged[prefix_of(key)] = True
         for record, sign in ((before, -1), (after, 1)):
-            if record is None or not is_active(record):
+            if record is None:
                 continue
-            identifiers = identifiers_in(key, record)
+            identifiers = span_of(key, record).size
+            if not is_active(record):
+                if self._ranges_counted():
+                    totals = self._totals_of(name)
+                    totals[IN_REVOKED] += sign * identifiers
+                    totals[REVOKED_RANGES] += sign
+                continue
             rows = rows_in(self._handles, key, record)
             net[0] += sign * (identifiers - rows)
             net[1] += sign
@@ -133,6 +158,16 @@ class RowChanges:
                     rows = rows_in(self._handles, key, record, position)
                 totals[OVERRIDES] += sign * rows
         net[2] |= after is not None and not is_active(after)
+
+    def totals(self, name: bytes) -> Totals:
+        """Return what there is under a name, as of now. Raises: StoreError."""
+        if self.added:
+            self._take_in_added()
+        totals = list(find_totals(self._counters, name))
+        for changed, more in self._totals.items():
+            if name in (changed, sum_name(changed)):
+                totals = [a + b for a, b in zip(totals, more, strict=True)]
+        return Totals(*totals)
 
     def date(self, time_s: int) -> None:
         """Say when all that was counted since the last time became true."""

@@ -1,4 +1,4 @@
-"""The keys and records of the store, written down: store version 3.
+"""The keys and records of the store, written down: store version 4.
 
 The store is one LMDB environment with these named databases (all keys sort as octets):
 
@@ -56,7 +56,7 @@ from protocol.value import HandleValue, encode_values, read_value, read_values
 from protocol.wire import HANDLE_OCTETS_MAX, MESSAGE_OCTETS_MAX, Reader
 from registry.errors import RecordError
 
-STORE_VERSION = 3
+STORE_VERSION = 4
 RECORD_FORMAT = 1
 
 KEY_OCTETS_MAX = 511  # LMDB's own bound, compiled into the engine

@@ -277,7 +277,6 @@ class Store(_Environment):
             try:
                 view = WriteView(txn, self._dbs, case_sensitive=self.case_sensitive)
                 yield view
-                view.write_counts()
                 assert not (journaled and view.unjournaled), "changes without a journal frame"
                 view.changes.keep()
             except BaseException:

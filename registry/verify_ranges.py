@@ -1,20 +1,18 @@
-"""Whether the ranges of a store are whole, and whether what is counted is what is there."""
+"""Whether the ranges of a store are whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from protocol.errors import ProtocolError
 from protocol.handle import to_text
 from protocol.value import read_values
 from protocol.wire import Reader
 from registry.errors import RangeError, RecordError
-from registry.marks import is_deleted, is_marked, is_revoked
+from registry.marks import is_marked
 from registry.range_documents import Range, read_range
-from registry.range_lookup import is_active
 from registry.range_records import fill_in, range_key, split_identifier
 from registry.range_shown import read_shown
 from registry.range_values import read_origin
 from registry.schema import decode_record
-from registry.tallies import PREFIX_OCTETS_MAX, WHOLE_STORE, Counts, all_counts, prefix_of
 from registry.views import View
 
 Note = Callable[[str], None]
@@ -85,61 +83,3 @@ def _are_alike(one: Range, other: Range) -> bool:
 
 def _overlap(before: Range, range_: Range) -> bool:
     return range_.record.first <= before.key[-before.span.tail_octets :]
-
-
-def check_counts(view: View, note: Note) -> None:
-    """Note every prefix of which other numbers are stored than there are."""
-    actual = dict(count_all(view))
-    stored = {prefix: counts for prefix, counts in all_counts(view.table("meta")) if any(counts)}
-    for prefix in sorted(actual.keys() | stored.keys()):
-        found, said = actual.get(prefix, Counts()), stored.get(prefix, Counts())
-        if found != said:
-            where = f"prefix {to_text(prefix)}" if prefix != WHOLE_STORE else "the whole store"
-            note(f"{where}: counted are {_text(said)}, there are {_text(found)}")
-
-
-def _text(counts: Counts) -> str:
-    named = [f"{count:,} {name}" for name, count in counts._asdict().items() if count]
-    return ", ".join(named) or "none"
-
-
-def count_all(view: View) -> Iterator[tuple[bytes, Counts]]:
-    """Iterate over (prefix, what is there), the whole store last; damaged ranges are left out."""
-    counts: dict[bytes, list[int]] = {}
-    ranged: set[bytes] = set()
-    for key, octets in view.table("ranges").items():
-        prefix = prefix_of(key)
-        ranged.add(prefix)
-        try:
-            range_ = read_range(key, octets)
-        except (RecordError, ValueError):
-            continue
-        at = 5 if range_.revoked is not None else 1
-        each = counts.setdefault(prefix, [0] * len(Counts._fields))
-        each[at] += 1
-        each[at + 1] += range_.span.size
-    for key, row in view.rows():
-        prefix = prefix_of(key)
-        each = counts.setdefault(prefix, [0] * len(Counts._fields))
-        if is_deleted(row):
-            each[4] += 1
-            continue
-        each[0] += 1
-        each[7] += is_revoked(row)
-        if prefix in ranged and _is_override(view, key):
-            each[3] += 1
-    total = Counts()
-    for prefix, numbers in counts.items():
-        total = total.plus(Counts(*numbers))
-        if len(prefix) <= PREFIX_OCTETS_MAX:
-            yield prefix, Counts(*numbers)
-    if any(total):
-        yield WHOLE_STORE, total
-
-
-def _is_override(view: View, key: bytes) -> bool:
-    try:
-        held = view.find_range(key)
-        return held is not None and is_active(held)
-    except (RecordError, ValueError):
-        return False

@@ -6,7 +6,6 @@ with its `with` block. Names are handles as octets in any case; rows and keys ar
 """
 
 import struct
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import compress, repeat
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
 from protocol.value import HandleValue, Reference
+from registry.counters import ALL_IDENTIFIERS, TABLE, Totals, find_totals, prefix_of
 from registry.errors import JournalError, RecordError
 from registry.history_index import NOTHING, UNDATED, came_to_be, note_change, note_jump
 from registry.marks import (
@@ -24,10 +24,9 @@ from registry.marks import (
     encode_marked,
     is_deleted,
     is_marked,
-    is_revoked,
     remarked,
 )
-from registry.range_lookup import Held, find_range, is_active, make_row
+from registry.range_lookup import Held, find_range, make_row
 from registry.row_changes import RangesTable, RowChanges
 from registry.schema import (
     KEY_OCTETS_MAX,
@@ -38,7 +37,6 @@ from registry.schema import (
     storage_key,
 )
 from registry.tables import Table, Transaction, WritableTable, seek_after
-from registry.tallies import WHOLE_STORE, Counts, Tallies, Tally, prefix_of, stored_counts
 from registry.template_expansion import expand
 from registry.template_rows import is_template_row
 
@@ -136,14 +134,12 @@ class View:
         """Return the range, revoked or not, around a folded handle. Raises: RecordError."""
         return find_range(self.table("ranges"), folded)
 
-    def counts(self, prefix: bytes = WHOLE_STORE) -> Counts:
-        """Return how many identifiers there are under a folded prefix (88.118.5)."""
-        return stored_counts(self._txn, self._dbs.meta, prefix)
+    def counts(self, name: bytes = ALL_IDENTIFIERS) -> Totals:
+        """Return what there is under a name of `registry.counters`, such as a folded prefix.
 
-    def count_ranged(self, key: bytes) -> int:
-        """Return how many identifiers are in ranges, revoked or not, under the prefix of a key."""
-        counts = self.counts(prefix_of(key))
-        return counts.in_ranges + counts.in_revoked
+        Raises: StoreError: damaged.
+        """
+        return find_totals(self.table(TABLE), name)
 
     def ordinary_row(self, key: bytes, row: bytes) -> bytes:
         """Return the record octets that a stored row stands for. Raises: RecordError."""
@@ -319,15 +315,11 @@ def _row_handle(key: bytes, row: bytes) -> bytes:
     return key if len(key) < KEY_OCTETS_MAX else decode_record(row).handle or key
 
 
-def _is_revoked(row: bytes | None) -> bool:
-    return row is not None and is_revoked(row)
-
-
 class WriteView(View):
     """A view that writes. `unjournaled` says that a change waits for its frame.
 
     `frame` is the number of that frame, under which changes stand in the history; None keeps none.
-    What it changes in the number of identifiers is written by `write_counts`, at its end.
+    What it changes in the number of identifiers is written by `changes`, at its end.
     """
 
     unjournaled = False
@@ -336,7 +328,6 @@ class WriteView(View):
         super().__init__(txn, databases, case_sensitive=case_sensitive)
         self.changes = RowChanges(txn, databases)
         self._added = self.changes.added
-        self._tallies = Tallies(txn, databases.meta, self.table("ranges"))
 
     @cached_property
     def frame(self) -> int | None:
@@ -375,19 +366,17 @@ class WriteView(View):
         if not self._txn.put(key, row, overwrite=False, db=handles):
             before = self._txn.get(key, db=handles)
             self._txn.put(key, row, db=handles)
-        self._count_row(key, before, row)
+        self.changes.row(key, before, row)
 
     def add_row(self, key: bytes, row: bytes) -> bool:
         """Store a record's octets under a storage key that is free; say whether it was.
 
         One is not free that a row has, or a range, be it revoked. Raises: RecordError.
         """
-        tally = self._tallies.of(key)
-        if tally.has_ranges and self.find_range(key) is not None:
+        if self.changes.has_ranges(prefix_of(key)) and self.find_range(key) is not None:
             return False
         if not self._txn.put(key, row, overwrite=False, db=self._dbs.handles):
             return False
-        tally.rows += 1
         self._added.append(key)
         self.unjournaled = True
         return True
@@ -398,7 +387,7 @@ class WriteView(View):
         As `add_row` for each, but that a damaged range is a key that is not free. Of rows with
         the same key the first is stored.
         """
-        prefixes = [key.partition(b"/")[0] for key in keys]
+        prefixes = list(map(prefix_of, keys))
         free = self._find_free(keys, prefixes)
         if free is None:
             added = self._put_new(keys, rows)
@@ -406,11 +395,8 @@ class WriteView(View):
             put = iter(self._put_new(list(compress(keys, free)), list(compress(rows, free))))
             added = [is_free and next(put) for is_free in free]
         new = keys if all(added) else list(compress(keys, added))
-        counts = Counter(compress(prefixes, added))
-        for prefix, count in counts.items():
-            self._tallies.of(prefix + b"/").rows += count
-        if len(counts) == 1:
-            self.changes.add(new, next(iter(counts)) + b"/")
+        if len(set(prefixes)) == 1:
+            self.changes.add(new, prefixes[0] + b"/")
         else:
             self._added += new
         self.unjournaled |= bool(new)
@@ -418,7 +404,7 @@ class WriteView(View):
 
     def _find_free(self, keys: Sequence[bytes], prefixes: Sequence[bytes]) -> list[bool] | None:
         """Say of each key whether no range is around it; None: there are none of any prefix."""
-        ranged = {each for each in set(prefixes) if self._tallies.of(each + b"/").has_ranges}
+        ranged = {each for each in set(prefixes) if self.changes.has_ranges(each)}
         if not ranged:
             return None
         return [
@@ -445,40 +431,9 @@ class WriteView(View):
             added[at] = put(keys[at], rows[at], True, False)
         return added
 
-    def tally(self, key: bytes) -> Tally:
-        """Return what this transaction counts under the prefix of a key."""
-        return self._tallies.of(key)
-
-    def counts(self, prefix: bytes = WHOLE_STORE) -> Counts:
-        """Return how many identifiers there are under a folded prefix, as of now."""
-        return self._tallies.counts(prefix)
-
-    def count_ranged(self, key: bytes) -> int:
+    def counts(self, name: bytes = ALL_IDENTIFIERS) -> Totals:
         """Return likewise, as of now."""
-        return self._tallies.of(key).ranged
-
-    def write_counts(self) -> None:
-        """Write what was counted in this transaction."""
-        self._tallies.write()
-
-    def _count_row(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
-        """Count what a change of one row makes of the number of identifiers."""
-        self.changes.row(key, before, after)
-        tally = self._tallies.of(key)
-        was_row = before is not None and not is_deleted(before)
-        is_row = after is not None and not is_deleted(after)
-        tally.revoked += _is_revoked(after) - _is_revoked(before)
-        tally.deleted += (after is not None and not is_row) - (before is not None and not was_row)
-        if was_row == is_row:
-            return
-        change = is_row - was_row
-        tally.rows += change
-        if tally.has_ranges and self._active_range(key) is not None:
-            tally.overrides += change
-
-    def _active_range(self, key: bytes) -> Held | None:
-        held = self.find_range(key)
-        return held if held is not None and is_active(held) else None
+        return self.changes.totals(name)
 
     def put_stream(self, name: bytes, octets: bytes) -> None:
         """Keep what is known of a stream."""
@@ -515,7 +470,7 @@ class WriteView(View):
         if before is not None and is_deleted(before):
             return False
         self.note_change(key)
-        if self._tallies.of(key).has_ranges and self._active_range(key) is not None:
+        if self.changes.stands_in_range(key):
             self.put_row(key, encode_marked(Mark(State.DELETED, time_s, by), b""))
             return True
         return self._remove(key, before)
@@ -525,7 +480,7 @@ class WriteView(View):
         self._remove(key, self.stored_row(key))
 
     def _remove(self, key: bytes, before: bytes | None) -> bool:
-        self._count_row(key, before, None)
+        self.changes.row(key, before, None)
         return self._txn.delete(key, db=self._dbs.handles)
 
     def home(self, prefix_handle: bytes) -> None:

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from protocol.value import HandleValue
+from registry.counters import Totals
 from registry.export import export_forms
 from registry.marks import Mark
 from registry.offline import LoadRow, load_records
 from registry.store import Store
-from registry.tallies import Counts
 from registry.verify import verify
 from resolver.rows.ndjson import read_load_rows
 from tests.registry.builders import (
@@ -80,7 +80,7 @@ def carry_out(store: Store, operation: tuple[Any, ...]) -> None:
         perform(store, create(what.encode(), url()), now_s=now_s)
 
 
-def known(store: Store) -> tuple[dict[str, Known], Counts]:
+def known(store: Store) -> tuple[dict[str, Known], Totals]:
     """Return what is known of every identifier there can be, and how many there are."""
     found: dict[str, Known] = {}
     with store.read() as view:

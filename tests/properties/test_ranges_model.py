@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from registry.acts import Done
+from registry.counters import Totals
 from registry.export import export_forms
 from registry.log import LocalLog
 from registry.operations import Change
 from registry.range_shown import read_shown
 from registry.ranges import find_range_of
 from registry.store import Store
-from registry.tallies import Counts
 from registry.verify import verify
 from registry.views import View
 from tests.registry.builders import add, create, delete, open_store, perform, url
@@ -107,17 +107,17 @@ class Model:
         self.deleted -= left
         return True
 
-    def counts(self) -> Counts:
+    def counts(self) -> Totals:
         active = [each for each in self.ranges if not each.revoked]
         revoked = [each for each in self.ranges if each.revoked]
-        return Counts(
-            len(self.rows),
-            len(active),
-            sum(each.high - each.low + 1 for each in active),
-            sum(self.active(tail) for tail in self.rows),
-            len(self.deleted),
-            len(revoked),
-            sum(each.high - each.low + 1 for each in revoked),
+        return Totals(
+            rows=len(self.rows),
+            in_ranges=sum(each.high - each.low + 1 for each in active),
+            ranges=len(active),
+            overrides=sum(self.active(tail) for tail in self.rows) + len(self.deleted),
+            deleted=len(self.deleted),
+            revoked_ranges=len(revoked),
+            in_revoked=sum(each.high - each.low + 1 for each in revoked),
         )
 
 

@@ -383,13 +383,9 @@ def test_verify_finds_a_mark_that_nobody_made(store: Store, folder: Path) -> Non
     rows = rows_of(store)
     with store.write(journaled=False) as view:
         view.put_row(b"88.118/A", rows[b"88.118/A"].replace(b"forged", b"Forged"))
-        view.tally(b"88.118/").revoked += 1
     store.close()
     assert verify(folder).problems == [
-        "the whole store: counted are 4 rows, 2 revoked, there are 4 rows, 1 revoked",
-        "prefix 88.118: counted are 2 rows, 2 revoked, there are 2 rows, 1 revoked",
         "record 88.118/A: it differs from what the journal says",
     ]
     with open_store(folder) as opened, opened.write(journaled=False) as view:
         view.put_row(b"88.118/A", rows[b"88.118/A"])
-        view.tally(b"88.118/").revoked -= 1

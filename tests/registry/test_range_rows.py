@@ -13,6 +13,7 @@ from protocol.codes import ResponseCode
 from protocol.value import Reference
 from registry.acts import Done
 from registry.bulk import Registered, register_rows
+from registry.counters import TABLE, totals_key
 from registry.errors import JournalError
 from registry.export import export_forms
 from registry.journal import ANONYMOUS, JournalOperation, Kind
@@ -25,7 +26,7 @@ from registry.replay import replay
 from registry.store import Store
 from registry.stream_rows import PackedRow, RowKind
 from registry.streams import Stream, Verdict, batches
-from registry.tallies import META_START
+from registry.tables import WritableTable
 from registry.verify import verify
 from resolver.rows.ndjson import read_load_rows
 from resolver.rows.row import BadRow
@@ -137,8 +138,8 @@ def fill(store: Store) -> None:
 
 def state(store: Store) -> Any:
     with store.read() as view:
-        meta = dict(view.table("meta").items(prefix=META_START))
-        return rows_of(store), dict(view.table("ranges").items()), meta
+        counted = dict(view.table(TABLE).items(prefix=totals_key(b"")))
+        return rows_of(store), dict(view.table("ranges").items()), counted
 
 
 def load(store: Store, text: bytes) -> list[LoadedBatch]:
@@ -213,10 +214,11 @@ def test_a_snapshot_rebuilds_ranges_rows_and_tombstones(store: Store) -> None:
 
 def damage(store: Store, name: str, key: bytes, value: bytes | None) -> list[str]:
     with store.write(journaled=False) as view:
+        table = WritableTable(view._txn, getattr(view._dbs, name))  # nothing is counted
         if value is None:
-            view.writable(name).delete(key)
+            table.delete(key)
         else:
-            view.writable(name).put(key, value)
+            table.put(key, value)
     store.close()
     return verify(store.folder).problems
 
@@ -250,11 +252,11 @@ def test_verify_finds_damaged_ranges(store: Store, key: bytes, change: Any, word
 def test_verify_finds_wrong_counts(store: Store) -> None:
     fill(store)
     with store.read() as view:
-        octets = view.table("meta").get(META_START + b"88.118")
+        octets = view.table(TABLE).get(totals_key(b"88.118"))
     assert octets is not None
-    flipped = octets[:11] + bytes([octets[11] ^ 1]) + octets[12:]
-    (problem,) = damage(store, "meta", META_START + b"88.118", flipped)
-    assert problem.startswith("prefix 88.118: counted are")
+    flipped = octets[:15] + bytes([octets[15] ^ 1]) + octets[16:]
+    (problem,) = damage(store, TABLE, totals_key(b"88.118"), flipped)
+    assert problem.startswith("counters of 88.118: ")
 
 
 def test_verify_finds_a_tombstone_without_a_range(store: Store) -> None:
@@ -280,22 +282,28 @@ def test_an_act_in_a_transaction_sees_what_the_transaction_did(store: Store) -> 
         before = view.counts(b"88.118")
         view.delete_record(f"{LOT}0007".encode())
         assert view.counts(b"88.118").deleted == before.deleted + 1
-        assert view.counts().identifiers == before.identifiers
+        assert view.counts().identifiers == before.identifiers - 1
         LocalLog(view).append_operations(
             [JournalOperation(Kind.DELETE, f"{LOT}0007".encode(), (), ANONYMOUS, 0)], 0
         )
 
 
-def test_the_handles_of_an_older_store_are_counted_when_it_is_opened(store: Store) -> None:
-    perform(store, create(b"88.118/one", url()), create(b"88.118/two", url()))
+def test_what_version_3_counted_apart_is_counted_with_the_rest(store: Store) -> None:
+    fill(store)
+    with store.read() as view:
+        before = view.counts(b"88.118"), view.counts()
+    assert before[0].revoked_ranges == 1
+    assert before[0].in_revoked == 11
     with store.write(journaled=False) as view:
-        meta = view.writable("meta")
-        for key, _ in list(meta.items(prefix=META_START)):
-            meta.delete(key)
-        view.put_meta(b"version", (2).to_bytes(4, "big"))
+        totals = view.writable(TABLE)
+        for key, octets in list(totals.items(prefix=totals_key(b""))):
+            totals.put(key, octets[: 6 * 16])
+        apart = bytes(5 * 12) + (1).to_bytes(12, "big") + (11).to_bytes(12, "big") + bytes(12)
+        for prefix in (b"", b"88.118"):
+            view.put_meta(b"tally\0" + prefix, apart)
+        view.put_meta(b"version", (3).to_bytes(4, "big"))
     store.close()
     with open_store(store.folder) as migrated, migrated.read() as view:
-        assert view.counts(b"88.118").rows == 2
-        assert view.counts(b"0.NA").rows == 1
-        assert view.counts().rows == view.count_records() == 3
-    assert verify(store.folder).is_whole
+        assert (view.counts(b"88.118"), view.counts()) == before
+        assert list(view.table("meta").items(prefix=b"tally")) == []
+    assert verify(store.folder).problems == []

@@ -247,7 +247,7 @@ def set_version(folder: Path, version: int) -> None:
 def test_a_newer_store_is_refused_with_words(tmp_path: Path) -> None:
     set_version(tmp_path, 99)
     for readonly in (False, True):
-        with pytest.raises(StoreError, match=r"version 99.*knows versions up to 3"):
+        with pytest.raises(StoreError, match=r"version 99.*knows versions up to 4"):
             Store.open(tmp_path, readonly=readonly, map_octets=MAP_OCTETS)
 
 
