@@ -10,10 +10,11 @@ from protocol.key_files import generate_rsa_key
 from protocol.types.hs_pubkey import decode_public_key, encode_public_key
 from registry.offline import replace_key
 from registry.store import Store
-from resolver.cli.connect import JsonOption, find_node
+from resolver.cli.connect import find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, show_identity
 from resolver.cli.value_texts import parse_identity
+from resolver.cli.where_options import JsonOption
 from resolver.config import load_config
 from resolver.node_files import NodeFolder, write_key_pair
 

@@ -4,9 +4,6 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from resolver.cli.connect import Where, find_node, find_target
 from resolver.cli.explain import explain_handle_error
@@ -14,25 +11,14 @@ from resolver.client import HandleError
 from resolver.client.administration import AdministrationClient, BlockingAdministrationClient
 from resolver.config import load_config
 
-CacertOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="PEM file: who issued the node's certificate, if it has not the node's own key.",
-        dir_okay=False,
-    ),
-]
-
 
 @contextmanager
-def administered(
-    where: Where, subject: str, *, cacert: Path | None = None
-) -> Iterator[BlockingAdministrationClient]:
+def administered(where: Where, subject: str) -> Iterator[BlockingAdministrationClient]:
     """Yield a client of the node that is responsible; what it refuses is put in words.
 
     Args:
         where: the node, or the root to find it from, and who logs in.
         subject: the identifier or prefix it is about.
-        cacert: file of certificates; without it, the node's key or its folder's certificate.
 
     Raises:
         CliError: no such place or identity, or the node refused.
@@ -44,7 +30,7 @@ def administered(
         if site is None:
             handle = subject if "/" in subject else f"{subject}/"
             site = asyncio.run(target.open_async().find_site(handle))
-        certificates = cacert or find_certificates(where)
+        certificates = find_certificates(where)
         client = AdministrationClient.at(site, target.identity, certificates=certificates)
         with BlockingAdministrationClient(client) as blocking:
             yield blocking
@@ -53,8 +39,8 @@ def administered(
 
 
 def find_certificates(where: Where) -> Path | None:
-    """Return the operator's certificate of a node on this machine, if it has one."""
-    if not where.node:
-        return None
+    """Return the file of certificates named, or the operator's of a node on this machine."""
+    if where.cacert is not None or not where.node:
+        return where.cacert
     config = load_config(find_node(where.node).config)
     return config.folder / config.tls.certificate if config.tls.certificate else None

@@ -14,13 +14,6 @@ import typer
 from resolver.cli.administration import find_certificates
 from resolver.cli.by_row import RefusedFile, import_by_row, new_refused_path, show_tally
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
     find_target,
 )
@@ -35,12 +28,15 @@ from resolver.cli.import_stream import (
 )
 from resolver.cli.importing import IN_FLIGHT, Existing
 from resolver.cli.value_texts import parse_identity, usage_errors
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client import InvalidRequestError
 from resolver.client.sending import check_key
 from resolver.client.sources import CSV, CsvColumns, format_of
 
 
+@asks(rest=True)
 def import_rows(
+    where: Where,
     file: Annotated[
         Path,
         typer.Argument(
@@ -108,18 +104,6 @@ def import_rows(
     in_flight: Annotated[
         int, typer.Option(min=1, max=256, help="--by-row: how many at the same time.")
     ] = IN_FLIGHT,
-    cacert: Annotated[
-        Path | None,
-        typer.Option(
-            help="PEM file: who issued the node's certificate, if it has not the node's own key."
-        ),
-    ] = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Register every row of a file. Exit code 1 when a row was refused.
@@ -130,7 +114,6 @@ def import_rows(
     Example: biaoshi import products.csv --handle '{prefix}/{gtin}' --prefix 88.118.5
     -m image=URL -m name=DESC --node enterprise
     """
-    where = Where(node, server, root, key, secret, admin)
     target = find_target(where, log_in=True)
     owners = [parse_identity(text) for text in owner or []]
     format_ = _find_format(file, handle)
@@ -165,7 +148,7 @@ def import_rows(
         else:
             rows = RowFile(file, format_, columns, owners, replaces=existing is Existing.REPLACE)
             name = _check_name(stream) if stream else rows.stream_key()
-            client = open_client(target, rows, cacert or find_certificates(where))
+            client = open_client(target, rows, find_certificates(where))
             refused_rows = RefusedRows(refused_path)
             told = import_stream(client, rows, name, existing, refused_rows)
             wanted = receipt or file.with_name(f"{file.name}.receipt")

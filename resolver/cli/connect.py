@@ -12,9 +12,6 @@ import asyncio
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from protocol.types.hs_site import HsSite
 from resolver.cli.errors import CliError, ExitCode
@@ -33,30 +30,13 @@ from resolver.node_files import NodeFolder, read_bootstrap, read_site
 
 DEMO_FOLDER = Path(".demo")
 
-NodeOption = Annotated[
-    str, typer.Option("--node", help="Data folder of a node here.", envvar="BIAOSHI_NODE")
-]
-ServerOption = Annotated[
-    str, typer.Option("--server", help="ADDRESS:PORT of one server.", envvar="BIAOSHI_SERVER")
-]
-RootOption = Annotated[
-    str, typer.Option("--root", help="bootstrap.json of the top node.", envvar="BIAOSHI_ROOT")
-]
-KeyOption = Annotated[
-    Path | None, typer.Option("--key", help="Private key of the identity.", dir_okay=False)
-]
-SecretOption = Annotated[
-    Path | None, typer.Option("--secret", help="File with the identity's secret.", dir_okay=False)
-]
-AdminOption = Annotated[
-    str, typer.Option("--admin", help="Identity to log in as, such as 300:0.NA/88.118.5.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Whom to ask (one of node, server, root), and as whom when logging in."""
+    """Whom to ask (one of node, server, root), and as whom when logging in.
+
+    `cacert` is a file of certificates that the node's may be issued by.
+    """
 
     node: str = ""
     server: str = ""
@@ -64,6 +44,7 @@ class Where:
     key: Path | None = None
     secret: Path | None = None
     admin: str = ""
+    cacert: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

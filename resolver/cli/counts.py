@@ -2,24 +2,18 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 
-from resolver.cli.administration import CacertOption, administered
+from resolver.cli.administration import administered
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
 )
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client.administration import BlockingAdministrationClient
 from resolver.client.counts import Day, Sources, Statistics
 
@@ -31,7 +25,9 @@ _COLUMNS = (
 Told = TypeVar("Told")
 
 
+@asks(rest=True)
 def statistics(
+    where: Where,
     prefix: Annotated[
         str, typer.Argument(help="Such as 88.118.5; without it, all of the node.")
     ] = "",
@@ -42,13 +38,6 @@ def statistics(
     sources: Annotated[
         bool, typer.Option("--sources", help="Who asked most on the last day.")
     ] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what was registered and asked under a prefix, day by day (Asia/Shanghai).
@@ -62,22 +51,20 @@ def statistics(
             ExitCode.USAGE,
         )
     begin, end = _day(first, "--from"), _day(last, "--to")
-    where = Where(node, server, root, key, secret, admin)
     if sources:
-        told = _ask(where, prefix, cacert, lambda client: client.sources(end))
+        told = _ask(where, prefix, lambda client: client.sources(end))
         _show(told, as_json, _print_sources)
     else:
-        shown = _ask(where, prefix, cacert, lambda client: client.statistics(prefix, begin, end))
+        shown = _ask(where, prefix, lambda client: client.statistics(prefix, begin, end))
         _show(shown, as_json, _print_days)
 
 
 def _ask(
     where: Where,
     prefix: str,
-    cacert: Any,
     ask: Callable[[BlockingAdministrationClient], Told],
 ) -> Told:
-    with administered(where, prefix or "the node", cacert=cacert) as client:
+    with administered(where, prefix or "the node") as client:
         return ask(client)
 
 

@@ -7,19 +7,13 @@ import typer
 
 from protocol.json_forms import value_to_json
 from protocol.value import HandleValue
-from resolver.cli.administration import CacertOption, administered
+from resolver.cli.administration import administered
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
 )
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table, show_data, value_rows
+from resolver.cli.where_options import JsonOption, YesOption, asks, confirm
 from resolver.client.life import Event, LifeState, PastState
 
 app = typer.Typer(
@@ -32,58 +26,41 @@ ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why, told to 
 
 
 @app.command()
+@asks(rest=True)
 def freeze(
+    where: Where,
     handle: HandleArgument,
     reason: ReasonOption = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Freeze an identifier: it resolves as before, and nothing about it can be changed.
 
     Example: biaoshi life freeze 88.118.5/valve-7 --reason "under review" --node enterprise
     """
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, handle, cacert=cacert) as client:
+    with administered(where, handle) as client:
         _report(client.freeze(handle, reason), as_json)
 
 
 @app.command()
+@asks(rest=True)
 def thaw(
+    where: Where,
     handle: HandleArgument,
     reason: ReasonOption = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Thaw a frozen identifier: it can be changed again."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, handle, cacert=cacert) as client:
+    with administered(where, handle) as client:
         _report(client.thaw(handle, reason), as_json)
 
 
 @app.command()
+@asks(rest=True)
 def revoke(
+    where: Where,
     handle: HandleArgument,
     reason: ReasonOption,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Revoke an identifier for good: it answers "not found", who, when and why.
@@ -91,49 +68,35 @@ def revoke(
     Its name is never given out again.
     Example: biaoshi life revoke 88.118.5/valve-7 --reason "printed twice" --node enterprise
     """
-    if not yes and not typer.confirm(f"revoke {handle} for ever?"):
-        raise CliError("nothing was revoked", "repeat with --yes", ExitCode.REFUSED)
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, handle, cacert=cacert) as client:
+    confirm(f"revoke {handle} for ever?", "nothing was revoked", yes=yes)
+    with administered(where, handle) as client:
         _report(client.revoke(handle, reason), as_json)
 
 
 @app.command()
+@asks(rest=True)
 def show(
+    where: Where,
     handle: HandleArgument,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show whether an identifier is active, frozen or revoked, and since when."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, handle, cacert=cacert) as client:
+    with administered(where, handle) as client:
         _report(client.life(handle), as_json)
 
 
 @app.command()
+@asks(rest=True)
 def history(
+    where: Where,
     handle: HandleArgument,
     after: Annotated[
         int, typer.Option(help="Only changes after this frame of the journal.", min=0)
     ] = 0,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show every change of an identifier, who made it and when."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, handle, cacert=cacert) as client:
+    with administered(where, handle) as client:
         events = list(client.history(handle, after=after))
     if as_json:
         print_json({"handle": handle, "events": [_event_form(each) for each in events]})
@@ -146,7 +109,9 @@ def history(
 
 
 @app.command("as-of")
+@asks(rest=True)
 def as_of(
+    where: Where,
     handle: HandleArgument,
     when: Annotated[
         str,
@@ -155,13 +120,6 @@ def as_of(
             show_default=False,
         ),
     ],
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what an identifier was at a time, or after a frame of the journal.
@@ -169,8 +127,7 @@ def as_of(
     Example: biaoshi life as-of 88.118.5/valve-7 2026-11-21T08:00:00Z --node enterprise
     """
     moment = parse_moment(when)
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, handle, cacert=cacert) as client:
+    with administered(where, handle) as client:
         past = client.as_of(handle, moment)
     if as_json:
         print_json(_past_form(handle, past))

@@ -15,10 +15,11 @@ from registry.offline import LoadedBatch, LoadPolicy, LoadRow, RefusedRow, load_
 from registry.store import Store
 from registry.stream_rows import RowKind
 from resolver.cli.by_row import RefusedFile, make_progress, new_refused_path
-from resolver.cli.connect import JsonOption, find_node
+from resolver.cli.connect import find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.importing import RowVerdict, Verdict, refused_line
 from resolver.cli.output import print_json
+from resolver.cli.where_options import JsonOption
 from resolver.config import Config, load_config
 from resolver.rows.ndjson import read_load_rows
 from resolver.rows.row import BadRow, Row

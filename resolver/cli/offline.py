@@ -14,9 +14,10 @@ from registry.errors import StoreError
 from registry.export import count_left_out, export_forms
 from registry.store import Store
 from registry.verify import verify as verify_store
-from resolver.cli.connect import JsonOption, find_node
+from resolver.cli.connect import find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json
+from resolver.cli.where_options import JsonOption
 from resolver.config import load_config
 from resolver.node_files import SECRET_MODE
 

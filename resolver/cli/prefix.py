@@ -13,19 +13,13 @@ import typer
 from protocol.handle import to_text
 from resolver.cli import prefix_office, prefix_steps
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
     find_target,
 )
 from resolver.cli.errors import CliError
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.output import print_json
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client import BlockingClient, HandleError
 from resolver.node_files import NodeFilesError, read_delegation
 from resolver.node_setup import check_prefix, delegation_values, prefix_handle_of
@@ -55,19 +49,15 @@ PrefixArgument = Annotated[str, typer.Argument(help="Such as 88.118", show_defau
 
 
 @app.command()
+@asks()
 def delegate(
+    where: Where,
     file: Annotated[
         Path, typer.Argument(help="delegation.json of the node below.", dir_okay=False)
     ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier delegation.")
     ] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Create the prefix handle of a node below at this node, as its administrator.
@@ -83,7 +73,6 @@ def delegate(
     check_prefix(delegation.prefix)
     handle = prefix_handle_of(delegation.prefix)
     values = delegation_values(delegation, now_s=int(time.time()))
-    where = Where(node, server, root, key, secret, admin)
 
     def act(client: BlockingClient) -> None:
         client.create(handle, values, overwrite=overwrite)
@@ -93,20 +82,15 @@ def delegate(
 
 
 @app.command("list")
+@asks()
 def list_(
+    where: Where,
     prefix: Annotated[
         str, typer.Argument(help="List the handles under it; without it, the prefixes homed.")
     ] = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List the prefixes a node answers for, or the handles under one of them."""
-    where = Where(node, server, root, key, secret, admin)
     handles: list[str] = []
 
     def act(client: BlockingClient) -> None:
@@ -123,35 +107,27 @@ def list_(
 
 
 @app.command()
+@asks(root=False)
 def home(
+    where: Where,
     prefix: PrefixArgument,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Have a node answer for a prefix."""
     check_prefix(prefix)
-    where = Where(node, server, "", key, secret, admin)
     _with_client(where, prefix, lambda client: client.home(prefix))
     _report(as_json, prefix_handle_of(prefix), "homed", f"{prefix} is homed")
 
 
 @app.command()
+@asks(root=False)
 def unhome(
+    where: Where,
     prefix: PrefixArgument,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Have a node no longer answer for a prefix; its handles stay in the store."""
     check_prefix(prefix)
-    where = Where(node, server, "", key, secret, admin)
     _with_client(where, prefix, lambda client: client.unhome(prefix))
     _report(as_json, prefix_handle_of(prefix), "unhomed", f"{prefix} is no longer homed")
 

@@ -9,20 +9,15 @@ import typer
 
 from protocol.errors import ProtocolError
 from protocol.json_forms import key_to_json
-from resolver.cli.administration import CacertOption, administered
+from resolver.cli.administration import administered
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    SecretOption,
-    ServerOption,
     Where,
     find_target,
 )
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.output import print_json
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client import HandleError
 from resolver.client.office import apply_for_prefix, ask_for_application
 from resolver.node_files import NodeFilesError, read_json
@@ -44,7 +39,9 @@ class Mode(StrEnum):
     HOSTED = "hosted"
 
 
+@asks(root=False, login=False)
 def apply(
+    where: Where,
     file: Annotated[
         Path,
         typer.Argument(help="JSON file with prefix and particulars.", dir_okay=False),
@@ -57,8 +54,6 @@ def apply(
         Path | None,
         typer.Option(help="delegation.json of your node, if you run one.", dir_okay=False),
     ] = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Apply for a prefix at the node above, without logging in.
@@ -74,7 +69,7 @@ def apply(
     if "publicKey" not in document:
         hint = "add --public-key FILE, or --delegation delegation.json"
         raise CliError("an application needs your public key", hint, ExitCode.USAGE)
-    site = find_target(Where(node, server), log_in=False).site
+    site = find_target(where, log_in=False).site
     assert site is not None, "node and server have one"
     try:
         told = asyncio.run(apply_for_prefix(site, document))
@@ -84,21 +79,16 @@ def apply(
     report(told, as_json, words)
 
 
+@asks(root=False, rest=True)
 def application(
+    where: Where,
     number: NumberArgument,
     token: Annotated[str, typer.Option(help="What applying printed; without it, log in.")] = "",
     people: Annotated[
         bool, typer.Option("--people", help="Show people in clear; the node logs that.")
     ] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
 ) -> None:
     """Show an application, as its applicant or as a reviewer."""
-    where = Where(node, server, "", key, secret, admin)
     if token:
         site = find_target(where, log_in=False).site
         assert site is not None, "node and server have one"
@@ -107,23 +97,18 @@ def application(
         except HandleError as error:
             raise explain_handle_error(error, str(number)) from error
         return
-    with administered(where, str(number), cacert=cacert) as client:
+    with administered(where, str(number)) as client:
         print_json(client.application(number, people=people))
 
 
+@asks(root=False, rest=True)
 def applications(
+    where: Where,
     state: Annotated[str, typer.Option(help='Only those in this state: "in review".')] = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the applications for prefixes."""
-    where = Where(node, server, "", key, secret, admin)
-    with administered(where, "applications", cacert=cacert) as client:
+    with administered(where, "applications") as client:
         found = list(client.applications(state=state))
     if as_json:
         print_json({"applications": found})
@@ -133,7 +118,9 @@ def applications(
         )
 
 
+@asks(root=False, rest=True)
 def approve(
+    where: Where,
     number: NumberArgument,
     mode: Annotated[Mode, typer.Option(help="Served by the applicant's node, or by this one.")],
     reason: ReasonOption = "",
@@ -141,36 +128,24 @@ def approve(
         Path | None,
         typer.Option(help="delegation.json, if the application has no site.", dir_okay=False),
     ] = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give out the prefix that an application asks for."""
     site = None if delegation is None else read_object(delegation)
-    where = Where(node, server, "", key, secret, admin)
-    with administered(where, str(number), cacert=cacert) as client:
+    with administered(where, str(number)) as client:
         told = client.approve(number, mode.value, reason=reason, delegation=site)
     report(told, as_json, f"{told['prefix']} is {told['mode']}: {told['handle']}")
 
 
+@asks(root=False, rest=True)
 def refuse(
+    where: Where,
     number: NumberArgument,
     reason: Annotated[str, typer.Option("--reason", "-r", help="Why: the applicant sees it.")],
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Refuse an application."""
-    where = Where(node, server, "", key, secret, admin)
-    with administered(where, str(number), cacert=cacert) as client:
+    with administered(where, str(number)) as client:
         told = client.refuse(number, reason)
     report(told, as_json, f"application {number} for {told['prefix']} is rejected")
 

@@ -6,14 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from resolver.cli.administration import CacertOption, administered
+from resolver.cli.administration import administered
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    SecretOption,
-    ServerOption,
     Where,
 )
 from resolver.cli.prefix_office import (
@@ -23,44 +17,37 @@ from resolver.cli.prefix_office import (
     read_public_key,
     report,
 )
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client.administration import BlockingAdministrationClient
 
 WhyOption = Annotated[str, typer.Option("--reason", "-r", help="Why; everybody who asks sees it.")]
 
 
+@asks(root=False, rest=True)
 def suspend(
+    where: Where,
     prefix: PrefixArgument,
     reason: WhyOption,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have a prefix stop answering within a second; caches elsewhere keep answers to their TTL."""
-    where = Where(node, server, "", key, secret, admin)
-    _step(where, cacert, as_json, prefix, lambda client: client.suspend(prefix, reason))
+    _step(where, as_json, prefix, lambda client: client.suspend(prefix, reason))
 
 
+@asks(root=False, rest=True)
 def resume(
+    where: Where,
     prefix: PrefixArgument,
     reason: ReasonOption = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Have a suspended prefix answer again, or take its release back."""
-    where = Where(node, server, "", key, secret, admin)
-    _step(where, cacert, as_json, prefix, lambda client: client.resume(prefix, reason))
+    _step(where, as_json, prefix, lambda client: client.resume(prefix, reason))
 
 
+@asks(root=False, rest=True)
 def transfer(
+    where: Where,
     prefix: PrefixArgument,
     public_key: Annotated[
         Path,
@@ -70,115 +57,82 @@ def transfer(
         Path | None, typer.Option(help="JSON file: the new owner's.", dir_okay=False)
     ] = None,
     reason: ReasonOption = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a prefix to somebody else; keys and rights of the one before are gone."""
-    where = Where(node, server, "", key, secret, admin)
     new_key = read_public_key(public_key)
     document = None if particulars is None else read_object(particulars)
     _step(
         where,
-        cacert,
         as_json,
         prefix,
         lambda client: client.transfer(prefix, new_key, particulars=document, reason=reason),
     )
 
 
+@asks(root=False, rest=True)
 def release(
+    where: Where,
     prefix: PrefixArgument,
     reason: WhyOption,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Note that a prefix is to be deleted: nothing new is registered under it."""
-    where = Where(node, server, "", key, secret, admin)
-    _step(where, cacert, as_json, prefix, lambda client: client.release(prefix, reason))
+    _step(where, as_json, prefix, lambda client: client.release(prefix, reason))
 
 
+@asks(root=False, rest=True)
 def remove(
+    where: Where,
     prefix: PrefixArgument,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a released prefix under which nothing is left."""
-    where = Where(node, server, "", key, secret, admin)
-    _step(where, cacert, as_json, prefix, lambda client: client.remove(prefix))
+    _step(where, as_json, prefix, lambda client: client.remove(prefix))
 
 
+@asks(root=False, rest=True)
 def standing(
+    where: Where,
     prefix: PrefixArgument,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how a prefix stands that this node gave out."""
-    where = Where(node, server, "", key, secret, admin)
-    _step(where, cacert, as_json, prefix, lambda client: client.prefix(prefix))
+    _step(where, as_json, prefix, lambda client: client.prefix(prefix))
 
 
+@asks(root=False, rest=True)
 def quota(
+    where: Where,
     prefix: PrefixArgument,
     identifiers: Annotated[
         int | None, typer.Option(help="New identifiers a day; with neither: show.", min=0)
     ] = None,
     requests: Annotated[int | None, typer.Option(help="Registering requests a day.", min=0)] = None,
     no_limit: Annotated[bool, typer.Option("--no-limit", help="Take both quotas away.")] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a prefix's quotas and what is left today; with options, set them. Days are Shanghai's.
 
     What is not named has no limit afterwards.
     """
-    where = Where(node, server, "", key, secret, admin)
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         if no_limit or identifiers is not None or requests is not None:
             client.set_quota(prefix, identifiers=identifiers, requests=requests)
         told = client.quota(prefix)
     report(told, as_json, _quota_words(told))
 
 
+@asks(root=False, rest=True)
 def erase_person(
+    where: Where,
     subject: Annotated[
         str, typer.Argument(help="As an application names the person.", show_default=False)
     ],
-    node: NodeOption = "",
-    server: ServerOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
-    cacert: CacertOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Erase a person for good: the key goes, journal and copies hold what nobody can read."""
-    where = Where(node, server, "", key, secret, admin)
-    with administered(where, subject, cacert=cacert) as client:
+    with administered(where, subject) as client:
         told = client.erase_person(subject)
     report(told, as_json, f"person {told['subject']} is erased since {told['erased']}")
 
@@ -194,12 +148,11 @@ def _quota_words(told: dict[str, Any]) -> str:
 
 def _step(
     where: Where,
-    cacert: Path | None,
     as_json: bool,
     prefix: str,
     step: Callable[[BlockingAdministrationClient], dict[str, Any]],
 ) -> None:
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         told = step(client)
     words = f"{told['prefix']} is {told['state']}"
     if told.get("since"):

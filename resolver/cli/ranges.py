@@ -6,15 +6,8 @@ from typing import Annotated
 
 import typer
 
-from resolver.cli.administration import CacertOption, administered
+from resolver.cli.administration import administered
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
 )
 from resolver.cli.errors import CliError, ExitCode
@@ -27,6 +20,7 @@ from resolver.cli.range_output import (
     report_ranges,
 )
 from resolver.cli.records import collect_values
+from resolver.cli.where_options import JsonOption, YesOption, asks, confirm
 
 app = typer.Typer(help="Register runs of serials as one record each.", no_args_is_help=True)
 
@@ -55,7 +49,9 @@ ExistingOption = Annotated[
 
 
 @app.command()
+@asks(rest=True)
 def register(
+    where: Where,
     stem: Annotated[
         str, typer.Argument(help="What the identifiers begin with.", show_default=False)
     ],
@@ -84,13 +80,6 @@ def register(
         bool,
         typer.Option("--again", help="It may be registered already, by an earlier run of this."),
     ] = False,
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Register all serials from FIRST to LAST as one range.
@@ -101,8 +90,7 @@ def register(
     -v 'URL=https://example.org/{serial}' --node enterprise
     """
     values = collect_values(value or [], values_file, owner or [])
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, stem, cacert=cacert) as client:
+    with administered(where, stem) as client:
         made = client.register_range(
             stem, first, last, values, check=check, existing=existing.value, again=again
         )
@@ -110,20 +98,14 @@ def register(
 
 
 @app.command()
+@asks(rest=True)
 def show(
+    where: Where,
     identifier: IdentifierArgument,
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show the range that holds an identifier. Exit code 1 when none does."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, identifier, cacert=cacert) as client:
+    with administered(where, identifier) as client:
         found = client.find_range(identifier)
     if found is None:
         raise CliError(
@@ -138,107 +120,82 @@ def show(
 
 
 @app.command("list")
+@asks(rest=True)
 def list_(
+    where: Where,
     prefix: Annotated[str, typer.Argument(help="Such as 88.118.5", show_default=False)],
     stem: Annotated[str, typer.Option(help="Only ranges whose stem begins so.")] = "",
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List the ranges under a prefix, by stem and serial; with --json, one on each line."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         print_ranges(prefix, client.list_ranges(prefix, stem=stem), as_json=as_json)
 
 
 @app.command()
+@asks(rest=True)
 def count(
+    where: Where,
     prefix: Annotated[str, typer.Argument(help="Such as 88.118.5", show_default=False)],
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Count the identifiers under a prefix, exactly: with a row of their own, and in ranges."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         counts = client.count(prefix)
     print_counts(prefix, counts, as_json=as_json)
 
 
 @app.command()
+@asks(rest=True)
 def shrink(
+    where: Where,
     identifier: IdentifierArgument,
     first: FirstArgument,
     last: LastArgument,
     existing: ExistingOption = Existing.REFUSE,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Give the range new ends inside the old ones; what is cut off is registered no more.
 
     Example: biaoshi range shrink 88.118.5/870101.M1.000001 000001 080000 --node enterprise
     """
-    _ask(yes, f"register nothing but {first} to {last} of the range of {identifier} any more?")
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, identifier, cacert=cacert) as client:
+    confirm(
+        f"register nothing but {first} to {last} of the range of {identifier} any more?",
+        "nothing was changed",
+        yes=yes,
+    )
+    with administered(where, identifier) as client:
         made = client.shrink_range(identifier, first, last, existing=existing.value)
     report_ranges("shrunk", made, as_json=as_json)
 
 
 @app.command()
+@asks(rest=True)
 def split(
+    where: Where,
     identifier: Annotated[
         str, typer.Argument(help="The first identifier of the second part.", show_default=False)
     ],
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Make two ranges of one. Their identifiers are answered as before.
 
     Example: biaoshi range split 88.118.5/870101.M1.050001 --node enterprise
     """
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, identifier, cacert=cacert) as client:
+    with administered(where, identifier) as client:
         made = client.split_range(identifier)
     report_ranges("split", *made, as_json=as_json)
 
 
 @app.command()
+@asks(rest=True)
 def revoke(
+    where: Where,
     identifier: IdentifierArgument,
     reason: Annotated[str, typer.Option(help="Why, told to whoever asks.", show_default=False)],
     existing: ExistingOption = Existing.REFUSE,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Revoke the whole range, for good: its identifiers are not registered again.
@@ -246,13 +203,7 @@ def revoke(
     Example: biaoshi range revoke 88.118.5/870101.M1.000001 --reason 'never produced'
     --node enterprise
     """
-    _ask(yes, f"revoke the whole range of {identifier}, for good?")
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, identifier, cacert=cacert) as client:
+    confirm(f"revoke the whole range of {identifier}, for good?", "nothing was changed", yes=yes)
+    with administered(where, identifier) as client:
         made = client.revoke_range(identifier, reason, existing=existing.value)
     report_ranges("revoked", made, as_json=as_json)
-
-
-def _ask(yes: bool, question: str) -> None:
-    if not yes and not typer.confirm(question):
-        raise CliError("nothing was changed", "repeat with --yes", ExitCode.REFUSED)

@@ -28,10 +28,10 @@ from protocol import jws
 from protocol.errors import DecodeError, ProtocolError
 from protocol.types.hs_site import HsSite
 from registry.receipts import Receipt, ReceiptError, from_payload, to_payload
-from resolver.cli.connect import JsonOption
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table
 from resolver.cli.receipt_keys import NamedKey, find_asked, find_keys
+from resolver.cli.where_options import JsonOption
 
 # A receipt, or the document of the REST interface with the receipt in it.
 DOCUMENT_OCTETS_MAX = 4 * jws.TOKEN_OCTETS_MAX

@@ -11,13 +11,6 @@ from protocol.errors import ProtocolError
 from protocol.json_forms import values_from_json
 from protocol.value import HandleValue
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
     find_target,
 )
@@ -25,6 +18,7 @@ from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.output import print_json
 from resolver.cli.value_texts import parse_identity, parse_values
+from resolver.cli.where_options import JsonOption, YesOption, asks, confirm
 from resolver.client import BlockingClient, HandleError
 from resolver.node_files import NodeFilesError, read_json
 from resolver.rows.value_texts import FIRST_ADMIN_INDEX, make_admin_value
@@ -32,7 +26,9 @@ from resolver.rows.value_texts import FIRST_ADMIN_INDEX, make_admin_value
 HandleArgument = Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)]
 
 
+@asks()
 def register(
+    where: Where,
     handle: HandleArgument,
     value: Annotated[
         list[str] | None,
@@ -48,12 +44,6 @@ def register(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the handle if it exists.")
     ] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Register a new handle with its values.
@@ -62,7 +52,6 @@ def register(
     Example: biaoshi register 88.118.5/valve-7 -v URL=https://example.org/7 --node enterprise
     """
     values = collect_values(value or [], values_file, owner or [])
-    where = Where(node, server, root, key, secret, admin)
     with _opened(where) as client:
         _attempt(handle, lambda: client.create(handle.encode(), values, overwrite=overwrite))
     count = "1 value" if len(values) == 1 else f"{len(values)} values"
@@ -98,7 +87,9 @@ def read_values_file(path: Path) -> tuple[HandleValue, ...]:
         ) from None
 
 
+@asks()
 def update(
+    where: Where,
     handle: HandleArgument,
     add: Annotated[
         list[str] | None, typer.Option("--add", help="TYPE=DATA or TYPE:INDEX=DATA to add.")
@@ -110,12 +101,6 @@ def update(
     remove: Annotated[
         list[int] | None, typer.Option("--remove", help="INDEX of a value to remove.", min=1)
     ] = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Change the values of a handle: modify, then add, then remove, each one request.
@@ -128,7 +113,6 @@ def update(
     if not (add or changed or remove):
         raise CliError("nothing to change", "give --add, --modify or --remove", ExitCode.USAGE)
     name = handle.encode()
-    where = Where(node, server, root, key, secret, admin)
     with _opened(where) as client:
         if changed:
             _attempt(handle, lambda: client.modify(name, changed))
@@ -164,21 +148,16 @@ def _find_indexes(client: BlockingClient, handle: bytes) -> set[int]:
     return {value.index for value in resolution.values}
 
 
+@asks()
 def delete(
+    where: Where,
     handle: HandleArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a handle with all its values."""
-    if not yes and not typer.confirm(f"delete {handle} for good?"):
-        raise CliError("nothing was deleted", "repeat with --yes", ExitCode.REFUSED)
-    with _opened(Where(node, server, root, key, secret, admin)) as client:
+    confirm(f"delete {handle} for good?", "nothing was deleted", yes=yes)
+    with _opened(where) as client:
         _attempt(handle, lambda: client.delete(handle.encode()))
     _report(as_json, handle, "deleted", f"{handle}: deleted")
 

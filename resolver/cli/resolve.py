@@ -11,19 +11,13 @@ from protocol.handle import to_text
 from protocol.json_forms import value_to_json
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP, TRANSPORT_UDP
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
     find_target,
 )
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.output import TRANSPORT_NAMES, print_json, print_table, value_rows
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client import HandleError, Hop, Resolution
 from resolver.client.errors import name_of
 
@@ -43,7 +37,9 @@ NUMBERS = {
 }
 
 
+@asks()
 def resolve(
+    where: Where,
     handle: Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)],
     type_: Annotated[
         list[str] | None, typer.Option("--type", "-t", help="Only values of this type.")
@@ -60,12 +56,6 @@ def resolve(
     show_trace: Annotated[
         bool, typer.Option("--trace", help="Show each hop, its answer and its time.")
     ] = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Resolve a handle: UDP first, TCP and HTTP when needed.
@@ -73,14 +63,13 @@ def resolve(
     Example: biaoshi resolve 88.118.5/0000000001564 --node recursive --trace
     """
     transport = choose_transport(udp, tcp, http)
-    where = Where(node, server, root, key, secret, admin)
     try:
         with find_target(where, log_in=False).open() as client:
             resolution = client.resolve(
                 handle.encode("utf-8", "surrogateescape"),
                 [text.encode() for text in type_ or []],
                 index or [],
-                private=key is not None or secret is not None,
+                private=where.key is not None or where.secret is not None,
                 authoritative=authoritative,
                 transport=transport,
             )

@@ -7,20 +7,14 @@ import msgspec
 import typer
 
 from registry.template_documents import parse_template
-from resolver.cli.administration import CacertOption, administered
+from resolver.cli.administration import administered
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
 )
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table, visible
 from resolver.cli.template_checks import Checked, check_rows
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client.templates import Attribute, Template
 from resolver.node_files import read_json
 
@@ -38,15 +32,10 @@ FileArgument = Annotated[
 
 
 @app.command()
+@asks(rest=True)
 def register(
+    where: Where,
     file: FileArgument,
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Register a version of a template; without "version", the next one.
@@ -57,8 +46,7 @@ def register(
     "itemType"). The same template again changes nothing; another needs the next version.
     """
     document = _read_document(file)
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, str(document["prefix"]), cacert=cacert) as client:
+    with administered(where, str(document["prefix"])) as client:
         made = client.register_template(document)
     if as_json:
         print_json(made)
@@ -67,22 +55,16 @@ def register(
 
 
 @app.command()
+@asks(rest=True)
 def show(
+    where: Where,
     prefix: PrefixArgument,
     code: CodeArgument,
     version: Annotated[int, typer.Option(min=0, help="0 is the last one.")] = 0,
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show a version of a template. Exit code 1 when there is none."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         found = client.find_template(prefix, code, version)
     if found is None:
         raise _not_found(prefix, code)
@@ -93,21 +75,15 @@ def show(
 
 
 @app.command("list")
+@asks(rest=True)
 def list_(
+    where: Where,
     prefix: PrefixArgument,
     code: Annotated[str, typer.Option(help="Only versions of this one.")] = "",
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List all versions of a prefix's templates; with --json, one on each line."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         found = client.list_templates(prefix, code=code)
         if as_json:
             for each in found:
@@ -129,23 +105,17 @@ def list_(
 
 
 @app.command()
+@asks(rest=True)
 def withdraw(
+    where: Where,
     prefix: PrefixArgument,
     code: CodeArgument,
     version: Annotated[int, typer.Argument(min=1, help="Which one.", show_default=False)],
     reason: Annotated[str, typer.Option(help="Why; everybody can read it.", show_default=False)],
-    cacert: CacertOption = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Have no more identifiers made from a version; those there are keep their meaning."""
-    where = Where(node, server, root, key, secret, admin)
-    with administered(where, prefix, cacert=cacert) as client:
+    with administered(where, prefix) as client:
         made = client.withdraw_template(prefix, code, version, reason)
     if as_json:
         print_json(made)
