@@ -10,18 +10,13 @@ A part is a mixin over `RestCalls` with typed methods and, for programs without 
 the kinds of `HandleError`.
 """
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-import httpx
 import msgspec
 
-from protocol.types.hs_site import HsSite
 from resolver.client.blocking import Blocking
 from resolver.client.client import Text, octets_of
 from resolver.client.errors import (
@@ -31,8 +26,8 @@ from resolver.client.errors import (
     UnreachableError,
     UntrustedNodeError,
 )
-from resolver.client.identities import Identity
-from resolver.client.rest import Query, RestConnection, refusal_of, rest_url
+from resolver.client.rest import Query, refusal_of
+from resolver.client.rest_client import RestClient
 
 TRIES_MAX = 5  # of one call: with the pauses some eight seconds
 PAUSE_S = 0.5  # before the second try; twice as long before each after that
@@ -40,7 +35,6 @@ _JSON = {"Content-Type": "application/json"}
 _UNKNOWN = "the change was sent and not answered: look whether it was made before sending it again"
 
 Answer = TypeVar("Answer")
-Sleep = Callable[[float], Awaitable[None]]
 Settled = Callable[[], Awaitable[Answer | None]]
 
 
@@ -53,72 +47,8 @@ class Page(msgspec.Struct, rename="camel", frozen=True):
 PageOf = TypeVar("PageOf", bound=Page)
 
 
-class RestCalls:
-    """Calls of one node as one identity. Use from one event loop, in `async with` or with `close`.
-
-    Args:
-        url: the node's HTTP port, `https://address:port`; http only on loopback.
-        identity: logs in.
-        site_key: HS_PUBKEY data that the node's certificate has to hold; `at` takes it out of the
-            node's site.
-        certificates: PEM file: the node's own certificate, or its authority's. With neither, the
-            authorities that this machine trusts count.
-        insecure: take any certificate.
-        transport: moves requests in place of sockets, for tests.
-        sleep: waits between tries.
-        tries_max: of one call, before its error is raised.
-
-    Raises:
-        ValueError: `url` is none, or http to another machine.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        identity: Identity,
-        *,
-        site_key: bytes = b"",
-        certificates: Path | None = None,
-        insecure: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Sleep = asyncio.sleep,
-        tries_max: int = TRIES_MAX,
-    ) -> None:
-        self._rest = RestConnection(
-            url,
-            identity,
-            site_key=site_key,
-            certificates=certificates,
-            insecure=insecure,
-            transport=transport,
-        )
-        self._sleep = sleep
-        self._tries_max = tries_max
-
-    @classmethod
-    def at(cls, site: HsSite, identity: Identity, *, certificates: Path | None = None) -> Self:
-        """Return a client of the node whose site this is, known by its key.
-
-        Raises:
-            HandleError: the site names no HTTP interface.
-        """
-        url, key = rest_url(site)
-        return cls(url, identity, site_key=key, certificates=certificates)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._rest.close()
+class RestCalls(RestClient):
+    """Calls of one node as one identity."""
 
     async def _read(self, answer: type[Answer], path: str, query: Query | None = None) -> Answer:
         """Return what a GET answers, as `answer` says; tried again while nobody answers.
@@ -214,7 +144,7 @@ class RestCalls:
 
     async def _pause(self, tries: int, error: HandleError) -> None:
         """Wait, each time longer. Raises: the error, when it has been tried often enough."""
-        if tries >= self._tries_max or isinstance(error, UntrustedNodeError):
+        if tries >= TRIES_MAX or isinstance(error, UntrustedNodeError):
             raise error
         await self._sleep(PAUSE_S * 2.0 ** (tries - 1) * random.uniform(0.7, 1.3))
 

@@ -4,23 +4,20 @@ A key names a stream of one identity. After a break of the connection, of this p
 node, `register` with the same rows and key goes on where the node stands (`sending`).
 """
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from protocol.types.hs_site import HsSite
 from resolver.client.blocking import Blocking
 from resolver.client.errors import StreamError, UnreachableError
-from resolver.client.identities import Identity
-from resolver.client.rest import RestConnection, refusal_of, rest_url
-from resolver.client.sending import PATH, TRIES_MAX, Sending, Sleep, check_key, find_state
+from resolver.client.rest import refusal_of
+from resolver.client.rest_client import RestClient
+from resolver.client.sending import PATH, TRIES_MAX, Sending, check_key, find_state
 from resolver.client.sources import CsvColumns, Line, RowSource, open_source
 from resolver.client.stream_states import OnProgress, Progress, RowVerdict, StreamState
 
@@ -40,74 +37,12 @@ def new_key() -> str:
     return secrets.token_urlsafe(16)
 
 
-class RegistrationClient:
-    """Streams of registrations at one node, as one identity. Use from one event loop.
+class RegistrationClient(RestClient):
+    """Streams of registrations at one node, as one identity.
 
-        async with RegistrationClient("https://10.0.0.3:8000", identity) as client:
-            state = await client.register(rows, key="lot 4711")
-
-    Args:
-        url: the node's HTTP port, `https://address:port`; http only on loopback.
-        identity: logs in.
-        site_key: HS_PUBKEY data that the node's certificate has to hold; `RegistrationClient.at`
-            takes it out of the node's site.
-        certificates: PEM file: the node's own certificate, or its authority's. With neither, the
-            authorities that this machine trusts count.
-        insecure: take any certificate.
-        transport: moves requests in place of sockets, for tests.
-        sleep: waits between tries.
-
-    Raises:
-        ValueError: `url` is none, or http to another machine.
+    async with RegistrationClient("https://10.0.0.3:8000", identity) as client:
+        state = await client.register(rows, key="lot 4711")
     """
-
-    def __init__(
-        self,
-        url: str,
-        identity: Identity,
-        *,
-        site_key: bytes = b"",
-        certificates: Path | None = None,
-        insecure: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        self._rest = RestConnection(
-            url,
-            identity,
-            site_key=site_key,
-            certificates=certificates,
-            insecure=insecure,
-            transport=transport,
-        )
-        self._sleep = sleep
-
-    @classmethod
-    def at(
-        cls, site: HsSite, identity: Identity, *, certificates: Path | None = None
-    ) -> "RegistrationClient":
-        """Return a client of the node whose site this is, known by its key.
-
-        Raises:
-            HandleError: the site names no HTTP interface.
-        """
-        url, key = rest_url(site)
-        return cls(url, identity, site_key=key, certificates=certificates)
-
-    async def __aenter__(self) -> "RegistrationClient":
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._rest.close()
 
     async def register(
         self,

@@ -9,7 +9,7 @@ rows under an old key are found out.
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote
@@ -28,6 +28,7 @@ from resolver.client.errors import (
     UntrustedNodeError,
 )
 from resolver.client.rest import Query, RestConnection, refusal_of
+from resolver.client.rest_client import Sleep
 from resolver.client.sources import Part, RowSource
 from resolver.client.stream_states import OnProgress, Progress, StreamState
 
@@ -37,7 +38,6 @@ TRIES_MAX = 10  # in a row that bring the stream no further: with the pauses two
 PAUSE_S, PAUSE_MAX_S = 0.5, 30.0
 _NOT_FOUND, _CONFLICT, _FAULTS_FROM, _NOT_DONE_HERE = 404, 409, 500, 501
 
-Sleep = Callable[[float], Awaitable[None]]
 
 _EMPTY = StreamState("", "", 0, 0, 0, 0, 0, 0, 0, 0, START.hex(), "")
 
