@@ -37,7 +37,7 @@ from registry.application_records import (
 )
 from registry.authorization import Permitted
 from registry.journal import ANONYMOUS, Kind
-from registry.office_parameters import Form, Number, Prefix, read, read_prefix
+from registry.office_parameters import Form, Number, Prefix, read, read_from, read_prefix
 from registry.offices import (
     APPLICATION,
     OFFICES,
@@ -203,11 +203,8 @@ class _List(Form):
 
 def decide_list(step: ActStep) -> ActOutcome:
     """Decide about `applications.list` {state?, after?, limit?}."""
-    role = step.role(Role.REVIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, _List)
-    if isinstance(form, Refusal):
+    form = read_from(step, _List, Role.REVIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
+    if not isinstance(form, _List):
         return form
     known = [state.text for state in State]
     if form.state and form.state not in known:

@@ -22,12 +22,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from protocol.codes import ResponseCode
 from protocol.handle import PREFIX_HANDLE_START
 from registry.act_steps import ActOutcome, ActStep, Done
-from registry.authorization import Permitted
 from registry.errors import RecordError
 from registry.journal import Kind
-from registry.office_parameters import Form, read
+from registry.office_parameters import Form, read_from
 from registry.offices import OFFICES, PERSON, PERSON_KEY, Entries, office_payload
-from registry.outcomes import Refusal, identity_text, refuse
+from registry.outcomes import identity_text, refuse
 from registry.particulars import Person
 from registry.roles import Role
 from registry.standings import second_text
@@ -111,11 +110,8 @@ class _Erase(Form):
 
 def decide_erase(step: ActStep) -> ActOutcome:
     """Decide about `people.erase` {subject}: nobody can read that person ever after."""
-    role = step.role(Role.REVIEWER, Role.ADMINISTRATOR)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, _Erase)
-    if isinstance(form, Refusal):
+    form = read_from(step, _Erase, Role.REVIEWER, Role.ADMINISTRATOR)
+    if not isinstance(form, _Erase):
         return form
     try:
         subject = bytes.fromhex(form.subject)

@@ -20,11 +20,10 @@ from protocol.handle import to_text
 from registry.act_steps import ActOutcome, ActStep, Done
 from registry.applicants import read_key
 from registry.applications import transferred_application
-from registry.authorization import Permitted
 from registry.checks import check_record
 from registry.journal import JournalOperation, Kind
 from registry.marks import kept_row, remarked
-from registry.office_parameters import Reason, read, read_prefix
+from registry.office_parameters import Reason, read_from, read_prefix
 from registry.offices import OFFICES, QUOTA, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Refusal, refuse
 from registry.particulars import WholeParticulars
@@ -58,11 +57,8 @@ class _Transfer(Which, kw_only=True):
 
 def decide_show(step: ActStep) -> ActOutcome:
     """Decide about `prefixes.show` {prefix}."""
-    role = step.role(Role.REVIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, Which)
-    if isinstance(form, Refusal):
+    form = read_from(step, Which, Role.REVIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
+    if not isinstance(form, Which):
         return form
     handle = read_prefix(form.prefix)
     if isinstance(handle, Refusal):

@@ -7,9 +7,8 @@ from typing import Any, Generic
 from protocol.codes import ResponseCode
 from protocol.handle import PREFIX_HANDLE_START, ROOT_HANDLE, to_text
 from registry.act_steps import ActStep, Done
-from registry.authorization import Permitted
 from registry.journal import ANONYMOUS, JournalOperation, Kind
-from registry.office_parameters import Form, FormType, Prefix, Reason, read, read_prefix
+from registry.office_parameters import Form, FormType, Prefix, Reason, read_from, read_prefix
 from registry.offices import OFFICES, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Need, Refusal, identity_text, refuse
 from registry.prefixes import is_responsible
@@ -64,11 +63,8 @@ def not_given_out(handle: bytes) -> Refusal:
 
 def begin(step: ActStep, verb: str, form_type: type[FormType]) -> Found[FormType] | Refusal | Need:
     """Find the prefix a step is to be taken with; `form_type` is a `Which`."""
-    role = step.role(Role.REVIEWER, Role.ADMINISTRATOR)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, form_type)
-    if isinstance(form, Refusal):
+    form = read_from(step, form_type, Role.REVIEWER, Role.ADMINISTRATOR)
+    if isinstance(form, Refusal | Need):
         return form
     assert isinstance(form, Which)
     handle = read_prefix(form.prefix)

@@ -14,7 +14,7 @@ from protocol.handle import to_text
 from registry.act_steps import ActOutcome, ActStep, Done
 from registry.authorization import Permitted
 from registry.journal import Kind
-from registry.office_parameters import Form, Prefix, read, read_prefix
+from registry.office_parameters import Form, Prefix, read, read_from, read_prefix
 from registry.offices import (
     IDENTIFIERS,
     OFFICES,
@@ -47,11 +47,8 @@ class _Show(Form):
 
 def decide_set(step: ActStep) -> ActOutcome:
     """Decide about `quotas.set`."""
-    role = step.role(Role.REVIEWER, Role.ADMINISTRATOR)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, _Set)
-    if isinstance(form, Refusal):
+    form = read_from(step, _Set, Role.REVIEWER, Role.ADMINISTRATOR)
+    if not isinstance(form, _Set):
         return form
     handle = read_prefix(form.prefix)
     if isinstance(handle, Refusal):

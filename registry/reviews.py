@@ -24,10 +24,9 @@ from registry.act_steps import ActOutcome, ActStep, Done
 from registry.applicants import is_same_key, read_site
 from registry.application_records import Application, find_application, not_known
 from registry.applications import place_fault
-from registry.authorization import Authorization, Permitted
 from registry.checks import check_record, check_values
 from registry.journal import JournalOperation, Kind
-from registry.office_parameters import Form, Number, Reason, read, read_prefix
+from registry.office_parameters import Form, Number, Reason, read_from, read_prefix
 from registry.offices import SOURCE, STANDING, number_key, office_payload, prefix_key
 from registry.outcomes import Refusal, refuse
 from registry.prefix_records import ADMIN_INDEX, hosted_values, prefix_values
@@ -69,11 +68,8 @@ def decide_approve(step: ActStep) -> ActOutcome:
     `delegation` is delegation.json of the applicant's node; without it the site counts that the
     application names.
     """
-    role = _may_review(step)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, _Approve)
-    if isinstance(form, Refusal):
+    form = read_from(step, _Approve, Role.REVIEWER, Role.ADMINISTRATOR)
+    if not isinstance(form, _Approve):
         return form
     review = _find(step, form.number, "approve")
     if isinstance(review, Refusal):
@@ -125,11 +121,8 @@ class _Refuse(Form):
 
 def decide_refuse(step: ActStep) -> ActOutcome:
     """Decide about `applications.refuse` {number, reason}."""
-    role = _may_review(step)
-    if not isinstance(role, Permitted):
-        return role
-    form = read(step.parameters, _Refuse)
-    if isinstance(form, Refusal):
+    form = read_from(step, _Refuse, Role.REVIEWER, Role.ADMINISTRATOR)
+    if not isinstance(form, _Refuse):
         return form
     review = _find(step, form.number, "refuse")
     if isinstance(review, Refusal):
@@ -148,10 +141,6 @@ def creation(step: ActStep, handle: bytes, values: Sequence[HandleValue]) -> Jou
     """Return what makes a record, or puts other values in its place, in store and journal."""
     assert step.identity is not None, "a role is somebody's"
     return JournalOperation(Kind.CREATE, handle, tuple(values), step.identity, step.now_s)
-
-
-def _may_review(step: ActStep) -> Authorization:
-    return step.role(Role.REVIEWER, Role.ADMINISTRATOR)
 
 
 def _find(step: ActStep, number: int, verb: str) -> _Review | Refusal:
