@@ -1,12 +1,14 @@
 """The matrix: who somebody is to a handle, times what he asks for."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
-from protocol.codes import AdminPermission, OpCode, ResponseCode
+from protocol.codes import AdminPermission, OpCode, Permission, ResponseCode
 from protocol.value import HandleValue, Reference
 from registry.admin import Operation
+from registry.answers import Answer, Question, resolve
 from registry.authorization import (
     GROUP_DEPTH_MAX,
     GROUP_FOREIGN_HANDLES_MAX,
@@ -17,7 +19,7 @@ from registry.authorization import (
 )
 from registry.knowledge import Knowledge
 from registry.operations import Change, Listing, Outcome
-from registry.outcomes import Foreign, Need, Refusal, Unavailable, foreign_key
+from registry.outcomes import Foreign, Need, NeedAuthentication, Refusal, Unavailable, foreign_key
 from registry.roles import Role, Roles, matches_identity
 from registry.schema import Record
 from registry.store import Store
@@ -146,13 +148,45 @@ def test_who_may_do_what(store: Store, way: str, operation: str) -> None:
         assert outcome.response_code == ResponseCode.INVALID_ADMIN
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_bit_is_needed_and_no_other(store: Store, operation: str) -> None:
-    make, handle, needed = OPERATIONS[operation]
-    for bit in range(12):
-        if needed >> bit & 1:
-            administer(store, handle, admin_value(MEMBER, AdminPermission.ALL & ~(1 << bit)))
-            assert isinstance(decided(store, make(), MEMBER), Refusal)
+def allowed(store: Store, operation: str, identity: Reference | None) -> bool:
+    """Say whether an operation, or reading what is not public, is permitted."""
+    if operation == "read":
+        question = Question(HANDLE, public_only=False)
+        with store.read() as view:
+            answer = resolve(view, question, identity=identity, policy=POLICY)
+        assert isinstance(answer, Answer)
+        assert answer.response_code in (
+            (ResponseCode.SUCCESS, ResponseCode.INVALID_ADMIN)
+            if identity is not None
+            else (ResponseCode.AUTHENTICATION_NEEDED,)
+        )
+        return answer.response_code == ResponseCode.SUCCESS
+    outcome = decided(store, OPERATIONS[operation][0](), identity)
+    assert isinstance(outcome, Change | Listing | Refusal | NeedAuthentication)
+    if isinstance(outcome, Refusal):
+        assert outcome.response_code == ResponseCode.INVALID_ADMIN
+    return isinstance(outcome, Change | Listing)
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, "read"])
+def test_every_permission_bit_of_everybody(store: Store, operation: str) -> None:
+    """Operation x permission bits x who: each bit alone, all but each, all, none, all needed."""
+    handle, needed = (
+        (HANDLE, AdminPermission.READ_VALUE) if operation == "read" else OPERATIONS[operation][1:]
+    )
+    bits = [1 << bit for bit in range(12)]
+    masks = {0, AdminPermission.ALL, needed, *bits, *(AdminPermission.ALL & ~bit for bit in bits)}
+    hidden = replace(url(50), permission=Permission.ADMIN_READ | Permission.ADMIN_WRITE)
+    wrong = []
+    for way, (admin, identity, is_his) in WAYS.items():
+        for mask in sorted(masks):
+            administer(store, handle, admin_value(admin, mask), hidden)
+            assert not allowed(store, operation, None), "nobody is asked who he is"
+            has_all = mask & needed == needed
+            expected = identity == ROOT or (is_his and has_all)
+            if allowed(store, operation, identity) != expected:
+                wrong.append((way, f"{mask:03x}", expected))
+    assert wrong == []
 
 
 def test_the_bits_are_needed_in_one_value(store: Store) -> None:
