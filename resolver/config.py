@@ -154,6 +154,8 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     session_timeout_s: Seconds = 86_400
     pbkdf2_rounds_max: Count = 100_000
     verifications_max: Count = 512
+    aliases_followed_max: Count = 10
+    locations_octets_max: Octets = 65_536
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):

@@ -1,150 +1,294 @@
-"""What people see in a browser: the node's front page, and any handle as a path.
+"""What a browser finds: the node's front page, and any handle as a path.
 
-`GET /88.118.5/X1` leads on to the handle's first URL value; `?noredirect`, or a handle without one,
-shows its public values. Whatever comes from a record is escaped; the pages load and run nothing.
+    GET /88.118.5/X1            sent on (302) to where the handle leads, else its values as a page
+      Accept: application/json  its values as JSON, as below /api/handles
+      ?noredirect               not sent on: its values
+      ?type= ?index= (repeat)   only these values, for all of the above
+      ?auth ?cert               asks the primary, past caches; asks for a signed answer
+      ?ignore_aliases           HS_ALIAS is a value like others
+      ?urlappend=               put behind the address that one is sent to
+      ?locatt=name:value        (repeat) chooses among the locations of a 10320/loc value
+      ?action=showurls          the addresses it may lead to, as XML
+    GET /?handle=88.118.5/X1    the same as its path, for the front page's form
+
+This is what the public Handle proxies understand, but for `action=showmetadata`, which needs a
+service behind the proxy. A handle leads to a location of its first 10320/loc value
+(`resolver.api.locations`), where that offers one, else to its first URL. Who prefers another form
+than a page is sent to a location for that (http_role="conneg") before anything else.
 """
 
-import html
-import re
-from collections.abc import Iterable
-from urllib.parse import quote
+import random
+from typing import NamedTuple
+from urllib.parse import quote_from_bytes
+from xml.sax.saxutils import quoteattr
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from protocol.bodies import ErrorAnswer, ResolutionRequest, ValuesRequest
 from protocol.codes import MessageFlag, OpCode, ResponseCode
-from protocol.handle import fold_case, to_text
-from protocol.value import HandleValue
-from resolver.api.answers import json_response
+from protocol.handle import fold_case, fold_handle, to_text
+from protocol.value import HandleValue, select_values
+from resolver.api import page_views
+from resolver.api.answers import JSON_HEADERS, error_response, json_response, result_response
 from resolver.api.context import context_of, peer_of
 from resolver.api.errors import RequestError, http_status
-from resolver.api.parameters import handle_in_path
-
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
-_STYLE = (
-    "body{font:16px/1.5 sans-serif;margin:2em auto;max-width:50em;padding:0 1em}"
-    "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;text-align:left}"
-    "td{overflow-wrap:anywhere}"
+from resolver.api.locations import (
+    STATUS_DEFAULT,
+    Location,
+    Locations,
+    attributes_asked,
+    choose,
+    find_locations,
 )
-# A record may name any scheme; a browser is only sent to where it would go by itself.
-_REDIRECTED = re.compile(rb"(?i)(https?|ftp)://[^\x00-\x20\x7f]+\Z")
-_URL_SAFE = "%/:?#[]@!$&'()*+,;=~-._"
-_SHOWN_OCTETS_MAX = 2_048
+from resolver.api.negotiation import Form, wanted_form, wanted_language
+from resolver.api.page_views import NEGOTIATED, code, link_to, page, paragraph, path_of
+from resolver.api.page_words import Words, words_in
+from resolver.api.parameters import Parameters, handle_in_path, query_parameters
+from resolver.api.targets import append, find_target
+from resolver.query import Result
+
+URL_TYPE = b"URL"
+ALIAS_TYPE = b"HS_ALIAS"
+LOCATIONS_TYPE = b"10320/LOC"
+_SHOW_URLS = "showurls"
+_LOOP_DETECTED = 508  # RFC 5842 §7.2
+
+
+class Found(NamedTuple):
+    """What a path led to: `handle` after aliases, `via` the handles before it, `result` of it."""
+
+    handle: bytes
+    via: tuple[bytes, ...]
+    result: Result
 
 
 async def get_front_page(request: Request) -> Response:
     """GET /: what this node is, and what can be asked of it."""
+    asked = query_parameters(request).first("handle").strip()
+    if asked:
+        octets = asked.encode("utf-8", "surrogateescape")
+        return RedirectResponse(path_of(octets), 303, NEGOTIATED)
     context = context_of(request)
     status = await context.operations.status()
-    about = {
-        "program": "biaoshi",
-        "role": context.config.role.value,
-        "ready": status["ready"],
-        "readOnly": status.get("read_only", ""),
-        "prefixes": [_shown(each) for each in status.get("prefixes", [])],
-        "links": {
-            "site": "/api/site",
-            "resolve": "/api/handles/{handle}",
-            "health": "/healthz",
-            "readiness": "/readyz",
-        },
-    }
+    prefixes = status_prefixes(status)
     if "text/html" not in request.headers.get("accept", ""):
-        return json_response(request, about)
-    rows = [
-        ("role", about["role"]),
-        ("ready", "yes" if about["ready"] else "no"),
+        about = {
+            "program": "biaoshi",
+            "role": context.config.role.value,
+            "ready": status["ready"],
+            "readOnly": status.get("read_only", ""),
+            "prefixes": prefixes,
+            "links": {
+                "site": "/api/site",
+                "resolve": "/api/handles/{handle}",
+                "health": "/healthz",
+                "readiness": "/readyz",
+            },
+        }
+        return json_response(request, about, headers=NEGOTIATED)
+    words = _words(request)
+    facts = [
+        (words.role, context.config.role.value),
+        (words.ready, words.yes if status["ready"] else words.no),
     ]
     if context.config.role.registers:
-        rows.append(("registrations", about["readOnly"] or "open"))
-        rows.append(("prefixes", ", ".join(status_prefixes(status)) or "none"))
-    links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in ("/api/site", "/readyz"))
-    body = (
-        f"{_table(('', ''), rows)}<p>To resolve: <code>/api/handles/…</code>, or a handle as the "
-    )
-    body += f"path of this address.</p><ul>{links}</ul>"
-    return _page("biaoshi", body)
+        facts.append((words.registrations, str(status.get("read_only") or words.open)))
+        facts.append((words.prefixes, ", ".join(prefixes) or words.none))
+    links = " · ".join(f'<a href="{path}">{path}</a>' for path in ("/api/site", "/readyz"))
+    body = f"{page_views.resolve_form(words)}{page_views.facts_table(facts)}"
+    return page(words, "Biaoshi 标识", f"{body}<footer>{links}</footer>")
 
 
 def status_prefixes(status: dict[str, object]) -> list[str]:
     """Return the prefixes a node's status names, as text."""
     prefixes = status.get("prefixes", [])
-    return [_shown(each) for each in prefixes] if isinstance(prefixes, list) else []
+    if not isinstance(prefixes, list):
+        return []
+    return [to_text(each) if isinstance(each, bytes) else str(each) for each in prefixes]
 
 
 async def get_handle_page(request: Request) -> Response:
-    """GET /{handle}: to its first URL, or its values as a page."""
-    handle = handle_in_path(request, b"/")
-    flags = MessageFlag.PUBLIC_ONLY
-    result = await context_of(request).operations.perform(
-        OpCode.RESOLUTION, ResolutionRequest(handle), flags, None, peer_of(request)
-    )
-    if not isinstance(result.body, ValuesRequest):
-        words = result.body.message if isinstance(result.body, ErrorAnswer) else None
-        return _refusal_page(handle, result.response_code, words)
-    target = None if "noredirect" in request.query_params else first_url(result.body.values)
-    if target is not None:
-        return RedirectResponse(target, 302, {"cache-control": "no-cache"})
-    rows = [
-        (str(value.index), to_text(value.type), _shown(value.data)) for value in result.body.values
-    ]
-    return _page(to_text(handle), _table(("index", "type", "data"), rows))
-
-
-def first_url(values: Iterable[HandleValue]) -> str | None:
-    """Return the first URL value that a browser may be sent to, quoted for a header."""
-    for value in values:
-        if fold_case(value.type) == b"URL" and _REDIRECTED.match(value.data):
-            return quote(value.data, safe=_URL_SAFE)
-    return None
+    """GET /{handle}: to where it leads, or its values."""
+    form = wanted_form(request.headers.get("accept", ""))
+    try:
+        return await _answer(request, form)
+    except RequestError as error:
+        if form is Form.JSON:
+            return error_response(request, error)
+        return error_page(error)
 
 
 def error_page(error: RequestError) -> Response:
     """Return a refusal for people."""
-    return _page(
-        "This request cannot be answered", f"<p>{html.escape(error.words)}</p>", error.status
-    )
+    return page_views.error_page(error.words, error.status)
 
 
-def _refusal_page(handle: bytes, response_code: int, words: bytes | None) -> Response:
-    name = f"<code>{html.escape(to_text(handle))}</code>"
-    if response_code == ResponseCode.HANDLE_NOT_FOUND:
-        body = f"<p>There is no identifier {name}.</p><p>Look for typing mistakes in it.</p>"
-        return _page("Not found", body, 404)
-    body = f"<p>{name} could not be resolved here (response code {int(response_code)}).</p>"
-    if words:
-        body += f"<p>{html.escape(to_text(words))}</p>"
-    return _page("Not resolved", body, http_status(response_code, reading=True))
+async def _answer(request: Request, form: Form) -> Response:
+    parameters = query_parameters(request)
+    action = parameters.first("action")
+    if action not in ("", _SHOW_URLS):
+        raise RequestError(f"action is {action[:40]!r}: write {_SHOW_URLS}, or leave it out")
+    found = await _find(request, parameters)
+    body = found.result.body
+    values = body.values if isinstance(body, ValuesRequest) else ()
+    if isinstance(body, ValuesRequest):
+        values = select_values(values, parameters.indexes(), parameters.types())
+        if not values:
+            refusal = ErrorAnswer(b"no readable value matches the question")
+            found = found._replace(result=Result(ResponseCode.VALUES_NOT_FOUND, refusal))
+        else:
+            selected = ValuesRequest(found.handle, values)
+            found = found._replace(result=Result(found.result.response_code, selected))
+    octets_max = context_of(request).config.limits.locations_octets_max
+    locations = _locations(values, found.handle, octets_max)
+    if action == _SHOW_URLS and values:
+        return _url_list(values, locations)
+    if not parameters.flag("noredirect", False):
+        chosen = _choose(values, locations, parameters, form)
+        if chosen is not None:
+            return _sent_on(chosen, parameters)
+    if form is Form.JSON:
+        result = found.result
+        return result_response(request, found.handle, result, reading=True, headers=NEGOTIATED)
+    return _shown(_words(request), found, values)
 
 
-def _page(title: str, body: str, status: int = 200) -> Response:
-    shown = html.escape(title)
-    document = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{shown}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{shown}</h1>{body}</body></html>\n"
-    )
-    octets = document.encode("utf-8", "backslashreplace")
-    return Response(octets, status, _HEADERS, "text/html; charset=utf-8")
+async def _find(request: Request, parameters: Parameters) -> Found:
+    """Resolve the handle in a path, and what it is an alias of.
+
+    Raises:
+        RequestError: the aliases go round, or over too many handles.
+    """
+    handle = handle_in_path(request, b"/")
+    flags = MessageFlag.PUBLIC_ONLY
+    if parameters.flag("auth", False):
+        flags |= MessageFlag.AUTHORITATIVE
+    if parameters.flag("cert", False):
+        flags |= MessageFlag.CERTIFY
+    follows = not parameters.flag("ignore_aliases", False)
+    context, words = context_of(request), _words(request)
+    seen: dict[bytes, bytes] = {}
+    while True:
+        result = await context.operations.perform(
+            OpCode.RESOLUTION, ResolutionRequest(handle), flags, None, peer_of(request)
+        )
+        alias = _alias(result) if follows else None
+        if alias is None:
+            return Found(handle, tuple(seen.values()), result)
+        seen[fold_handle(handle, case_sensitive=True)] = handle
+        if fold_handle(alias, case_sensitive=True) in seen:
+            raise _alias_error(words.loop_text.format(to_text(handle)))
+        if len(seen) > context.config.limits.aliases_followed_max:
+            first, most = next(iter(seen.values())), context.config.limits.aliases_followed_max
+            raise _alias_error(words.depth_text.format(to_text(first), most))
+        handle = alias
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = ["".join(f"<th>{html.escape(each)}</th>" for each in head)] if any(head) else []
-    lines += ["".join(f"<td>{html.escape(each)}</td>" for each in row) for row in rows]
-    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+def _alias_error(words: str) -> RequestError:
+    return RequestError(words, ResponseCode.ERROR, status=_LOOP_DETECTED)
 
 
-def _shown(data: object) -> str:
-    if not isinstance(data, bytes):
-        return str(data)
-    try:
-        text = data[:_SHOWN_OCTETS_MAX].decode()
-    except UnicodeDecodeError:
-        return f"{len(data)} octets"
-    if not all(each.isprintable() or each in "\r\n\t" for each in text):
-        return f"{len(data)} octets"
-    return text if len(data) <= _SHOWN_OCTETS_MAX else f"{text}… ({len(data)} octets)"
+def _alias(result: Result) -> bytes | None:
+    """Return the handle that a record stands for, if it stands for one."""
+    if isinstance(result.body, ValuesRequest):
+        for value in result.body.values:
+            if value.type.upper() == ALIAS_TYPE and value.data:
+                return value.data
+    return None
+
+
+def _locations(values: tuple[HandleValue, ...], handle: bytes, octets_max: int) -> Locations | None:
+    """Return what the first 10320/loc value that can be read says."""
+    for value in values:
+        if fold_case(value.type) == LOCATIONS_TYPE and len(value.data) <= octets_max:
+            found = find_locations(value.data, handle)
+            if found is not None:
+                return found
+    return None
+
+
+def _choose(
+    values: tuple[HandleValue, ...],
+    locations: Locations | None,
+    parameters: Parameters,
+    form: Form,
+) -> Location | None:
+    asked = attributes_asked(parameters.all("locatt"))
+    chosen = None
+    if locations is not None and form is not Form.PAGE:
+        chosen = choose(locations, asked, negotiated=True, random=random.random)
+    if chosen is not None or form is Form.JSON:
+        return chosen
+    if locations is not None:
+        chosen = choose(locations, asked, negotiated=False, random=random.random)
+    return chosen or next(iter(_urls(values)), None)
+
+
+def _urls(values: tuple[HandleValue, ...]) -> list[Location]:
+    """Return the URL values that a browser may be sent to, in their order."""
+    targets = (find_target(each.data) for each in values if fold_case(each.type) == URL_TYPE)
+    return [Location(each) for each in targets if each is not None]
+
+
+def _sent_on(chosen: Location, parameters: Parameters) -> Response:
+    target = chosen.target
+    addition = parameters.first("urlappend").encode("utf-8", "surrogateescape")
+    if addition:
+        longer = append(target, addition)
+        if longer is None:
+            raise RequestError(
+                f"urlappend would lead to another place than {target}: it may only lengthen "
+                "the path or the query, without spaces or control characters"
+            )
+        target = longer
+    # Not RedirectResponse: it would quote again what is quoted.
+    assert target.isascii()
+    assert target.isprintable()
+    headers = {**NEGOTIATED, "location": target, "referrer-policy": "no-referrer-when-downgrade"}
+    return Response(b"", chosen.status or STATUS_DEFAULT, headers)
+
+
+def _url_list(values: tuple[HandleValue, ...], locations: Locations | None) -> Response:
+    """Return where a handle may lead, in the form that the public proxies show."""
+    lines = [f'<location mode="legacy" href={quoteattr(each.target)}/>' for each in _urls(values)]
+    for each in () if locations is None else locations.entries:
+        shown = {name: text for name, text in each.attributes.items() if ":" not in name}
+        shown["href"] = each.target
+        lines.append(f"<location {' '.join(f'{n}={quoteattr(t)}' for n, t in shown.items())}/>")
+    document = "<locations>\n" + "".join(f"{line}\n" for line in lines) + "</locations>\n"
+    headers = {**JSON_HEADERS, **NEGOTIATED, "content-security-policy": "default-src 'none'"}
+    return Response(document.encode(), 200, headers, "application/xml; charset=utf-8")
+
+
+def _shown(words: Words, found: Found, values: tuple[HandleValue, ...]) -> Response:
+    if not values:
+        return _refusal_page(words, found)
+    notes = [
+        paragraph(words.alias_text, link_to(each, "?noredirect&ignore_aliases"))
+        for each in found.via
+    ]
+    api = f"/api/handles/{quote_from_bytes(found.handle)}"
+    footer = f'<footer><a href="{api}?pretty">{words.as_json}</a></footer>'
+    table = page_views.values_table(words, values)
+    return page(words, to_text(found.handle), "".join(notes) + table + footer)
+
+
+def _refusal_page(words: Words, found: Found) -> Response:
+    result, name = found.result, code(to_text(found.handle))
+    if result.response_code == ResponseCode.HANDLE_NOT_FOUND:
+        title, body = words.not_found, paragraph(words.not_found_text, name)
+        if found.handle.endswith(b"/"):
+            body += paragraph(words.slash_text, link_to(found.handle.rstrip(b"/")))
+    elif result.response_code == ResponseCode.VALUES_NOT_FOUND:
+        title, body = to_text(found.handle), paragraph(words.nothing_shown)
+    else:
+        number = str(int(result.response_code))
+        title, body = words.not_resolved, paragraph(words.not_resolved_text, name, number)
+    if isinstance(result.body, ErrorAnswer) and result.body.message:
+        body += f'<p lang="en">{code(to_text(result.body.message))}</p>'
+    return page(words, title, body, http_status(result.response_code, reading=True))
+
+
+def _words(request: Request) -> Words:
+    return words_in(wanted_language(request.headers.get("accept-language", "")))

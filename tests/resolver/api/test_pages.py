@@ -1,14 +1,17 @@
+import itertools
+
 import pytest
 
 from protocol.bodies import ErrorAnswer, ResolutionRequest, ValuesRequest
 from protocol.codes import MessageFlag, ResponseCode
 from protocol.value import HandleValue
-from resolver.api.pages import first_url
 from resolver.config import NodeRole
 from resolver.query import Result
-from tests.resolver.api.calls import Api, FakeOperations, refused
+from tests.resolver.api.calls import Api, Call, FakeOperations, refused
 
 BROWSER = {"accept": "text/html,application/xhtml+xml"}
+CHINESE = {**BROWSER, "accept-language": "zh-CN,zh;q=0.9,en;q=0.8"}
+JSON = {"accept": "application/json"}
 EVIL = "<script>alert(1)</script>"
 
 
@@ -67,25 +70,6 @@ def test_a_refusal_is_told_with_its_words() -> None:
     assert "<script" not in answer.body.decode()
 
 
-@pytest.mark.parametrize(
-    ("data", "target"),
-    [
-        (b"https://example.org/a?b=c#d", "https://example.org/a?b=c#d"),
-        (b"HTTP://example.org", "HTTP://example.org"),
-        ("https://例.example/标".encode(), "https://%E4%BE%8B.example/%E6%A0%87"),
-        (b'https://example.org/"<>', "https://example.org/%22%3C%3E"),
-        (b"javascript:alert(1)", None),
-        (b"data:text/html,x", None),
-        (b"https://a.example/\r\nSet-Cookie: a=b", None),
-        (b"https://a.example/ x", None),
-        (b"//evil.example", None),
-        (b"", None),
-    ],
-)
-def test_only_harmless_addresses_are_led_to(data: bytes, target: str | None) -> None:
-    assert first_url([HandleValue(1, b"URL", data)]) == target
-
-
 def test_the_front_page_for_people_and_for_machines() -> None:
     api = Api()
     api.operations.state |= {"prefixes": [b"0.NA/88", EVIL.encode()], "read_only": "disk full"}
@@ -110,3 +94,229 @@ def test_a_recursive_nodes_front_page_speaks_of_no_registrations() -> None:
     page = api.request("GET", "/", headers=BROWSER).body.decode()
     assert "recursive" in page
     assert "registrations" not in page
+
+
+def test_a_form_leads_to_the_handles_own_page() -> None:
+    answer = Api().request("GET", "/?handle=88/%E6%A0%87+1", headers=BROWSER)
+    assert (answer.status, answer.headers["location"]) == (303, "/88/%E6%A0%87%201")
+
+
+@pytest.mark.parametrize(
+    ("handle", "target"),
+    [
+        ("//evil.example/x", "/%2F%2Fevil.example%2Fx"),
+        ("/%5Cevil.example", "/%2F%5Cevil.example"),
+        ("%5Cevil.example", "/%5Cevil.example"),
+        ("88/x%0D%0Aa:b", "/88/x%0D%0Aa:b"),
+    ],
+)
+def test_the_form_leads_nowhere_else(handle: str, target: str) -> None:
+    answer = Api().request("GET", f"/?handle={handle}", headers=BROWSER)
+    assert answer.headers["location"] == target
+
+
+# Values asked for
+
+
+def several() -> Api:
+    return Api(
+        found(
+            HandleValue(1, b"URL", b"https://a.example/1"),
+            HandleValue(2, b"URL", b"https://a.example/2"),
+            HandleValue(3, b"EMAIL", b"a@b.example"),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "target"),
+    [
+        ("", "https://a.example/1"),
+        ("?index=2", "https://a.example/2"),
+        ("?type=URL", "https://a.example/1"),
+        ("?type=url&index=3", "https://a.example/1"),
+        ("?urlappend=%3Fa%3D1", "https://a.example/1?a=1"),
+        ("?noredirect=false", "https://a.example/1"),
+    ],
+)
+def test_which_url_is_led_to(query: str, target: str) -> None:
+    answer = several().request("GET", "/88/x" + query, headers=BROWSER)
+    assert (answer.status, answer.headers["location"]) == (302, target)
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["vary"] == "Accept, Accept-Language"
+
+
+def test_only_the_values_asked_for_are_shown() -> None:
+    page = several().request("GET", "/88/x?type=EMAIL", headers=BROWSER)
+    assert page.status == 200
+    assert b"a@b.example" in page.body
+    assert b"https://a.example" not in page.body
+    nothing = several().request("GET", "/88/x?type=PHONE", headers=BROWSER)
+    assert nothing.status == 200
+    assert b"nothing to show" in nothing.body
+
+
+def test_asking_the_primary_for_a_signed_answer() -> None:
+    api = several()
+    api.request("GET", "/88/x?auth&cert=true", headers=BROWSER)
+    flags = MessageFlag.PUBLIC_ONLY | MessageFlag.AUTHORITATIVE | MessageFlag.CERTIFY
+    assert api.call.flags == flags
+
+
+@pytest.mark.parametrize(
+    "query", ["?index=x", "?auth=perhaps", "?action=showmetadata", "?urlappend=%0d%0aa:b"]
+)
+def test_what_cannot_be_asked_is_told(query: str) -> None:
+    page = several().request("GET", "/88/x" + query, headers=BROWSER)
+    assert page.status == 400
+    assert "location" not in page.headers
+    document = several().request("GET", "/88/x" + query, headers=JSON)
+    if "urlappend" not in query:  # nobody who wants JSON is sent on
+        assert (document.status, document.json["responseCode"]) == (400, 4)
+
+
+# JSON and languages
+
+
+def test_json_by_negotiation_is_that_of_the_rest_interface() -> None:
+    answer = several().request("GET", "/88/x?type=EMAIL", headers=JSON)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json;charset=UTF-8"
+    assert answer.headers["vary"] == "Accept, Accept-Language"
+    assert answer.json["handle"] == "88/x"
+    assert [each["index"] for each in answer.json["values"]] == [3]
+    nothing = several().request("GET", "/88/x?type=PHONE", headers=JSON)
+    assert (nothing.status, nothing.json["responseCode"], nothing.json["values"]) == (200, 200, [])
+    missing = Api(FakeOperations(refused(ResponseCode.HANDLE_NOT_FOUND)))
+    answer = missing.request("GET", "/88/x", headers=JSON)
+    assert (answer.status, answer.json["responseCode"]) == (404, 100)
+
+
+def test_pages_are_in_the_browsers_language() -> None:
+    missing = Api(FakeOperations(refused(ResponseCode.HANDLE_NOT_FOUND)))
+    chinese = missing.request("GET", "/88/x/", headers=CHINESE)
+    assert chinese.headers["content-language"] == "zh-Hans"
+    assert '<html lang="zh-Hans">' in chinese.body.decode()
+    assert "未找到" in chinese.body.decode()
+    assert 'href="/88/x"' in chinese.body.decode()
+    english = Api(missing.operations).request("GET", "/88/x", headers=BROWSER)
+    assert "There is no identifier" in english.body.decode()
+    front = Api().request("GET", "/", headers=CHINESE).body.decode()
+    assert "前缀" in front
+
+
+# Aliases
+
+
+def aliases(**records: bytes) -> Api:
+    """Handles 88/a, 88/b ...: each an alias of what is given, or with a URL."""
+    operations = FakeOperations()
+
+    def decide(call: Call) -> Result:
+        assert isinstance(call.body, ResolutionRequest)
+        data = records[call.body.handle.decode().partition("/")[2].lower()]
+        type_ = b"URL" if data.startswith(b"https:") else b"HS_ALIAS"
+        values = (HandleValue(1, type_, data),)
+        return Result(ResponseCode.SUCCESS, ValuesRequest(call.body.handle, values))
+
+    operations.decide = decide
+    return Api(operations)
+
+
+def test_an_alias_leads_to_what_it_stands_for() -> None:
+    api = aliases(a=b"88/b", b=b"88/c", c=b"https://c.example/")
+    answer = api.request("GET", "/88/a", headers=BROWSER)
+    assert answer.headers["location"] == "https://c.example/"
+    page = api.request("GET", "/88/a?noredirect", headers=BROWSER).body.decode()
+    assert "<title>88/c</title>" in page
+    assert "88/a</code></a> stands for this identifier" in page
+    assert api.request("GET", "/88/a", headers=JSON).json["handle"] == "88/c"
+    page = api.request("GET", "/88/a?ignore_aliases", headers=BROWSER).body.decode()
+    assert "HS_ALIAS" in page
+
+
+@pytest.mark.parametrize("records", [{"a": b"88/a"}, {"a": b"88/b", "b": b"88/c", "c": b"88/b"}])
+def test_aliases_that_go_round_end(records: dict[str, bytes]) -> None:
+    api = aliases(**records)
+    answer = api.request("GET", "/88/a", headers=CHINESE)
+    assert answer.status == 508
+    assert "绕回" in answer.body.decode()
+    assert len(api.operations.calls) <= 3
+
+
+def test_aliases_are_followed_so_far_and_not_further() -> None:
+    names = "abcdefghijklmnop"
+    chain = {one: f"88/{two}".encode() for one, two in itertools.pairwise(names)}
+    api = aliases(**chain, p=b"https://p.example/")
+    assert api.request("GET", "/88/a", headers=BROWSER).status == 508
+    assert len(api.operations.calls) == 11
+    near = aliases(**chain, p=b"https://p.example/")
+    assert near.request("GET", "/88/f", headers=BROWSER).status == 302
+
+
+# Locations
+
+LOCATIONS = b"""<locations>
+<location id="0" href="https://gb.example/" country="gb" weight="0"/>
+<location id="1" href="https://www.example/" weight="1" http_sc="303"/>
+<location http_role="conneg" href_template="https://data.example/{hdl}" weight="0"/>
+</locations>"""
+
+
+def located(data: bytes = LOCATIONS) -> Api:
+    return Api(
+        found(HandleValue(1, b"URL", b"https://plain.example/"), HandleValue(2, b"10320/loc", data))
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "status", "target"),
+    [
+        ("", BROWSER, 303, "https://www.example/"),
+        ("?locatt=id:0", BROWSER, 302, "https://gb.example/"),
+        ("?locatt=country:gb&urlappend=x", BROWSER, 302, "https://gb.example/x"),
+        ("", {"accept": "text/turtle"}, 302, "https://data.example/88%2Fx"),
+        ("", JSON, 302, "https://data.example/88%2Fx"),
+        ("?type=URL", BROWSER, 302, "https://plain.example/"),
+    ],
+)
+def test_a_location_is_led_to(
+    query: str, headers: dict[str, str], status: int, target: str
+) -> None:
+    answer = located().request("GET", "/88/x" + query, headers=headers)
+    assert (answer.status, answer.headers["location"]) == (status, target)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<locations/>",
+        b"no xml",
+        b'<locations><location http_role="conneg" href="https://d.example/"/></locations>',
+        b"<locations>" + b" " * 65_536 + b'<location href="https://b.example/"/></locations>',
+    ],
+)
+def test_without_a_location_the_url_is_led_to(data: bytes) -> None:
+    answer = located(data).request("GET", "/88/x", headers=BROWSER)
+    assert answer.headers["location"] == "https://plain.example/"
+
+
+def test_no_redirect_shows_json_in_spite_of_locations() -> None:
+    answer = located().request("GET", "/88/x?noredirect", headers=JSON)
+    assert [each["index"] for each in answer.json["values"]] == [1, 2]
+
+
+def test_what_a_handle_may_lead_to_as_xml() -> None:
+    answer = located().request("GET", "/88/x?action=showurls", headers=BROWSER)
+    assert answer.headers["content-type"] == "application/xml; charset=utf-8"
+    lines = answer.body.decode().splitlines()
+    assert lines[1] == '<location mode="legacy" href="https://plain.example/"/>'
+    assert 'href="https://data.example/88%2Fx"' in lines[4]
+    evil = b'<locations><location href="https://a/" x="&lt;script&gt;&quot;"/></locations>'
+    shown = located(evil).request("GET", "/88/x?action=showurls", headers=BROWSER).body.decode()
+    assert "<script" not in shown
+
+
+def test_a_head_is_answered_like_a_get() -> None:
+    answer = located().request("HEAD", "/88/x", headers=BROWSER)
+    assert (answer.status, answer.headers["location"]) == (303, "https://www.example/")

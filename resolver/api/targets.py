@@ -1,0 +1,36 @@
+"""Where a browser may be sent: addresses out of records, made safe for a header.
+
+`https`, `http` and `ftp` lead to a place and do nothing else; every other scheme (`javascript`,
+`data`, a program's own) may act in the browser or on the machine of whoever follows an identifier,
+so it is shown and not followed. What stands in a `Location` is ASCII without control characters.
+"""
+
+import re
+from urllib.parse import quote, urlsplit
+
+_FOLLOWED = re.compile(rb"(?i)(https?|ftp)://[^/?#\x00-\x20\x7f][^\x00-\x20\x7f]*\Z")
+_URL_SAFE = "%/:?#[]@!$&'()*+,;=~-._"
+
+
+def find_target(address: bytes) -> str | None:
+    """Return an address as a `Location` header may have it; None: nobody is sent there."""
+    return quote(address, safe=_URL_SAFE) if _FOLLOWED.match(address) else None
+
+
+def append(target: str, addition: bytes) -> str | None:
+    """Return a target with octets behind it; None when they would lead elsewhere.
+
+    Behind `https://a.example`, `.evil.example` or `@evil.example` would name another host.
+    """
+    made = find_target(target.encode() + addition)
+    if made is None or _place(made) != _place(target):
+        return None
+    return made
+
+
+def _place(target: str) -> tuple[str, str] | None:
+    try:
+        parts = urlsplit(target)
+    except ValueError:  # brackets that hold no address of IPv6
+        return None
+    return parts.scheme.lower(), parts.netloc

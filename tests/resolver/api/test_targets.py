@@ -1,0 +1,51 @@
+import pytest
+
+from resolver.api.targets import append, find_target
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        (b"https://example.org/a?b=c#d", "https://example.org/a?b=c#d"),
+        (b"HTTP://example.org", "HTTP://example.org"),
+        (b"ftp://example.org/x", "ftp://example.org/x"),
+        ("https://例.example/标".encode(), "https://%E4%BE%8B.example/%E6%A0%87"),
+        (b'https://example.org/"<>\\', "https://example.org/%22%3C%3E%5C"),
+        (b"https://example.org/\xff", "https://example.org/%FF"),
+        (b"javascript:alert(1)", None),
+        (b"data:text/html,x", None),
+        (b"file:///etc/passwd", None),
+        (b"https:///example.org", None),
+        (b"https://?", None),
+        (b"https://a.example/\r\nSet-Cookie: a=b", None),
+        (b"https://a.example/\n", None),
+        (b"https://a.example/ x", None),
+        (b"//evil.example", None),
+        (b"", None),
+    ],
+)
+def test_only_harmless_addresses_are_led_to(data: bytes, target: str | None) -> None:
+    assert find_target(data) == target
+
+
+@pytest.mark.parametrize(
+    ("target", "addition", "made"),
+    [
+        ("https://a.example/x", b"?y=1&z", "https://a.example/x?y=1&z"),
+        ("https://a.example", b"/x", "https://a.example/x"),
+        ("https://a.example", b"?x", "https://a.example?x"),
+        ("https://a.example/x", "/标".encode(), "https://a.example/x/%E6%A0%87"),
+        ("https://a.example/x", b"@evil.example", "https://a.example/x@evil.example"),
+        ("https://a.example", b".evil.example", None),
+        ("https://a.example", b"@evil.example", None),
+        ("https://a.example", b":81", None),
+        ("https://a.example", b"\\@evil.example", None),
+        ("https://a.example/x", b"\r\nSet-Cookie: a=b", None),
+        ("https://a.example/x", b" y", None),
+        ("https://[::1/x", b"y", "https://[::1/xy"),
+    ],
+)
+def test_what_is_appended_leads_to_the_same_place(
+    target: str, addition: bytes, made: str | None
+) -> None:
+    assert append(target, addition) == made
