@@ -37,6 +37,8 @@ _STYLE = (
     "td,th{border-bottom:1px solid #8886;padding:.4em .8em .4em 0;text-align:left;"
     "vertical-align:top}"
     "td{overflow-wrap:anywhere}td.short{white-space:nowrap;overflow-wrap:normal}"
+    "th{white-space:nowrap}"
+    "@media(max-width:40em){.time{display:none}}"
     "code,td.data{font-family:ui-monospace,monospace;white-space:pre-wrap}"
     "input{font:inherit;padding:.3em;width:24em;max-width:60%}button{font:inherit;padding:.3em 1em}"
     "footer{margin-top:2em;font-size:.9em;opacity:.8}"
@@ -93,9 +95,9 @@ def paragraph(words: str, *parts: str) -> str:
 
 def values_table(words: Words, values: Iterable[HandleValue]) -> str:
     """Return the table of a handle's values."""
-    head = (words.index, words.type, words.data, words.changed)
+    head = "".join(f"<th>{each}</th>" for each in (words.index, words.type, words.data))
     rows = "".join(_value_row(words, each) for each in values)
-    return f"<table><tr>{''.join(f'<th>{each}</th>' for each in head)}</tr>{rows}</table>"
+    return f'<table><tr>{head}<th class="time">{words.changed}</th></tr>{rows}</table>'
 
 
 def facts_table(rows: Sequence[tuple[str, str]]) -> str:
@@ -119,7 +121,7 @@ def _value_row(words: Words, value: HandleValue) -> str:
     return (
         f'<tr><td class="short">{value.index}</td>'
         f'<td class="short">{html.escape(to_text(value.type))}</td>'
-        f'<td class="data">{_shown_data(words, value)}</td><td class="short">{changed}</td></tr>'
+        f'<td class="data">{_shown_data(words, value)}</td><td class="short time">{changed}</td></tr>'
     )
 
 
