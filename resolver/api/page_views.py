@@ -121,7 +121,8 @@ def _value_row(words: Words, value: HandleValue) -> str:
     return (
         f'<tr><td class="short">{value.index}</td>'
         f'<td class="short">{html.escape(to_text(value.type))}</td>'
-        f'<td class="data">{_shown_data(words, value)}</td><td class="short time">{changed}</td></tr>'
+        f'<td class="data">{_shown_data(words, value)}</td>'
+        f'<td class="short time">{changed}</td></tr>'
     )
 
 
