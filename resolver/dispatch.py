@@ -155,9 +155,7 @@ class Dispatcher:
                 request = decode_message(octets)
                 reply = await self._answer_here(request, peer)
                 if reply is not None:
-                    yield self.replies.encoded(
-                        request, await sign_if_asked(reply, self._node.private_key, self._threads)
-                    )
+                    yield self.replies.encoded(request, await self._signed(request, reply))
                     return
             elif not self._node.registers:
                 words = "a recursive node holds no sessions"
@@ -217,9 +215,11 @@ class Dispatcher:
         """Refuse a request, of which perhaps little can be read; signed if it asked for that."""
         request = readable_request(octets)
         reply = self.replies.refuse(request, code, words, session_id=request.envelope.session_id)
-        return self.replies.encoded(
-            request, await sign_if_asked(reply, self._node.private_key, self._threads)
-        )
+        return self.replies.encoded(request, await self._signed(request, reply))
+
+    async def _signed(self, request: Message, reply: Message) -> Message:
+        key = self._node.signing_key(request.header.site_serial)
+        return await sign_if_asked(reply, key, self._threads)
 
 
 def link_code(error: LinkDown) -> int:

@@ -161,17 +161,18 @@ class Messages:
             return None
         replies = self._replies.replies
         reply = replies.refuse(request, code, words, session_id=request.envelope.session_id)
-        return replies.encoded(
-            request, await sign_if_asked(reply, self._node.private_key, self._threads)
-        )
+        return replies.encoded(request, await self._signed(request, reply))
 
     async def _seal(self, asked: Asked, reply: Message) -> bytes:
         session = asked.session
         if session is not None and reply.header.opcode not in _SIGNED_OPCODES:
             return self._seal_in(session, asked, reply)
-        return self._replies.replies.encoded(
-            asked.request, await sign_if_asked(reply, self._node.private_key, self._threads)
-        )
+        signed = await self._signed(asked.request, reply)
+        return self._replies.replies.encoded(asked.request, signed)
+
+    async def _signed(self, request: Message, reply: Message) -> Message:
+        key = self._node.signing_key(request.header.site_serial)
+        return await sign_if_asked(reply, key, self._threads)
 
     def _seal_in(self, session: Session, asked: Asked, reply: Message) -> bytes:
         try:

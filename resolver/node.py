@@ -2,12 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import QUERY_OPCODES, OpCode, ResponseCode
 from protocol.envelope import Envelope
-from protocol.errors import ProtocolError
-from protocol.key_files import PrivateKey, decode_private_key
+from protocol.key_files import PrivateKey
 from protocol.types.hs_pubkey import encode_public_key
 from protocol.types.hs_site import (
     TRANSPORT_HTTP,
@@ -19,6 +19,7 @@ from protocol.types.hs_site import (
 from protocol.versions import V2_10
 from resolver.config import Config, NodeRole
 from resolver.node_files import NodeFilesError, NodeFolder, read_site
+from resolver.server_keys import EarlierKey, load_server_keys
 
 NOT_ADMIN_WORDS = b"Received admin request on non-admin interface"
 NOT_REGISTERING_WORDS = b"a recursive node registers nothing"
@@ -27,13 +28,31 @@ _OPCODES = frozenset(OpCode)
 
 @dataclass(frozen=True)
 class Node:
-    """A node's own things. `site_octets` is HS_SITE data, `public_key` HS_PUBKEY data."""
+    """A node's own things. `site_octets` is HS_SITE data, `public_key` HS_PUBKEY data.
+
+    `earlier_keys` are those of the sites before this one (`resolver.server_keys`).
+    """
 
     role: NodeRole
     site: HsSite
     site_octets: bytes
     private_key: PrivateKey
     public_key: bytes
+    earlier_keys: tuple[EarlierKey, ...] = ()
+
+    @cached_property
+    def _keys_by_serial(self) -> dict[int, PrivateKey]:
+        found = ((each.serial, each.private_key) for each in self.earlier_keys)
+        return {serial: key for serial, key in found if key is not None}
+
+    def signing_key(self, site_serial: int) -> PrivateKey:
+        """Return the key for an answer to who knows our site of a serial; else the current one."""
+        return self._keys_by_serial.get(site_serial, self.private_key)
+
+    def find_key(self, key_id: str) -> bytes | None:
+        """Return the public key of a name, HS_PUBKEY data: ours, now or earlier."""
+        every = (self.public_key, *(each.public_key for each in self.earlier_keys))
+        return next((each for each in every if name_key(each) == key_id), None)
 
     @property
     def registers(self) -> bool:
@@ -51,7 +70,7 @@ class Node:
     @property
     def key_id(self) -> str:
         """The server key's name in what it signs: SHA-256 of its HS_PUBKEY data."""
-        return "sha256:" + hashlib.sha256(self.public_key).hexdigest()
+        return name_key(self.public_key)
 
     @property
     def name(self) -> str:
@@ -87,6 +106,11 @@ class Node:
         return None
 
 
+def name_key(public_key: bytes) -> str:
+    """Return a server key's name in what it signs: SHA-256 of its HS_PUBKEY data."""
+    return "sha256:" + hashlib.sha256(public_key).hexdigest()
+
+
 def must_resolve_for(code: int, envelope: Envelope, question: ResolutionRequest) -> bool:
     """Say whether a prefix referral has to be followed for a client too old to follow it.
 
@@ -103,17 +127,13 @@ def load_node(config: Config) -> Node:
     """Read the site and the server key from the data folder.
 
     Raises:
-        NodeFilesError: a file is missing or does not hold what it should.
+        NodeFilesError: a file is missing or does not hold what it should, or the site names no key
+            that is there.
     """
     folder = NodeFolder(config.folder)
     site = read_site(folder.site)
     if not site.servers:
         raise NodeFilesError(f"{folder.site} lists no server")
-    try:
-        private_key = decode_private_key(folder.server_key.read_bytes())
-    except OSError as error:
-        raise NodeFilesError(f"{folder.server_key} cannot be read: {error.strerror}") from None
-    except ProtocolError as error:
-        raise NodeFilesError(f"{folder.server_key} is not a private key: {error}") from None
-    public_key = encode_public_key(private_key.public_key())
-    return Node(config.role, site, site.encode(), private_key, public_key)
+    keys = load_server_keys(folder, site)
+    public_key = encode_public_key(keys.current.public_key())
+    return Node(config.role, site, site.encode(), keys.current, public_key, keys.earlier)

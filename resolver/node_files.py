@@ -3,6 +3,8 @@
      biaoshi.toml           the configuration
      server-key.bin         the server's private key, unencrypted: the node starts unattended
      server-public-key.bin  its public half, HS_PUBKEY data
+     server-key.new.bin     a server key that replaces it (`resolver.key_rotation`), for moments
+     earlier-keys/          sites that this one replaced, and their keys (`resolver.server_keys`)
      admin-key.bin          the administrator's private key    (not in the recursive role)
      admin-public-key.bin   its public half, HS_PUBKEY data
      site.json              this node's site, as others find it
@@ -13,8 +15,10 @@
 Private keys are readable by their owner only; nothing is ever overwritten by accident.
 """
 
+import contextlib
 import ipaddress
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +74,16 @@ class NodeFolder:
     def server_public_key(self) -> Path:
         """The server's public key, HS_PUBKEY data."""
         return self.path / "server-public-key.bin"
+
+    @property
+    def new_server_key(self) -> Path:
+        """The private key that is to replace the server's."""
+        return self.path / "server-key.new.bin"
+
+    @property
+    def earlier_keys(self) -> Path:
+        """The sites before this one, and their keys."""
+        return self.path / "earlier-keys"
 
     @property
     def admin_key(self) -> Path:
@@ -171,6 +185,40 @@ def write_new_file(path: Path, octets: bytes, mode: int = PUBLIC_MODE) -> None:
         os.fsync(file.fileno())
 
 
+def replace_file(path: Path, octets: bytes, mode: int = PUBLIC_MODE) -> None:
+    """Write a file in place of what is there, whole or not at all, durable on return.
+
+    It is never readable by more than `mode` says. Raises: OSError.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(octets)
+            os.fchmod(descriptor, mode)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(name, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was made, renamed or removed in a folder durable. Raises: OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def json_octets(document: object) -> bytes:
+    """Return an indented JSON document as files have it."""
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
 def write_key_pair(private_path: Path, public_path: Path, key: PrivateKey) -> bytes:
     """Write both halves of a key, the private one unencrypted; return the HS_PUBKEY data.
 
@@ -185,7 +233,7 @@ def write_key_pair(private_path: Path, public_path: Path, key: PrivateKey) -> by
 
 def write_json(path: Path, document: object) -> None:
     """Write an indented JSON file that must not exist yet. Raises: NodeFilesError."""
-    write_new_file(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    write_new_file(path, json_octets(document))
 
 
 def read_json(path: Path) -> object:
@@ -214,7 +262,12 @@ def read_site(path: Path) -> HsSite:
 
 def write_bootstrap(path: Path, sites: Sequence[HsSite]) -> None:
     """Write `bootstrap.json`. Raises: NodeFilesError."""
-    write_json(path, {"sites": [site_to_json(site) for site in sites]})
+    write_json(path, bootstrap_document(sites))
+
+
+def bootstrap_document(sites: Sequence[HsSite]) -> dict[str, object]:
+    """Return what `bootstrap.json` holds."""
+    return {"sites": [site_to_json(site) for site in sites]}
 
 
 def read_bootstrap(path: Path) -> tuple[HsSite, ...]:
@@ -231,7 +284,12 @@ def read_bootstrap(path: Path) -> tuple[HsSite, ...]:
 
 def write_delegation(path: Path, delegation: Delegation) -> None:
     """Write `delegation.json`. Raises: NodeFilesError."""
-    document = {
+    write_json(path, delegation_document(delegation))
+
+
+def delegation_document(delegation: Delegation) -> dict[str, object]:
+    """Return what `delegation.json` holds."""
+    return {
         "prefix": delegation.prefix,
         "role": delegation.role,
         "site": site_to_json(delegation.site),
@@ -241,7 +299,6 @@ def write_delegation(path: Path, delegation: Delegation) -> None:
         },
         "admin_index": delegation.admin_index,
     }
-    write_json(path, document)
 
 
 def read_delegation(path: Path) -> Delegation:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from protocol import jws
 from protocol.errors import SecurityError
+from protocol.types.hs_pubkey import decode_public_key
 from registry.receipt_checks import Finding, check_frames, check_stream
 from registry.receipts import from_payload
 from registry.store import Store
@@ -42,12 +43,15 @@ def find_receipt(node: Node, store: Store, token: str, after: int) -> ReceiptFin
 
 
 def _check_signature(node: Node, token: str) -> tuple[Finding, bytes | None]:
+    """Check a signature with the key that the receipt names, if it is or was this node's."""
+    named = jws.peek(token)[0].key_id
+    known = node.find_key(named) if named else None
     try:
-        payload = jws.verify(token, node.private_key.public_key())
+        payload = jws.verify(token, decode_public_key(known or node.public_key))
     except SecurityError as error:
-        named = jws.peek(token)[0].key_id
         words = str(error)
-        if named and named != node.key_id:
+        if named and known is None:
             words = f"{words}: it names {named[:80]}, this node's key is {node.key_id}"
         return Finding(SIGNATURE, False, words), None
-    return Finding(SIGNATURE, True, f"{node.name} signed it"), payload
+    earlier = "" if known in (None, node.public_key) else " with a key of before"
+    return Finding(SIGNATURE, True, f"{node.name} signed it{earlier}"), payload

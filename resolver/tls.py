@@ -8,13 +8,10 @@ Files are looked at now and then; when they have changed, a new context serves t
 come after. Files that cannot be used leave the certificate in force and are reported once.
 """
 
-import contextlib
 import datetime
 import ipaddress
 import logging
-import os
 import ssl
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from protocol.key_files import PrivateKey
 from resolver.config import TlsConfig
 from resolver.metrics import CERTIFICATE_EXPIRY
-from resolver.node_files import PUBLIC_MODE, SECRET_MODE, NodeFilesError
+from resolver.node_files import PUBLIC_MODE, SECRET_MODE, NodeFilesError, replace_file
 
 WATCH_S = 5.0  # how often the files are looked at: two stat() calls
 SELF_SIGNED_DAYS = 825  # the longest that Apple's systems accept of a private certificate
@@ -115,8 +112,8 @@ def open_certificate(
         tls_key = handle_key if isinstance(handle_key, rsa.RSAPrivateKey) else _new_key()
         made = make_self_signed(tls_key, addresses, now_s)
         pem = made.public_bytes(serialization.Encoding.PEM)
-        _write_whole(own, pem + _key_pem(tls_key), SECRET_MODE)
-        _write_whole(run_folder / CERTIFICATE_FILE, pem, PUBLIC_MODE)
+        replace_file(own, pem + _key_pem(tls_key), SECRET_MODE)
+        replace_file(run_folder / CERTIFICATE_FILE, pem, PUBLIC_MODE)
     return Certificate(own, own)
 
 
@@ -239,17 +236,3 @@ def _key_pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def _write_whole(path: Path, octets: bytes, mode: int) -> None:
-    """Write a file, whole or not at all; it is never readable by more than `mode` says."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(octets)
-            os.fchmod(descriptor, mode)
-        os.replace(name, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

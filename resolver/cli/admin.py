@@ -10,6 +10,7 @@ from protocol.key_files import generate_rsa_key
 from protocol.types.hs_pubkey import decode_public_key, encode_public_key
 from registry.offline import replace_key
 from registry.store import Store
+from resolver.cli import server_keys
 from resolver.cli.connect import find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, show_identity
@@ -19,6 +20,10 @@ from resolver.config import load_config
 from resolver.node_files import NodeFolder, write_key_pair
 
 app = typer.Typer(help="What the machine's owner does, asking nobody.", no_args_is_help=True)
+
+
+for _command in (server_keys.rotate_key, server_keys.publish_site, server_keys.retire_key):
+    app.command()(_command)
 
 
 @app.callback()

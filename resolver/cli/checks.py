@@ -20,10 +20,11 @@ from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP, TRANSPORT_UDP,
 from registry.errors import StoreError
 from registry.store import Store
 from resolver.cli.findings import Finding, Level, Subject
-from resolver.cli.network_checks import check_pid, check_ports, check_root
+from resolver.cli.network_checks import check_pid, check_ports, check_root, find_pid, is_alive
 from resolver.cli.tls_checks import check_tls
 from resolver.config import Config
 from resolver.fastpath import VARIABLE, Choice, FastPathError, choose, is_native_built
+from resolver.key_rotation import OVERLAP_S, find_rotation
 from resolver.node_files import NodeFilesError, read_site
 from resolver.rows import native as rows
 
@@ -153,6 +154,33 @@ def _check_key_pair(name: str, private_path: Path, public_path: Path) -> Iterato
         yield Finding(Level.OK, name, str(private_path))
 
 
+def check_rotation(subject: Subject) -> Iterator[Finding]:
+    """Look whether a server key is being replaced, and whether the node knows."""
+    folder = subject.folder
+    try:
+        rotation = find_rotation(folder)
+    except NodeFilesError:
+        return  # `check_site` tells
+    if rotation.is_unfinished:
+        words = "a new one was begun and is not in place"
+        yield Finding(
+            Level.PROBLEM, "server key", words, f"biaoshi admin rotate-key --node {folder.path}"
+        )
+    for serial, since_s in rotation.signing:
+        hours = (time.time() - since_s) / 3600
+        words = f"the one of site serial {serial} signs too, replaced {hours:.0f} hours ago"
+        hint = f"biaoshi admin publish-site, after {OVERLAP_S // 3600} hours retire-key"
+        yield Finding(Level.WARNING, "server key", words, hint)
+        yield from _started_before(subject, since_s)
+
+
+def _started_before(subject: Subject, since_s: float) -> Iterator[Finding]:
+    pid = find_pid(subject.folder)
+    if pid is not None and is_alive(pid) and subject.folder.pid.stat().st_mtime < since_s:
+        words = "was started before its key was replaced, and signs with the old one only"
+        yield Finding(Level.PROBLEM, "process", words, "start the node again")
+
+
 def check_site(subject: Subject) -> Iterator[Finding]:
     """Look whether site.json tells others what the configuration and the key say."""
     try:
@@ -214,6 +242,7 @@ NODE_CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     check_limits,
     check_disk,
     check_keys,
+    check_rotation,
     check_tls,
     check_site,
     check_pid,

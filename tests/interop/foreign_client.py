@@ -153,10 +153,12 @@ class ForeignClient(Line):
 
     # Sessions
 
-    def set_up_session(self, mode: int, who: tuple[bytes, int], fields: bytes) -> Answer:
+    def set_up_session(
+        self, mode: int, who: tuple[bytes, int], fields: bytes, **header: int
+    ) -> Answer:
         """The certified answer to a SESSION_SETUP, whose body ends in two zero octets."""
         body = pack(">hi", mode, 86400) + pack_str(who[0]) + pack(">i", who[1]) + fields + bytes(2)
-        return self.ask(wire.SESSION_SETUP, body, wire.CERT | wire.RRDG | QUERY_FLAGS)
+        return self.ask(wire.SESSION_SETUP, body, wire.CERT | wire.RRDG | QUERY_FLAGS, **header)
 
     def open_session(
         self, identity: Identity | None, *, encrypted: bool = False
@@ -180,10 +182,10 @@ class ForeignClient(Line):
         types: tuple[bytes, ...] = (),
         indexes: tuple[int, ...] = (),
         flags: int = 0,
+        **header: int,
     ) -> Answer:
-        return self.ask(
-            wire.RESOLUTION, resolution_body(handle, types, indexes), flags | QUERY_FLAGS
-        )
+        body = resolution_body(handle, types, indexes)
+        return self.ask(wire.RESOLUTION, body, flags | QUERY_FLAGS, **header)
 
     def site(self) -> wire.Site:
         return wire.read_site(
