@@ -33,6 +33,7 @@ from resolver.node_files import (
     read_bootstrap,
     read_delegation,
     read_site,
+    remove_parts,
     replace_file,
     sync_folder,
 )
@@ -89,6 +90,8 @@ def rotate_key(
         OSError: the disk refuses.
     """
     with _alone(folder):
+        for each in (folder.path, folder.earlier_keys):
+            remove_parts(each)
         site = read_site(folder.site)
         if not (folder.new_server_key.exists() and names(site, read_key(folder.new_server_key))):
             _refuse_second(folder)

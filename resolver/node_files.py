@@ -46,6 +46,7 @@ from registry.prefix_records import ADMIN_INDEX as ADMIN_INDEX
 SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
 FOLDER_MODE = 0o755
+_PART = ".part"
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -190,7 +191,8 @@ def replace_file(path: Path, octets: bytes, mode: int = PUBLIC_MODE) -> None:
 
     It is never readable by more than `mode` says. Raises: OSError.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    # Mode 0600.
+    descriptor, name = tempfile.mkstemp(_PART, f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(octets)
@@ -203,6 +205,12 @@ def replace_file(path: Path, octets: bytes, mode: int = PUBLIC_MODE) -> None:
             os.unlink(name)
         raise
     sync_folder(path.parent)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what `replace_file` left behind when its process was killed. Raises: OSError."""
+    for path in folder.glob(f".*{_PART}"):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

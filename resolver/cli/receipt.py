@@ -126,7 +126,7 @@ def verify(
     Example: biaoshi receipt verify lot.receipt --key server-public-key.bin --rows lot.ndjson.gz
     """
     asked = find_asked(node, server)
-    keys = find_keys(key, site, asked)
+    keys = find_keys(key, site, asked, node)
     token = _read_token(file)
     checks, receipt = _check_token(token, keys)
     if receipt is not None and rows:

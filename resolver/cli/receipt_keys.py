@@ -1,7 +1,8 @@
 """Whose key a receipt has to be signed with, and which node is asked about it.
 
 --key FILE          the node's public key
---site FILE         its site, or those of a bootstrap file: any of their servers
+--site FILE         its site, or those of a bootstrap file: any of their servers; a site that the
+                    node has replaced since is in its folder, earlier-keys/3-site.json
 --node, --server    the node that is asked, when neither is given
 """
 
@@ -12,9 +13,10 @@ from pathlib import Path
 from protocol.errors import ProtocolError
 from protocol.types.hs_pubkey import PublicKey, decode_public_key
 from protocol.types.hs_site import HsSite
-from resolver.cli.connect import Where, find_target
+from resolver.cli.connect import Where, find_node, find_target
 from resolver.cli.errors import CliError, ExitCode
 from resolver.node_files import read_bootstrap, read_json, read_site
+from resolver.server_keys import earlier_sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,14 @@ def find_asked(node: str, server: str) -> HsSite | None:
     return find_target(Where(node=node, server=server), log_in=False).site
 
 
-def find_keys(key: Path | None, site: Path | None, asked: HsSite | None) -> list[NamedKey]:
+def find_keys(
+    key: Path | None, site: Path | None, asked: HsSite | None, node: str
+) -> list[NamedKey]:
     """Return the keys that may have signed. Raises: CliError, NodeFilesError."""
     if key is None and site is None and asked is not None:
-        return _keys_of([asked], "the node that is asked")
+        # A node here also tells which keys it had before.
+        earlier = [read_site(path) for _, path in earlier_sites(find_node(node))] if node else []
+        return _keys_of([asked, *earlier], "the node that is asked")
     if key is not None and site is None:
         return [NamedKey(str(key), _read_public_key(key))]
     if site is not None and key is None:

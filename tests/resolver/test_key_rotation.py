@@ -84,6 +84,7 @@ def check_rotated(folder: NodeFolder) -> None:
     assert read_delegation(folder.delegation).site == node.site
     assert read_bootstrap(folder.bootstrap) == (node.site, site_of(server_key(5)))
     assert not folder.new_server_key.exists()
+    assert not [each for each in folder.path.iterdir() if each.suffix == ".part"]
     kept = {path.name: path.stat().st_mode & 0o777 for path in folder.earlier_keys.iterdir()}
     assert kept == {"7-site.json": 0o644, "7-key.bin": 0o600}
 
