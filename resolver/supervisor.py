@@ -11,7 +11,8 @@ whose supervisor died before it could ask for that sees another parent and ends 
 child is replaced after a pause that doubles while it keeps dying and starts over once it has lived.
 
 The supervisor waits for signals and nothing else: SIGCHLD, SIGTERM, SIGINT, SIGHUP (sent on to the
-workers, which read their TLS files again). A child says that it is ready by closing its pipe with
+workers, which read their TLS files again; when the node's server keys have changed, every child is
+started anew, `resolver.renewal`). A child says that it is ready by closing its pipe with
 one octet in it.
 """
 
@@ -37,6 +38,8 @@ from typing import TextIO
 from resolver.config import Config, ConfigError, LogConfig, load_config
 from resolver.logs import configure_logs, log_strays, stdout_line
 from resolver.metric_files import name_process, share_metrics
+from resolver.node_files import NodeFolder
+from resolver.renewal import Renewal
 from resolver.sockets import check_free, url_host
 
 EXIT_USAGE = 2  # the configuration has mistakes
@@ -66,6 +69,7 @@ class Child:
     pid: int = 0
     ready_pipe: int = -1
     is_ready: bool = False
+    is_renewed: bool = False  # it was told to end, to be started anew
     started_s: float = 0.0
     died_s: float = 0.0  # 0: it is there, or has never been
     start_at_s: float = 0.0
@@ -192,6 +196,9 @@ class Supervisor:
         self._late_at_s = math.inf
         self._exit_code = 0
         self._begun_s = begun_s
+        folder = NodeFolder(config.folder)
+        files = (folder.site, folder.earlier_keys)
+        self._renewal = Renewal(files, children, config.process.stop_timeout_s)
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until a child says it is hopeless."""
@@ -201,6 +208,7 @@ class Supervisor:
             self._await_signal()
             self._start_due()
             self._look_at_pipes()
+            self._renewal.step(time.monotonic())
             if self._late_at_s <= time.monotonic():
                 self._import_late()
         self._stop_children()
@@ -210,7 +218,8 @@ class Supervisor:
     def _await_signal(self) -> None:
         due = [child.start_at_s for child in self._children if not child.pid]
         starting = any(child.ready_pipe >= 0 for child in self._children)
-        wait_s = 0.02 if starting or not self._announced else 1.0
+        is_busy = starting or not self._announced or self._renewal.is_under_way
+        wait_s = 0.02 if is_busy else 1.0
         if due:
             wait_s = min(wait_s, max(0.0, min(due) - time.monotonic()))
         received = signal.sigtimedwait(_SIGNALS, wait_s)
@@ -221,6 +230,7 @@ class Supervisor:
         elif received.si_signo == signal.SIGHUP:
             _log.info("SIGHUP: reading the certificate again")
             self._signal_children(signal.SIGHUP, "worker")
+            self._renewal.begin_if_changed()
         else:
             _log.info("%s: stopping", signal.Signals(received.si_signo).name)
             self._stopping = True
@@ -312,6 +322,9 @@ class Supervisor:
         now = time.monotonic()
         if exit_code == EXIT_HOPELESS and not self._announced:
             self._give_up(f"{child.name} cannot start, see above")
+        elif child.is_renewed:
+            _log.info("%s is started anew", child.name)
+            child.is_renewed, child.pause_s = False, BACKOFF_FIRST_S
         elif not self._stopping:
             metrics.RESTARTS.labels(child.kind).inc()
             child.pause_s = next_pause_s(child.pause_s, now - child.started_s)

@@ -7,6 +7,8 @@ publish-site   the values of its prefix handles that hold its site, here or at i
 retire-key     the old key is removed
 """
 
+import os
+import signal
 import time
 from dataclasses import replace
 from typing import Annotated
@@ -39,13 +41,15 @@ from resolver.node_files import NodeFolder, read_bootstrap
 
 NodeHere = Annotated[str, typer.Option("--node", help="Data folder of the node.")]
 _SITE_TYPES = ("HS_SITE", "HS_SITE.6", "HS_SITE.PREFIX", "HS_NA_DELEGATE")
-_PAGE = 1_000
+_TAKE_UP_S = 60.0  # each process ends within its stop_timeout_s, and starts in moments
+_PAUSE_S = 0.1
+_ANSWERS = 8  # in a row, each over a connection of its own: any worker may answer one
 
 
 def rotate_key(node: NodeHere, as_json: JsonOption = False) -> None:
     """Give the node a new server key; the one it has still serves who knows its present site.
 
-    Run it again when it was interrupted. Then start the node again, and publish the new site.
+    A node that runs takes it up while it serves. Run it again when it was interrupted.
     """
     folder = find_node(node)
     try:
@@ -53,11 +57,12 @@ def rotate_key(node: NodeHere, as_json: JsonOption = False) -> None:
     except RotationError as error:
         raise CliError(str(error), error.hint, ExitCode.REFUSED) from None
     earlier = [serial for serial, _ in rotation.signing]
+    is_running = _take_up(folder)
     if as_json:
-        print_json({"serial": rotation.serial, "signing": earlier})
+        print_json({"serial": rotation.serial, "signing": earlier, "running": is_running})
         return
     print(f"the node's site has serial {rotation.serial} now, and a new server key")
-    steps = ["start the node again" if _runs(folder) else "start the node"]
+    steps = [] if is_running else ["start the node"]
     if load_config(folder.config).role.registers:
         steps.append(f"biaoshi admin publish-site --node {node}")
     if load_config(folder.config).role is NodeRole.TOP:
@@ -111,6 +116,9 @@ def retire_key(
         serials = retire_keys(folder, now_s=time.time(), at_once=at_once)
     except RotationError as error:
         raise CliError(str(error), error.hint, ExitCode.REFUSED) from None
+    pid = _running_pid(folder)
+    if serials and pid is not None:
+        os.kill(pid, signal.SIGHUP)
     if as_json:
         print_json({"retired": list(serials), "serial": find_rotation(folder).serial})
         return
@@ -118,22 +126,54 @@ def retire_key(
         print(f"the key of the site of serial {serial} is removed")
     if not serials:
         print("no earlier key signs")
-    elif _runs(folder):
-        print("next: start the node again, it holds the key until then")
+    elif pid is not None:
+        print("the node starts its processes anew, one by one, and forgets it")
 
 
-def _runs(folder: NodeFolder) -> bool:
+def _running_pid(folder: NodeFolder) -> int | None:
     pid = find_pid(folder)
-    return pid is not None and is_alive(pid)
+    return pid if pid is not None and is_alive(pid) else None
+
+
+def _take_up(folder: NodeFolder) -> bool:
+    """Have a running node take up its files, and wait until it has; False: it does not run.
+
+    Raises:
+        CliError: it does not, or not in time.
+    """
+    pid = _running_pid(folder)
+    if pid is None:
+        return False
+    own = load_node(load_config(folder.config))
+    os.kill(pid, signal.SIGHUP)
+    end_s, agreeing = time.monotonic() + _TAKE_UP_S, 0
+    while agreeing < _ANSWERS:
+        agreeing = agreeing + 1 if _running_serial(own) == own.site.serial else 0
+        if time.monotonic() > end_s:
+            raise CliError(
+                f"the node goes on with its earlier site, not with serial {own.site.serial}",
+                "look into its log, start it again",
+                ExitCode.REFUSED,
+            )
+        if not agreeing:
+            time.sleep(_PAUSE_S)
+    return True
+
+
+def _running_serial(own: Node) -> int | None:
+    """Return the serial of the site that the running node tells; None: it does not answer."""
+    try:
+        with BlockingClient(HandleClient(site=own.site, certify=False)) as asked:
+            return asked.site_info().serial
+    except HandleError:
+        return None
 
 
 def _check_runs_with(own: Node) -> None:
     """Raise CliError unless the running node has the site that is to be published."""
-    try:
-        with BlockingClient(HandleClient(site=own.site, certify=False)) as asked:
-            running = asked.site_info().serial
-    except HandleError as error:
-        raise explain_handle_error(error) from None
+    running = _running_serial(own)
+    if running is None:
+        raise CliError("the node does not answer", "start it", ExitCode.UNREACHABLE)
     if running != own.site.serial:
         raise CliError(
             f"the node runs with its site of serial {running}, not {own.site.serial}",

@@ -28,7 +28,7 @@ from tests.interop.foreign_crypto import (
 )
 from tests.interop.foreign_session import DhPair
 from tests.interop.foreign_wire import Answer, pack_str
-from tests.nodes import ADDRESS, Node, make_node, must_run, run_biaoshi, running
+from tests.nodes import ADDRESS, Node, make_node, must_run, run_biaoshi, running, wait_until
 
 EVERY_VERSION = [(2, 0), *VERSIONS]
 UNKNOWN = 0xFFFF
@@ -159,12 +159,9 @@ def test_a_key_from_its_replacement_to_its_end(copied: Node, tmp_path: Path) -> 
     rows.write_text(json.dumps(row) + "\n", encoding="utf-8")
     receipt = tmp_path / "receipt.jwt"
     must_run("import", str(rows), "--receipt", str(receipt), *words)
-    must_run("admin", "rotate-key", *words)
-    early = run_biaoshi("admin", "publish-site", *words)
-    assert (early.returncode, "start it again" in early.stderr) == (1, True)
-    assert "start the node again" in run_biaoshi("doctor", str(node.folder)).stdout
-    node.stop()
-    node.start()
+    processes = {each.pid for each in node.children}
+    must_run("admin", "rotate-key", *words)  # the node takes it up while it serves
+    assert processes.isdisjoint(each.pid for each in node.children)
     new = stand(node)
     assert sites_at(new, b"0.NA/88") == [1]
     must_run("admin", "publish-site", *words)
@@ -179,12 +176,23 @@ def test_a_key_from_its_replacement_to_its_end(copied: Node, tmp_path: Path) -> 
     must_run("receipt", "verify", str(receipt), *words)
     refused = run_biaoshi("admin", "retire-key", *words)
     assert (refused.returncode, "wait" in refused.stderr) == (1, True)
+    assert "signs too" in run_biaoshi("doctor", str(node.folder)).stdout
+    processes = {each.pid for each in node.children}
     must_run("admin", "retire-key", "--at-once", *words)
-    node.stop()
-    node.start()
+    wait_until(lambda: processes.isdisjoint(each.pid for each in node.children), "all are new", 15)
+    node.wait_until_ready()
     check_certified(
         new.client.speaking(server_key=None).resolve(b"88/RECEIPT", flags=wire.CERT, serial=1),
         new.client.server_key,
     )
     must_run("receipt", "verify", str(receipt), *words)
-    assert "server key" in run_biaoshi("doctor", str(node.folder)).stdout
+    assert "signs too" not in run_biaoshi("doctor", str(node.folder)).stdout
+
+
+def test_nothing_is_published_before_its_key_signs(copied: Node) -> None:
+    words = ("--node", str(copied.folder))
+    rotate_key(NodeFolder(copied.folder), make_dsa_key)  # and nobody tells the node
+    early = run_biaoshi("admin", "publish-site", *words)
+    assert (early.returncode, "start it again" in early.stderr) == (1, True)
+    assert "start the node again" in run_biaoshi("doctor", str(copied.folder)).stdout
+    assert stand(copied).client.site().serial == 1
