@@ -14,6 +14,6 @@ def serve(
 ) -> None:
     """Run a node in the foreground until SIGTERM or Ctrl-C.
 
-    SIGHUP reads the TLS certificate again.
+    SIGHUP reads the TLS certificate again, and takes up server keys that have changed.
     """
     raise typer.Exit(serve_from_words([folder]))

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from protocol import jws
+from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import encode_values
 from registry import receipt_checks
 from registry.store import Store
@@ -24,6 +26,7 @@ from resolver.config import NodeRole
 from resolver.node_files import make_site
 from resolver.node_receipts import ReceiptFindings, find_receipt
 from resolver.registrations import Registrations
+from resolver.server_keys import EarlierKey
 from tests.registry.builders import NOW_S, POLICY, url
 from tests.resolver.api.calls import Api
 from tests.resolver.office import ADMIN_KEY, SECRET, SECRET_ADMIN, make_node, open_office
@@ -111,6 +114,22 @@ def test_what_the_node_did_not_sign_is_told_nothing_of_streams(api: Api, token: 
     ((name, holds, words),) = [tuple(each.values()) for each in answer.json["checks"]]
     assert (name, holds) == ("signature", False)
     assert "does not hold under this key: it names sha256:other, this node's key is" in words
+
+
+def test_what_a_key_of_before_signed_holds(folder: Path, token: str) -> None:
+    new = generate_private_key(65_537, 2_048)
+    public = encode_public_key(new.public_key())
+    earlier = EarlierKey(1, NODE.public_key, None)
+    now = replace(NODE, private_key=new, public_key=public, earlier_keys=(earlier,))
+    with Store.open(folder, case_sensitive=None) as store:
+        found = find_receipt(now, store, token, 0)
+        assert [each.holds for each in found.findings] == [True, True, True]
+        assert found.findings[0].words == "office signed it with a key of before"
+        unknown = find_receipt(replace(now, earlier_keys=()), store, token, 0)
+        assert [each.holds for each in unknown.findings] == [False]
+        payload = jws.peek(token)[1]
+        forged = jws.sign(payload, new, key_id=NODE.key_id)
+        assert [each.holds for each in find_receipt(now, store, forged, 0).findings] == [False]
 
 
 @pytest.mark.parametrize(

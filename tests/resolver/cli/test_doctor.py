@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def test_a_site_with_other_ports(subject: Subject) -> None:
     (site,) = checks.check_site(subject)
     assert site.level is Level.WARNING
     assert "tcp/2642, udp/2642" in site.words
+
+
+def test_a_server_key_that_is_replaced(subject: Subject) -> None:
+    assert list(checks.check_rotation(subject)) == []
+    words = ["admin", "rotate-key", "--node", str(subject.folder.path)]
+    assert main(words) == ExitCode.OK
+    (signing,) = checks.check_rotation(subject)
+    assert signing.level is Level.WARNING
+    assert "site serial 1 signs too, replaced 0 hours ago" in signing.words
+    assert levels(list(checks.check_site(subject))) == [Level.OK]
+    subject.folder.pid.parent.mkdir()
+    subject.folder.pid.write_text(f"{os.getpid()}\n")
+    os.utime(subject.folder.pid, (0, 0))
+    assert [each.subject for each in checks.check_rotation(subject)] == ["server key", "process"]
+    assert main(words) == ExitCode.REFUSED
+    shutil.copy(subject.folder.server_key, subject.folder.new_server_key)
+    unfinished = next(iter(checks.check_rotation(subject)))
+    assert unfinished.level is Level.PROBLEM
+    assert "rotate-key" in unfinished.hint
 
 
 def test_a_store_that_is_none(subject: Subject) -> None:
