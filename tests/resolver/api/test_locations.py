@@ -3,8 +3,11 @@
 import itertools
 import random
 from collections import Counter
+from xml.sax.saxutils import quoteattr
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resolver.api.locations import Location, Locations, attributes_asked, choose, find_locations
 
@@ -170,3 +173,32 @@ def test_only_locations_directly_in_the_root_count() -> None:
     assert read(data).entries == ()
     deep = b"<locations>" + b"<a>" * 20_000 + b"</a>" * 20_000 + b"</locations>"
     assert read(deep).entries == ()
+
+
+NAMES = st.sampled_from(["id", "href", "href_template", "weight", "country", "http_role", "x"])
+# Characters by hand: hypothesis' own table of all of Unicode takes a second to make.
+TEXTS = st.text("a<>&\"'/:?#{}@\\ \t\n\x7f标\u2028", max_size=20) | st.sampled_from(
+    ["https://a.example/{hdl}", "0", "gb", "conneg"]
+)
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=200) | st.lists(st.dictionaries(NAMES, TEXTS), max_size=5))
+def test_whatever_is_registered_leads_to_a_safe_place_or_nowhere(
+    data: bytes | list[dict[str, str]],
+) -> None:
+    if isinstance(data, list):
+        lines = (" ".join(f"{n}={quoteattr(t)}" for n, t in each.items()) for each in data)
+        text = "".join(f"<location {line}/>" for line in lines)
+        data = f"<locations>{text}</locations>".encode("utf-8", "replace")
+    found = find_locations(data, b"88/x")
+    for each in found.entries if found is not None else ():
+        assert each.target.lower().startswith(("http://", "https://", "ftp://"))
+        assert each.target.isascii()
+        assert each.target.isprintable()
+        assert " " not in each.target
+    if found is not None:
+        for negotiated in (False, True):
+            fits = [each for each in found.entries if each.is_negotiated == negotiated]
+            chosen = choose(found, [], negotiated=negotiated, random=lambda: 0.999_999)
+            assert (chosen in fits) if fits else chosen is None
