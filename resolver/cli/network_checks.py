@@ -7,12 +7,21 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 
+import msgspec
+
+from protocol.errors import ProtocolError
+from protocol.json_forms import site_from_json
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP, HsSite
 from resolver.cli.findings import Finding, Level, Subject
 from resolver.node_files import NodeFilesError, NodeFolder, read_bootstrap
 
 CLOCK_SKEW_MAX_S = 60  # certificates and challenges live for minutes
 CONNECT_TIMEOUT_S = 3.0
+_SITE_OCTETS_MAX = 1_048_576
+
+
+class _SiteForm(msgspec.Struct):
+    site: dict[str, object]
 
 
 def check_pid(subject: Subject) -> Iterator[Finding]:
@@ -110,6 +119,24 @@ def _check_root_server(address: str, site: HsSite) -> Iterator[Finding]:
             )
     for port in [each.port for each in interfaces if each.protocol == TRANSPORT_HTTP]:
         yield from _compare_clocks(address, port)
+        yield from _compare_sites(address, port, site)
+
+
+def _compare_sites(address: str, port: int, site: HsSite) -> Iterator[Finding]:
+    """Look whether the root has replaced the site, and perhaps the key, that we start with."""
+    connection = http.client.HTTPConnection(address, port, timeout=CONNECT_TIMEOUT_S)
+    try:
+        connection.request("GET", "/api/site")
+        octets = connection.getresponse().read(_SITE_OCTETS_MAX)
+        serial = site_from_json(msgspec.json.decode(octets, type=_SiteForm).site).serial
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, ProtocolError):
+        return
+    finally:
+        connection.close()
+    if serial != site.serial:
+        words = f"bootstrap.json has its site of serial {site.serial}, it has serial {serial} now"
+        hint = "copy bootstrap.json of the top node, before it retires the key of before"
+        yield Finding(Level.WARNING, "root", words, hint)
 
 
 def _compare_clocks(address: str, port: int) -> Iterator[Finding]:
