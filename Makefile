@@ -12,7 +12,7 @@ AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test test-tools bench bench-100m bench-ranges bench-counting bench-writes bench-tools fuzz soak install clean
+.PHONY: help demo demo-once test test-tools bench bench-100m bench-ranges bench-counting bench-writes bench-tools fuzz soak handle-pages install clean
 
 help: ## show these lines
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ fuzz: $(VENV)/.installed-test ## damaged messages, stores and rows, over a milli
 
 soak: $(VENV)/.installed-test ## kill a node 200 times in the middle of a stream of registrations
 	@$(BIN)/python -m tests.streams.kills --kills 200
+
+handle-pages: $(VENV)/.installed-test ## look at handles in Chromium, in Chinese and English, wide and narrow
+	@$(BIN)/python -m tests.browser.handle_pages
 
 install: $(VENV)/.installed ## make the virtual environment with the command biaoshi in it
 
