@@ -28,7 +28,16 @@ from tests.interop.foreign_crypto import (
 )
 from tests.interop.foreign_session import DhPair
 from tests.interop.foreign_wire import Answer, pack_str
-from tests.nodes import ADDRESS, Node, make_node, must_run, run_biaoshi, running, wait_until
+from tests.nodes import (
+    ADDRESS,
+    Node,
+    delegate,
+    make_node,
+    must_run,
+    run_biaoshi,
+    running,
+    wait_until,
+)
 
 EVERY_VERSION = [(2, 0), *VERSIONS]
 UNKNOWN = 0xFFFF
@@ -133,11 +142,11 @@ def test_the_site_published_is_the_one_of_the_new_key(rotated: Rotated) -> None:
 # The whole of it with the commands
 
 
-@pytest.fixture
-def copied(tmp_path: Path) -> Iterator[Node]:
-    node = make_node(tmp_path / "top")
-    with running(node):
-        yield node
+@pytest.fixture(scope="module")
+def node(module_folder: Path) -> Iterator[Node]:
+    """A node of these commands' own; each test leaves one key that signs."""
+    with running(make_node(module_folder / "top")) as made:
+        yield made
 
 
 def sites_at(place: Stand, handle: bytes) -> list[int]:
@@ -151,8 +160,20 @@ def shown_certificate(node: Node) -> bytes:
     return shown.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def test_a_key_from_its_replacement_to_its_end(copied: Node, tmp_path: Path) -> None:
-    node, words = copied, ("--node", str(copied.folder))
+def test_a_node_below_publishes_at_its_parent(node: Node, tmp_path: Path) -> None:
+    child = make_node(tmp_path / "child", "enterprise", "88.7", root=node.bootstrap)
+    delegate(node, child)
+    place = stand(node)
+    assert sites_at(place, b"0.NA/88.7") == [1]
+    with running(child):
+        must_run("admin", "rotate-key", "--node", str(child.folder))
+        must_run("admin", "publish-site", "--node", str(child.folder))
+    assert sites_at(place, b"0.NA/88.7") == [2]
+    assert sites_at(place, b"0.NA/88") == [1]
+
+
+def test_a_key_from_its_replacement_to_its_end(node: Node, tmp_path: Path) -> None:
+    words = ("--node", str(node.folder))
     old = stand(node)
     rows = tmp_path / "rows.ndjson"
     row = {"handle": "88/RECEIPT", "values": [{"index": 1, "type": "URL", "data": "https://x/"}]}
@@ -189,12 +210,13 @@ def test_a_key_from_its_replacement_to_its_end(copied: Node, tmp_path: Path) -> 
     assert "signs too" not in run_biaoshi("doctor", str(node.folder)).stdout
 
 
-def test_nothing_is_published_before_its_key_signs(copied: Node) -> None:
-    words = ("--node", str(copied.folder))
-    rotate_key(NodeFolder(copied.folder), make_dsa_key)  # and nobody tells the node
-    doctor = run_biaoshi("doctor", str(copied.folder)).stdout
+def test_nothing_is_published_before_its_key_signs(node: Node) -> None:
+    words = ("--node", str(node.folder))
+    before = stand(node).client.site().serial
+    rotate_key(NodeFolder(node.folder), make_dsa_key)  # and nobody tells the node
+    doctor = run_biaoshi("doctor", str(node.folder)).stdout
     assert "start the node again" in doctor
-    assert "bootstrap.json has its site of serial 2, it has serial 1 now" in doctor
+    assert f"bootstrap.json has its site of serial {before + 1}, it has serial {before}" in doctor
     early = run_biaoshi("admin", "publish-site", *words)
     assert (early.returncode, "start it again" in early.stderr) == (1, True)
-    assert stand(copied).client.site().serial == 1
+    assert stand(node).client.site().serial == before
