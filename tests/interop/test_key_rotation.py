@@ -5,9 +5,10 @@ The key before is RSA and the new one DSA: so every version's rules are held to 
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from resolver.cli.main import main
 from resolver.key_rotation import rotate_key
 from resolver.node_files import NodeFolder
 from tests.interop import foreign_wire as wire
@@ -33,8 +35,6 @@ from tests.nodes import (
     Node,
     delegate,
     make_node,
-    must_run,
-    run_biaoshi,
     running,
     wait_until,
 )
@@ -149,6 +149,30 @@ def node(module_folder: Path) -> Iterator[Node]:
         yield made
 
 
+class Ended(NamedTuple):
+    code: int
+    words: str
+
+    def must_succeed(self) -> None:
+        assert self.code == 0, self.words
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, without a process of its own."""
+
+    def run(*words: str) -> Ended:
+        capsys.readouterr()
+        code = main(list(words))
+        told = capsys.readouterr()
+        return Ended(code, told.out + told.err)
+
+    return run
+
+
 def sites_at(place: Stand, handle: bytes) -> list[int]:
     answer = place.client.resolve(handle, (b"HS_SITE",))
     return [wire.read_site(value.data).serial for value in answer.values]
@@ -160,32 +184,34 @@ def shown_certificate(node: Node) -> bytes:
     return shown.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def test_a_node_below_publishes_at_its_parent(node: Node, tmp_path: Path) -> None:
+def test_a_node_below_publishes_at_its_parent(node: Node, command: Command, tmp_path: Path) -> None:
     child = make_node(tmp_path / "child", "enterprise", "88.7", root=node.bootstrap)
     delegate(node, child)
     place = stand(node)
     assert sites_at(place, b"0.NA/88.7") == [1]
     with running(child):
-        must_run("admin", "rotate-key", "--node", str(child.folder))
-        must_run("admin", "publish-site", "--node", str(child.folder))
+        command("admin", "rotate-key", "--node", str(child.folder)).must_succeed()
+        command("admin", "publish-site", "--node", str(child.folder)).must_succeed()
     assert sites_at(place, b"0.NA/88.7") == [2]
     assert sites_at(place, b"0.NA/88") == [1]
 
 
-def test_a_key_from_its_replacement_to_its_end(node: Node, tmp_path: Path) -> None:
+def test_a_key_from_its_replacement_to_its_end(
+    node: Node, command: Command, tmp_path: Path
+) -> None:
     words = ("--node", str(node.folder))
     old = stand(node)
     rows = tmp_path / "rows.ndjson"
     row = {"handle": "88/RECEIPT", "values": [{"index": 1, "type": "URL", "data": "https://x/"}]}
     rows.write_text(json.dumps(row) + "\n", encoding="utf-8")
     receipt = tmp_path / "receipt.jwt"
-    must_run("import", str(rows), "--receipt", str(receipt), *words)
+    command("import", str(rows), "--receipt", str(receipt), *words).must_succeed()
     processes = {each.pid for each in node.children}
-    must_run("admin", "rotate-key", *words)  # the node takes it up while it serves
+    command("admin", "rotate-key", *words).must_succeed()  # the node takes it up while it serves
     assert processes.isdisjoint(each.pid for each in node.children)
     new = stand(node)
     assert sites_at(new, b"0.NA/88") == [1]
-    must_run("admin", "publish-site", *words)
+    command("admin", "publish-site", *words).must_succeed()
     assert sites_at(new, b"0.NA/88") == sites_at(new, b"0.NA/0.NA") == [2]
     assert old.client.resolve(b"88/RECEIPT", flags=wire.CERT, serial=1).code == 1
     assert new.client.resolve(b"88/RECEIPT", flags=wire.CERT, serial=2).code == 1
@@ -194,29 +220,29 @@ def test_a_key_from_its_replacement_to_its_end(node: Node, tmp_path: Path) -> No
     assert shown_certificate(node) == new.client.server_key.public_bytes(*form)
     secure = new.client.speaking(transport="https")
     assert secure.resolve(b"88/RECEIPT", flags=wire.CERT).code == 1
-    must_run("receipt", "verify", str(receipt), *words)
-    refused = run_biaoshi("admin", "retire-key", *words)
-    assert (refused.returncode, "wait" in refused.stderr) == (1, True)
-    assert "signs too" in run_biaoshi("doctor", str(node.folder)).stdout
+    command("receipt", "verify", str(receipt), *words).must_succeed()
+    refused = command("admin", "retire-key", *words)
+    assert (refused.code, "wait" in refused.words) == (1, True)
+    assert "signs too" in command("doctor", str(node.folder)).words
     processes = {each.pid for each in node.children}
-    must_run("admin", "retire-key", "--at-once", *words)
+    command("admin", "retire-key", "--at-once", *words).must_succeed()
     wait_until(lambda: processes.isdisjoint(each.pid for each in node.children), "all are new", 15)
     node.wait_until_ready()
     check_certified(
         new.client.speaking(server_key=None).resolve(b"88/RECEIPT", flags=wire.CERT, serial=1),
         new.client.server_key,
     )
-    must_run("receipt", "verify", str(receipt), *words)
-    assert "signs too" not in run_biaoshi("doctor", str(node.folder)).stdout
+    command("receipt", "verify", str(receipt), *words).must_succeed()
+    assert "signs too" not in command("doctor", str(node.folder)).words
 
 
-def test_nothing_is_published_before_its_key_signs(node: Node) -> None:
+def test_nothing_is_published_before_its_key_signs(node: Node, command: Command) -> None:
     words = ("--node", str(node.folder))
     before = stand(node).client.site().serial
     rotate_key(NodeFolder(node.folder), make_dsa_key)  # and nobody tells the node
-    doctor = run_biaoshi("doctor", str(node.folder)).stdout
+    doctor = command("doctor", str(node.folder)).words
     assert "start the node again" in doctor
     assert f"bootstrap.json has its site of serial {before + 1}, it has serial {before}" in doctor
-    early = run_biaoshi("admin", "publish-site", *words)
-    assert (early.returncode, "start it again" in early.stderr) == (1, True)
+    early = command("admin", "publish-site", *words)
+    assert (early.code, "start it again" in early.words) == (1, True)
     assert stand(node).client.site().serial == before
