@@ -25,6 +25,7 @@ from protocol.types.hs_pubkey import encode_public_key
 from protocol.types.hs_site import HsSite
 from resolver.node_files import (
     SECRET_MODE,
+    Delegation,
     NodeFilesError,
     NodeFolder,
     bootstrap_document,
@@ -176,6 +177,7 @@ def _publish_new_key(
     old_public = find_public_key(site, old)
     if old_public is None:
         raise NodeFilesError(f"{folder.site} names another key than {folder.server_key}")
+    _read_others(folder)  # whatever is wrong with them is told before anything is decided
     kept = folder.earlier_keys / f"{site.serial}-site.json"
     replace_file(earlier_key_path(folder, site.serial), encode_private_key(old), SECRET_MODE)
     replace_file(kept, json_octets(site_to_json(site)))
@@ -194,12 +196,19 @@ def _finish(folder: NodeFolder, site: HsSite) -> None:
     new = read_key(folder.new_server_key)
     public = encode_public_key(new.public_key())
     replace_file(folder.server_public_key, public)
-    old, roots = read_key(folder.server_key), read_bootstrap(folder.bootstrap)
+    old = read_key(folder.server_key)
+    roots, delegation = _read_others(folder)
     sites = tuple(site if names(each, old) else each for each in roots)
     if sites != roots:
         replace_file(folder.bootstrap, json_octets(bootstrap_document(sites)))
-    if folder.delegation.exists():
-        delegation = replace(read_delegation(folder.delegation), site=site)
-        replace_file(folder.delegation, json_octets(delegation_document(delegation)))
+    if delegation is not None:
+        renewed = replace(delegation, site=site)
+        replace_file(folder.delegation, json_octets(delegation_document(renewed)))
     os.replace(folder.new_server_key, folder.server_key)
     sync_folder(folder.path)
+
+
+def _read_others(folder: NodeFolder) -> tuple[tuple[HsSite, ...], Delegation | None]:
+    """Return what else in the folder holds sites, as far as it is there. Raises: NodeFilesError."""
+    roots = read_bootstrap(folder.bootstrap) if folder.bootstrap.exists() else ()
+    return roots, read_delegation(folder.delegation) if folder.delegation.exists() else None

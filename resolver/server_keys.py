@@ -12,13 +12,13 @@ nothing is signed with a key that no published site of this node holds: a privat
 together with the site that names it. How one is replaced: `resolver.key_rotation`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.errors import ProtocolError
 from protocol.key_files import PrivateKey, decode_private_key
-from protocol.types.hs_pubkey import PublicKey, decode_public_key
+from protocol.types.hs_pubkey import PublicKey, decode_public_key, encode_public_key
 from protocol.types.hs_site import HsSite
 from resolver.node_files import NodeFilesError, NodeFolder, read_site
 
@@ -79,6 +79,12 @@ def find_public_key(site: HsSite, key: PrivateKey) -> bytes | None:
     return next((data for data in _public_keys(site) if _decoded(data) == public), None)
 
 
+def has_any(site: HsSite, keys: Collection[bytes]) -> bool:
+    """Say whether a server of a site has one of some public keys, HS_PUBKEY data as we write it."""
+    found = (_decoded(data) for data in _public_keys(site))
+    return any(key is not None and encode_public_key(key) in keys for key in found)
+
+
 def earlier_sites(folder: NodeFolder) -> Iterator[tuple[int, Path]]:
     """Yield (serial, path) of the earlier sites that are kept, by serial."""
     found = {}
@@ -110,14 +116,14 @@ def _earlier_keys(folder: NodeFolder, serial: int) -> Iterator[EarlierKey]:
         site = read_site(path)
         key_path = earlier_key_path(folder, number)
         if not key_path.exists():
-            for public in _public_keys(site):
-                yield EarlierKey(number, public, None)
+            for public in map(_decoded, _public_keys(site)):
+                if public is not None:
+                    yield EarlierKey(number, encode_public_key(public), None)
             continue
         private = read_key(key_path)
-        data = find_public_key(site, private)
-        if data is None:
+        if not names(site, private):
             raise NodeFilesError(f"{path} names another key than {key_path}: remove {key_path}")
-        yield EarlierKey(number, data, private)
+        yield EarlierKey(number, encode_public_key(private.public_key()), private)
 
 
 def _public_keys(site: HsSite) -> Iterator[bytes]:

@@ -38,6 +38,7 @@ from resolver.key_rotation import OVERLAP_S, RotationError, find_rotation, retir
 from resolver.key_rotation import rotate_key as replace_server_key
 from resolver.node import Node, load_node
 from resolver.node_files import NodeFolder, read_bootstrap
+from resolver.server_keys import has_any
 
 NodeHere = Annotated[str, typer.Option("--node", help="Data folder of the node.")]
 _SITE_TYPES = ("HS_SITE", "HS_SITE.6", "HS_SITE.PREFIX", "HS_NA_DELEGATE")
@@ -88,7 +89,9 @@ def publish_site(node: NodeHere, admin: AdminOption = "", as_json: JsonOption = 
     _check_runs_with(own)
     identity = find_identity(Where(node=node, admin=admin), log_in=True)
     changed: dict[str, list[int]] = {}
-    with BlockingClient(HandleClient(read_bootstrap(folder.bootstrap), identity=identity)) as asked:
+    with BlockingClient(
+        HandleClient(read_bootstrap(config.bootstrap_path), identity=identity)
+    ) as asked:
         for handle in _prefix_handles(folder, config):
             name = to_text(handle)
             try:
@@ -224,4 +227,4 @@ def _is_earlier(value: HandleValue, own: Node) -> bool:
     except ProtocolError:
         return False
     keys = {own.public_key, *(each.public_key for each in own.earlier_keys)}
-    return any(server.public_key in keys for server in site.servers)
+    return has_any(site, keys)

@@ -159,6 +159,17 @@ def test_files_are_durable_in_their_order(
     assert all(done[done.index(name) + 1] == "sync" for name in names)
 
 
+def test_what_cannot_be_read_is_told_before_anything_is_decided(folder: NodeFolder) -> None:
+    folder.delegation.write_text("{")
+    with pytest.raises(NodeFilesError, match=r"delegation\.json"):
+        rotate(folder)
+    assert load(folder).site.serial == 7
+    folder.delegation.unlink()
+    folder.bootstrap.unlink()
+    rotate(folder)
+    assert load(folder).site.serial == 8
+
+
 def test_one_overlap_at_a_time(folder: NodeFolder) -> None:
     rotate(folder)
     with pytest.raises(RotationError, match="serial 7 still signs"):
