@@ -20,12 +20,13 @@ from protocol.handle import PREFIX_HANDLE_START, to_text
 from protocol.types.hs_site import HsSite, decode_hs_site
 from protocol.value import HandleValue
 from registry.store import Store
-from resolver.cli.connect import AdminOption, JsonOption, Where, find_identity, find_node
+from resolver.cli.connect import Where, find_identity, find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.explain import explain_handle_error
 from resolver.cli.network_checks import find_pid, is_alive
 from resolver.cli.output import print_json
 from resolver.cli.value_texts import parse_identity
+from resolver.cli.where_options import AdminOption, JsonOption
 from resolver.client import (
     BlockingClient,
     HandleClient,

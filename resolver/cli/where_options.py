@@ -22,6 +22,9 @@ from resolver.cli.errors import CliError, ExitCode
 Command = Callable[..., None]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AdminOption = Annotated[
+    str, typer.Option("--admin", help="Identity to log in as, such as 300:0.NA/88.118.5.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 _PLACES = {
@@ -45,9 +48,7 @@ _LOGIN = {
         Path | None,
         typer.Option("--secret", help="File with the identity's secret.", dir_okay=False),
     ],
-    "admin": Annotated[
-        str, typer.Option("--admin", help="Identity to log in as, such as 300:0.NA/88.118.5.")
-    ],
+    "admin": AdminOption,
 }
 _REST = {
     "cacert": Annotated[
