@@ -8,12 +8,15 @@ a node writes. It is found by its time: the entry of the change that follows it,
 while nothing follows, says the timestamp of the handle's first value before that change,
 
     0            there was nothing before: this frame created the handle
+    0x80000000   a range answered, and it had no row of its own (`registry.range_past`)
     0xffffffff   the handle was there, with no value that has a time
 
 and `registry.frame_times` the frames of that time. A storage key of more than 502 octets leaves
 LMDB no room for the rest and is shortened as `registry.schema` shortens handles.
 
     0xff, u64 sequence number                nothing: the clock went back before this frame
+
+    0xfe, ...                                changes of ranges: `registry.range_history_index`
 
 Times of frames never go down between two such notes. An entry's frame may have been trimmed away.
 `meta` says b"histories" (u64), the frame after which there are entries, in stores that were made
@@ -36,6 +39,7 @@ EVENTS_MAX = 100  # frames that one answer tells of
 SEQUENCE_MAX = 2**63 - 1
 NOTHING = 0
 UNDATED = 0xFFFFFFFF
+RANGED = 0x80000000  # timestamps have 31 bits
 
 _U64 = struct.Struct(">Q")
 _U32 = struct.Struct(">I")

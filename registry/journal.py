@@ -20,7 +20,7 @@ machine.
 import hashlib
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -193,8 +193,15 @@ def frame_time(frame: bytes) -> int:
     return int(_HEAD.unpack_from(frame)[2])
 
 
-def operations_on(frame: bytes, handle: bytes) -> tuple[tuple[JournalOperation, ...], int]:
-    """Return the operations of a frame on a handle as stored, and the frame's octets in clear.
+def operations_on(
+    frame: bytes, handles: Set[bytes], part: bytes = b""
+) -> tuple[tuple[JournalOperation, ...], int]:
+    """Return the operations of a frame on handles as stored, and the frame's octets in clear.
+
+    Args:
+        frame: as it is in the journal.
+        handles: as stored.
+        part: only operations whose values or payload have these octets in them.
 
     Only these are decoded, so that of a large frame little more than its octets is looked at.
 
@@ -204,9 +211,9 @@ def operations_on(frame: bytes, handle: bytes) -> tuple[tuple[JournalOperation, 
     seq = decode_head(frame).seq
     try:
         packed = _decompress(frame[_HEAD.size :])
-        if handle not in packed:
+        if not any(handle in packed for handle in handles):
             return (), len(packed)
-        found = [item for item in _unpack(packed) if item[1] == handle]
+        found = [item for item in _unpack(packed) if item[1] in handles and part in item[2]]
         return tuple(_unpack_operation(item) for item in found), len(packed)
     except (ValueError, TypeError, LookupError, zstandard.ZstdError, DecodeError) as error:
         raise JournalError(f"frame {seq} does not decode: {error}") from error

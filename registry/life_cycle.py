@@ -145,11 +145,11 @@ def decide_show(step: ActStep) -> ActOutcome:
     return Done(told(handle, ACTIVE))
 
 
-def find_handle(step: ActStep) -> bytes | Refusal:
-    """Return the parameter `handle`, once it is one of this node's prefixes."""
-    text = step.parameters.get("handle")
+def find_handle(step: ActStep, name: str = "handle") -> bytes | Refusal:
+    """Return a parameter that is a handle, once it is one of this node's prefixes."""
+    text = step.parameters.get(name)
     if not isinstance(text, str) or not text:
-        return refuse(ResponseCode.INVALID_HANDLE, "name the handle: prefix/suffix")
+        return refuse(ResponseCode.INVALID_HANDLE, f"name the {name}: prefix/suffix")
     try:
         handle = text.encode()
         check_handle(handle)

@@ -3,168 +3,149 @@
     life.history  {"handle", "after" (sequence, 0), "limit"}
         -> {"handle", "events": [E...], "next": sequence to go on after, or 0,
             "complete": whether its creation is known, "knownAfter": sequence}
-        E = {"sequence", "time", "operation", "by", "values"?, "hidden"?, "reason"?, "omitted"?}
+        E = {"sequence", "time", "operation", "by", "values"?, "hidden"?, "reason"?, "omitted"?,
+             "range"?, "kept"?}
 
     life.as_of    {"handle", "time" (RFC 3339) or "sequence"}
         -> {"handle", "asOf": sequence, "state", "values", "hidden", "sequence", "time", "by",
-            "reason"?}; the last four are of the change that made it so, absent when none is known
+            "reason"?, "range"?}; "sequence", "time" and "by" are of the change that made it so,
+            absent when none is known
+
+    ranges.history {"identifier", "after", "limit"}: of the ranges that held it, from the first on
+        -> {"identifier", "events": [{"sequence", "time", "operation", "by", "range", "identifiers",
+            "ranges", "reason"?}...], "next", "complete", "knownAfter"}
 
 An operation is create, replace, add, remove, modify, delete, replace-key, freeze, thaw or revoke;
-one that gives or takes values has all that were there after it. Public values are told to
+one that gives or takes values has all that were there after it. What was done to the range around
+the identifier has `range`, which names the one afterwards: create or, of the range itself,
+register, split, shrink, cut (shrunk, and the identifier is not in it any more), revoke; `kept` says
+that the identifier had a row of its own, which stayed as it was. Public values are told to
 everybody, values for administrators to those who may read them now; the others are left out and
 counted in `hidden`. Of several changes in one frame (a bulk commit) the last are told; `omitted`
 counts the others.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from protocol.codes import AdminPermission, OpCode, Permission, ResponseCode
+from protocol.codes import AdminPermission, OpCode, ResponseCode
 from protocol.handle import is_prefix_handle, prefix_handle, to_text
-from protocol.json_forms import value_to_json
 from protocol.value import HandleValue
 from registry.act_steps import ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Permitted, authorize_on_record
+from registry.errors import RangeError
 from registry.frame_times import last_at
-from registry.histories import SEARCHED_OCTETS_MAX, Changes, History, Moment
+from registry.histories import History
+from registry.history_frames import SEARCHED_OCTETS_MAX, Changes
 from registry.history_index import EVENTS_MAX, SEQUENCE_MAX
-from registry.journal import JournalOperation, Kind
-from registry.life_cycle import find_handle, who
-from registry.mark_changes import read_mark
+from registry.life_cycle import find_handle
+from registry.life_events import (
+    ANSWER_OCTETS_MAX,
+    EPOCH,
+    Reader,
+    deeds_told,
+    events_of,
+    made_by,
+    octets_told,
+    range_event,
+    shown,
+)
 from registry.outcomes import Need, Refusal, refuse
 
-# Of the values in one answer, as they are told; an answer goes from process to process whole.
-ANSWER_OCTETS_MAX = 512 * 1_024
 # Of the frames read for one answer, in clear: those of bulk registration are many times as large
 # as what they say of one handle.
 READ_OCTETS_MAX = SEARCHED_OCTETS_MAX
-_VALUE_OCTETS = 200  # what a value's form takes beside its data
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NAMES = {Kind.CREATE: "create", Kind.REPLACE_KEY: "replace-key"}
-_MARKS = {0: "thaw", 1: "freeze", 2: "revoke", 3: "delete"}
 
 
-class _Reader(NamedTuple):
-    """Who reads: an administrator who may read hidden values, or somebody else.
+def _refusing(decide: ActDecider) -> ActDecider:
+    """Turn a RangeError, of a past that takes too long to look through, into a refusal."""
 
-    `hidden_now` are the indexes at which the handle has hidden values today: what stood there is
-    not shown to others either, whoever could read it then.
-    """
+    def decided(step: ActStep) -> ActOutcome:
+        try:
+            return decide(step)
+        except RangeError as error:
+            return refuse(error.response_code, str(error))
 
-    reads_hidden: bool
-    hidden_now: frozenset[int]
-
-    def may_read(self, value: HandleValue) -> bool:
-        """Say whether a value is shown."""
-        if self.reads_hidden:
-            return value.is_public or bool(value.permission & Permission.ADMIN_READ)
-        return self.is_open(value)
-
-    def is_open(self, value: HandleValue) -> bool:
-        """Say whether a value is shown to everybody."""
-        return value.is_public and value.index not in self.hidden_now
+    return decided
 
 
+@_refusing
 def decide_history(step: ActStep) -> ActOutcome:
     """Decide about `life.history`."""
     handle = find_handle(step)
     if isinstance(handle, Refusal):
         return handle
+    cut = _find_cut(step)
+    if isinstance(cut, Refusal):
+        return cut
+    history = History(step.view, handle)
+    page, following = _page(history, history.changes(cut.after), cut.limit)
+    values = [value for change in page for each in deeds_told(change) for value in each.values]
+    reader = _find_reader(step, handle, values)
+    if isinstance(reader, Need):
+        return reader
+    events = [event for change in page for event in events_of(change, reader)]
+    return Done({"handle": to_text(handle)} | _page_form(history, events, following))
+
+
+@_refusing
+def decide_range_history(step: ActStep) -> ActOutcome:
+    """Decide about `ranges.history`."""
+    handle = find_handle(step, "identifier")
+    if isinstance(handle, Refusal):
+        return handle
+    cut = _find_cut(step)
+    if isinstance(cut, Refusal):
+        return cut
+    history = History(step.view, handle)
+    page, following = _page(history, history.range_changes(cut.after), cut.limit)
+    events = [range_event(change, each) for change in page for each in change.steps]
+    return Done({"identifier": to_text(handle)} | _page_form(history, events, following))
+
+
+class _Cut(NamedTuple):
+    """Which part of a history is asked for."""
+
+    after: int
+    limit: int
+
+
+def _find_cut(step: ActStep) -> _Cut | Refusal:
     after = _number(step, "after", 0, 0, SEQUENCE_MAX)
     if isinstance(after, Refusal):
         return after
     limit = _number(step, "limit", EVENTS_MAX, 1, EVENTS_MAX)
-    if isinstance(limit, Refusal):
-        return limit
-    history = History(step.view, handle)
-    page, following = _page(history, after, limit)
-    values = [value for change in page for each in _told(change) for value in each.values]
-    reader = _find_reader(step, handle, values)
-    if isinstance(reader, Need):
-        return reader
-    events = [event for change in page for event in _events(change, reader)]
-    return Done(
-        {
-            "handle": to_text(handle),
-            "events": events,
-            "next": following,
-            "complete": history.is_whole and history.first == 1,
-            "knownAfter": history.first - 1,
-        }
-    )
+    return limit if isinstance(limit, Refusal) else _Cut(after, limit)
 
 
-def _page(history: History, after: int, limit: int) -> tuple[list[Changes], int]:
+def _page_form(history: History, events: list[dict[str, Any]], following: int) -> dict[str, Any]:
+    return {
+        "events": events,
+        "next": following,
+        "complete": history.is_whole and history.first == 1,
+        "knownAfter": history.first - 1,
+    }
+
+
+def _page(history: History, changes: Iterable[Changes], limit: int) -> tuple[list[Changes], int]:
     """Return the changes to tell, and the frame to go on after, 0 at the end."""
     page: list[Changes] = []
     octets = 0
-    for change in history.changes(after):
+    for change in changes:
         page.append(change)
-        octets += sum(_octets(each) for each in _told(change))
+        octets += sum(octets_told(each) for each in deeds_told(change))
         is_full = len(page) == limit or octets >= ANSWER_OCTETS_MAX
         if is_full or history.octets_read >= READ_OCTETS_MAX:
             return page, change.seq
     return page, 0
 
 
-def _told(change: Changes) -> tuple[JournalOperation, ...]:
-    """Return the last operations of a frame that fit into an answer, at least one."""
-    octets = 0
-    for position, operation in reversed(list(enumerate(change.operations))):
-        octets += _octets(operation)
-        if octets > ANSWER_OCTETS_MAX and position + 1 < len(change.operations):
-            return change.operations[position + 1 :]
-    return change.operations
-
-
-def _octets(operation: JournalOperation) -> int:
-    told = sum(_VALUE_OCTETS + len(each.data) * 4 // 3 for each in operation.values)
-    return _VALUE_OCTETS + told
-
-
-def _events(change: Changes, reader: _Reader) -> Iterable[dict[str, Any]]:
-    told = _told(change)
-    omitted = len(change.operations) - len(told)
-    was_there = change.was_there or omitted > 0
-    for operation in told:
-        event: dict[str, Any] = {
-            "sequence": change.seq,
-            "time": moment_text(change.time_ms),
-            "operation": _name(operation, was_there),
-            "by": who(operation.actor),
-        }
-        if operation.kind == Kind.MARK:
-            event["reason"] = read_mark(operation)[1].reason
-        elif operation.kind != Kind.DELETE:
-            event |= _shown(operation.values, reader)
-        if omitted:
-            event["omitted"] = omitted
-            omitted = 0
-        was_there = operation.kind != Kind.DELETE
-        yield event
-
-
-def _name(operation: JournalOperation, was_there: bool) -> str:
-    if operation.kind == Kind.MARK:
-        return _MARKS[read_mark(operation)[0]]
-    if operation.kind == Kind.CREATE and was_there:
-        return "replace"
-    return _NAMES.get(operation.kind, operation.kind.name.lower())
-
-
-def _shown(values: Iterable[HandleValue], reader: _Reader) -> dict[str, Any]:
-    values = tuple(values)
-    shown = [each for each in values if reader.may_read(each)]
-    return {"values": [value_to_json(each) for each in shown], "hidden": len(values) - len(shown)}
-
-
-def _find_reader(step: ActStep, handle: bytes, values: Iterable[HandleValue]) -> _Reader | Need:
+def _find_reader(step: ActStep, handle: bytes, values: Iterable[HandleValue]) -> Reader | Need:
     """Return who asks; whether he is an administrator is asked only where values are hidden."""
     record = step.view.find_record(handle)
     stored = () if record is None else record.values
-    reader = _Reader(False, frozenset(each.index for each in stored if not each.is_public))
+    reader = Reader(False, frozenset(each.index for each in stored if not each.is_public))
     if step.identity is None or all(reader.is_open(value) for value in values):
         return reader
     # Of a handle that is not there any more, its prefix's administrators are.
@@ -182,6 +163,7 @@ def _find_reader(step: ActStep, handle: bytes, values: Iterable[HandleValue]) ->
     return reader._replace(reads_hidden=isinstance(verdict, Permitted))
 
 
+@_refusing
 def decide_as_of(step: ActStep) -> ActOutcome:
     """Decide about `life.as_of`."""
     handle = find_handle(step)
@@ -199,22 +181,7 @@ def decide_as_of(step: ActStep) -> ActOutcome:
     if isinstance(reader, Need):
         return reader
     document = {"handle": to_text(handle), "asOf": seq, "state": moment.state}
-    return Done(document | _shown(moment.values, reader) | _made_by(moment))
-
-
-def _made_by(moment: Moment) -> dict[str, Any]:
-    """Return what is told of the change that made a state."""
-    change, operation = moment.change, moment.operation
-    if change is None or operation is None:
-        return {}
-    made: dict[str, Any] = {
-        "sequence": change.seq,
-        "time": moment_text(change.time_ms),
-        "by": who(operation.actor),
-    }
-    if operation.kind == Kind.MARK:
-        made["reason"] = read_mark(operation)[1].reason
-    return made
+    return Done(document | shown(moment.values, reader) | made_by(moment))
 
 
 def _find_sequence(step: ActStep, history: History) -> int | Refusal:
@@ -239,8 +206,6 @@ def _find_sequence(step: ActStep, history: History) -> int | Refusal:
 
 
 def _known(history: History) -> str:
-    if history.is_ranged:
-        return "it is or was in a range, and of identifiers in ranges no past is kept one by one"
     if history.first == 1:
         return "its creation was not found within what one request may search"
     return f"this node's history begins after frame {history.first - 1} of its journal"
@@ -256,7 +221,7 @@ def _milliseconds(text: Any) -> int | Refusal:
         return refuse(ResponseCode.INVALID_VALUE, f"{words}, not {text[:40]!r}")
     if moment.tzinfo is None:
         return refuse(ResponseCode.INVALID_VALUE, f"{text[:40]!r} lacks its zone: write Z for UTC")
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - EPOCH) // timedelta(milliseconds=1)
 
 
 def _number(step: ActStep, name: str, default: int, smallest: int, largest: int) -> int | Refusal:
@@ -267,11 +232,9 @@ def _number(step: ActStep, name: str, default: int, smallest: int, largest: int)
     return refuse(ResponseCode.INVALID_VALUE, words)
 
 
-def moment_text(time_ms: int) -> str:
-    """Return milliseconds since 1970 as a time in UTC."""
-    moment = _EPOCH + timedelta(milliseconds=time_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-ACTS: dict[str, ActDecider] = {"life.history": decide_history, "life.as_of": decide_as_of}
+ACTS: dict[str, ActDecider] = {
+    "life.history": decide_history,
+    "life.as_of": decide_as_of,
+    "ranges.history": decide_range_history,
+}
 READING_ACTS = frozenset(ACTS)

@@ -83,8 +83,9 @@ def prepare_store(folder: Path, view: WriteView, case_sensitive: bool | None) ->
         view.frame = None  # another form of what is stored is no change for the history
         migrate(view, version, STORE_VERSION)
         view.put_meta(b"version", _version_octets(STORE_VERSION))
-    if view.find_meta(b"histories") is None:
-        view.put_meta(b"histories", view.head().seq.to_bytes(8, "big"))
+    for name in (b"histories", b"range_histories"):
+        if view.find_meta(name) is None:
+            view.put_meta(name, view.head().seq.to_bytes(8, "big"))
     return view.case_sensitive
 
 

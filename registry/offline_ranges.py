@@ -19,6 +19,7 @@ from protocol.value import Reference
 from registry.errors import RangeError
 from registry.journal import OWNER, Kind, pack_change
 from registry.marks import REASON_OCTETS_MAX, is_deleted
+from registry.range_changes import note_own_time
 from registry.range_documents import read_document
 from registry.range_making import make_range
 from registry.range_registration import is_registered, store_new
@@ -60,6 +61,7 @@ def load_range(view: WriteView, document: Mapping[str, Any], now_s: int) -> list
         if is_registered(view, new, with_hidden=True):
             return None
         raise
+    note_own_time(view, new, now_s)
     return store_new(view, new, OWNER, now_s)
 
 

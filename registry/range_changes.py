@@ -15,10 +15,13 @@ import msgpack
 from registry.counters import TABLE
 from registry.errors import JournalError, RangeError, RecordError
 from registry.first_count import is_counted
-from registry.journal import OWNER, JournalOperation, Kind
+from registry.journal import OWNER, JournalOperation, Kind, is_own_time
 from registry.marks import Mark, decode_marked, is_deleted
 from registry.range_documents import Range, Span, read_range
+from registry.range_history_index import Before, note_range
+from registry.range_records import split_key
 from registry.range_rows import rows_inside
+from registry.range_values import registered_s
 from registry.views import View, WriteView
 
 REGISTER = "register"
@@ -55,7 +58,10 @@ def replay_ranges(view: WriteView, operation: JournalOperation) -> None:
     try:
         if verb == REGISTER:
             for key, octets in changes:
-                put_new_range(view, read_range(key, octets))
+                range_ = read_range(key, octets)
+                put_new_range(view, range_)
+                if operation.actor == OWNER:
+                    note_own_time(view, range_, operation.time_s)
         else:
             _replace(view, changes)
     except (RecordError, RangeError, IndexError) as error:
@@ -106,6 +112,20 @@ def put_new_range(view: WriteView, range_: Range) -> None:
     view.writable("ranges").put(range_.key, range_.octets)
 
 
+def note_own_time(view: WriteView, range_: Range, now_s: int) -> None:
+    """Note the registration of a range that says it was registered at another time than now."""
+    if is_own_time(registered_s(range_.record), now_s):
+        _note(view, range_)
+
+
+def _note(view: WriteView, range_: Range) -> None:
+    """Note for the history that the frame changes a range."""
+    if view.frame is not None:
+        _, last = split_key(range_.key)
+        before = Before(registered_s(range_.record), range_.record.first, last)
+        note_range(view.writable("histories"), range_.span.stem, view.frame, before)
+
+
 def _replace(view: WriteView, changes: Sequence[Change]) -> None:
     """Put ranges in the place of others, all of one stem."""
     table = view.writable("ranges")
@@ -116,6 +136,8 @@ def _replace(view: WriteView, changes: Sequence[Change]) -> None:
             before.append(read_range(key, old))
         if octets:
             after.append(read_range(key, octets))
+    for each in before:
+        _note(view, each)
     for key, octets in changes:
         if octets:
             table.put(key, octets)

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from protocol.codes import Permission
+from protocol.errors import ProtocolError
 from protocol.types import DECODERS
 from protocol.value import (
     TTL_DEFAULT_S,
@@ -27,6 +28,7 @@ from protocol.value import (
     HandleValue,
     Reference,
     read_value,
+    read_values,
 )
 from protocol.wire import Reader
 from registry.errors import RangeError, RecordError
@@ -218,6 +220,17 @@ def read_origin(value: HandleValue) -> Origin:
         raise RecordError("the record of a range does not decode: it lacks its RANGE value")
     by = value.references[0] if value.references else Reference(b"", 0)
     return Origin(text[:-width], text[-width:], last, by, value.timestamp)
+
+
+def registered_s(range_: RangeRecord) -> int:
+    """Return when a stored range was registered. Raises: RecordError."""
+    try:
+        values = read_values(Reader(range_.public))
+    except ProtocolError as error:
+        raise RecordError(f"the values of a range do not decode: {error}") from error
+    if not values:
+        raise RecordError("the record of a range does not decode: it has no values")
+    return read_origin(values[-1]).registered_s
 
 
 def cut_of(range_: RangeRecord, origin: Origin) -> Cut:

@@ -17,12 +17,14 @@ The store is one LMDB environment with these named databases (all keys sort as o
     templates  see `registry.templates`     versions of templates of metadata, lots made from them
     histories  storage key, 0xff, u64       which frames changed a handle that was there already,
                sequence number              see `registry.history_index`
+               0xfe, stem, 0x00, ...        which frames changed ranges: `range_history_index`
     statistics see `registry.counters`      counts of identifiers and of queries
     offices    see `registry.offices`       prefixes applied for, quotas, people
     meta       b"version"                   u32 store version
                b"case_sensitive"            u8 0 or 1: whether suffixes keep their case
                b"head"                      u64 sequence number, 32 octets SHA-256: last frame
                b"histories", b"time"        see `registry.history_index`
+               b"range_histories"           see `registry.range_history_index`
                b"snapshot"                  u64 sequence number, 32 octets SHA-256 of that frame,
                                             32 octets seal; absent while the journal is whole
 

@@ -21,6 +21,7 @@ from registry.journal import decode_frame, decode_head, frame_digest
 from registry.log import seal_of
 from registry.marks import decode_marked, is_deleted, kept_row
 from registry.office_replay import journaled_entries
+from registry.range_history_index import MARK as RANGES_MARK
 from registry.range_records import is_active
 from registry.replay import replay
 from registry.schema import decode_record, folded_key
@@ -245,20 +246,28 @@ def _compare_histories(view: View, other: View, report: Report) -> None:
     first = first_frame(view)
     replayed_from = sealed[0].seq if sealed is not None and first != 1 else 0
     after = max(view.histories_after(), replayed_from)
-    stored, again = _entries(view, after), _entries(other, after)
+    of_ranges = max(view.range_histories_after(), replayed_from)
+    stored, again = _entries(view, after, of_ranges), _entries(other, after, of_ranges)
     for entry, expected in zip_longest(stored, again):
         if entry != expected:
             key = min(each[0] for each in (entry, expected) if each is not None)
             report.add(
-                f"the history of {to_text(key[:-9]) or 'the clock'} differs from what the journal "
-                f"says from frame {int.from_bytes(key[-8:], 'big')} on"
+                f"the history of {_name_entry(key)} differs from what the journal says from "
+                f"frame {int.from_bytes(key[-8:], 'big')} on"
             )
             return
 
 
-def _entries(view: View, after: int) -> Iterator[tuple[bytes, bytes]]:
+def _name_entry(key: bytes) -> str:
+    if key.startswith(RANGES_MARK):
+        stem = key[1:].partition(b"\0")[0]
+        return f"the ranges of {to_text(stem)}"
+    return to_text(key[:-9]) or "the clock"
+
+
+def _entries(view: View, after: int, of_ranges: int) -> Iterator[tuple[bytes, bytes]]:
     """Iterate over the entries of frames beyond one; of the first the time before is not known."""
     for key, value in view.table("histories").items():
-        seq = int.from_bytes(key[-8:], "big")
-        if seq > after + (key[:1] == b"\xff"):
+        start = of_ranges if key.startswith(RANGES_MARK) else after
+        if int.from_bytes(key[-8:], "big") > start + (key[:1] == b"\xff"):
             yield key, value

@@ -15,7 +15,7 @@ from protocol.handle import PREFIX_HANDLE_START, fold_handle
 from protocol.value import HandleValue, Reference
 from registry.counters import ALL_IDENTIFIERS, TABLE, Totals, find_totals, prefix_of
 from registry.errors import JournalError, RecordError
-from registry.history_index import NOTHING, UNDATED, came_to_be, note_change, note_jump
+from registry.history_index import NOTHING, RANGED, UNDATED, came_to_be, note_change, note_jump
 from registry.marks import (
     Mark,
     State,
@@ -272,6 +272,11 @@ class View:
         octets = self.find_meta(b"histories")
         return self.head().seq if octets is None else int(_U64.unpack(octets)[0])
 
+    def range_histories_after(self) -> int:
+        """Return the frame after which changes of ranges are in the history."""
+        octets = self.find_meta(b"range_histories")
+        return self.head().seq if octets is None else int(_U64.unpack(octets)[0])
+
     def find_stream(self, name: bytes) -> bytes | None:
         """Return what is known of a stream, as `registry.streams` writes it."""
         return self._txn.get(name, db=self._dbs.streams)
@@ -353,6 +358,8 @@ class WriteView(View):
         try:
             before = self.find_row(key)
             when = NOTHING if before is None else came_to_be(before)
+            if before is not None and self.stored_row(key) is None:
+                when = RANGED
         except RecordError:
             when = UNDATED  # what was there is damaged: its times are not known
         if when != NOTHING or was_made:

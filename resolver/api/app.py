@@ -2,8 +2,8 @@
 
     /api/handles  /api/handles/{handle}  /api/site  /api/sessions  /api/sessions/this
     /api/registrations  /api/registrations/{key}  /api/registrations/{key}/verdicts
-    /api/ranges  /api/ranges/count  /api/ranges/of/{identifier}  /api/ranges/shrink  .../split
-    .../revoke
+    /api/ranges  /api/ranges/count  /api/ranges/of/{identifier}  /api/ranges/history
+    /api/ranges/shrink  .../split  .../revoke
     /api/receipts/verify
     /api/applications  /api/prefixes/{prefix}  /api/quotas/{prefix}  /api/people/{subject}
     /api/templates  /api/templates/{prefix}/{code}  .../{version}  .../{version}/withdrawal
@@ -84,6 +84,7 @@ def _routes() -> list[Route]:
         Route("/api/ranges", ranges.get_ranges),
         Route("/api/ranges", ranges.post_range, methods=["POST"]),
         Route("/api/ranges/count", ranges.get_range_counts),
+        Route("/api/ranges/history", ranges.get_range_history),
         Route("/api/ranges/of/{identifier:path}", ranges.get_range_of),
         Route("/api/ranges/shrink", ranges.post_shrink, methods=["POST"]),
         Route("/api/ranges/split", ranges.post_split, methods=["POST"]),

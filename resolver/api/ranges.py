@@ -6,6 +6,8 @@
                                       and &after=, the "next" of the page before
     GET  /api/ranges/count?prefix=    {"rows", "ranges", "identifiers", "inRanges", ...}
     GET  /api/ranges/of/{identifier}  {"range": R}: the one that holds the identifier
+    GET  /api/ranges/history?identifier=   what was done to the ranges that held the identifier;
+                                      perhaps &after= &limit=, see "next"
     POST /api/ranges/shrink           {"identifier", "first", "last"}, and perhaps "existing": new
                                       ends inside the old ones
     POST /api/ranges/split            {"identifier"}: the first one of the second part
@@ -24,6 +26,7 @@ from starlette.responses import Response
 
 from protocol.codes import ResponseCode
 from protocol.wire import HANDLE_OCTETS_MAX
+from registry.history_index import EVENTS_MAX, SEQUENCE_MAX
 from registry.marks import REASON_OCTETS_MAX
 from registry.schema import VALUES_MAX
 from resolver.api.acts import answer_act
@@ -117,6 +120,24 @@ async def get_range_of(request: Request) -> Response:
         words = "the identifier is not UTF-8, and those of ranges are"
         raise RequestError(words, ResponseCode.INVALID_HANDLE) from None
     return await answer_act(request, "ranges.show", {"identifier": identifier})
+
+
+async def get_range_history(request: Request) -> Response:
+    """GET /api/ranges/history."""
+    asked = query_parameters(request)
+    identifier = asked.text("identifier")
+    if not identifier or len(identifier) > HANDLE_OCTETS_MAX:
+        raise RequestError(
+            "name an identifier of the range, such as its first: "
+            f"?identifier=88.118.5/870101.M1.000001, at most {HANDLE_OCTETS_MAX} octets",
+            ResponseCode.INVALID_HANDLE,
+        )
+    parameters = {
+        "identifier": identifier,
+        "after": asked.number("after", 0, 0, SEQUENCE_MAX),
+        "limit": asked.number("limit", EVENTS_MAX, 1, EVENTS_MAX),
+    }
+    return await answer_act(request, "ranges.history", parameters)
 
 
 async def post_shrink(request: Request) -> Response:

@@ -12,14 +12,24 @@ from resolver.cli.connect import (
     Where,
 )
 from resolver.cli.errors import CliError, ExitCode
-from resolver.cli.output import print_json, print_table, show_data, value_rows
+from resolver.cli.output import (
+    ZONE_WORDS,
+    local_time,
+    print_json,
+    print_table,
+    show_data,
+    value_rows,
+    visible,
+)
 from resolver.cli.where_options import JsonOption, YesOption, asks, confirm
-from resolver.client.life import Event, LifeState, PastState
+from resolver.client.life import Event, HistoryPage, LifeState, PastState
 
 app = typer.Typer(
     help="Freeze, thaw, revoke identifiers; their history, and what they were.",
     no_args_is_help=True,
 )
+
+_RANGE_DEEDS = {"create": "create in a range", "cut": "cut off its range"}
 
 HandleArgument = Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)]
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why, told to whoever asks.")]
@@ -95,17 +105,39 @@ def history(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Show every change of an identifier, who made it and when."""
+    """Show every change of an identifier, who made it and when; those of its range too.
+
+    Example: biaoshi life history 88.118.5/870101.M1.000007 --node enterprise
+    """
     with administered(where, handle) as client:
-        events = list(client.history(handle, after=after))
+        pages = list(client.history_pages(handle, after=after))
+    events = [event for page in pages for event in page.events]
     if as_json:
         print_json({"handle": handle, "events": [_event_form(each) for each in events]})
         return
+    _print_events(handle, events, after)
+    if not after and not all(page.is_complete for page in pages):
+        print(_missing(pages[-1]))
+
+
+def _print_events(handle: str, events: list[Event], after: int) -> None:
+    if not events:
+        print(f"nothing is known of {visible(handle)}{' after that' if after else ''}")
+        return
     columns = ("frame", "time", "what", "by", "values or reason")
     rows = [
-        (str(each.sequence), each.time, each.operation, each.by, _summary(each)) for each in events
+        (str(each.sequence), local_time(each.time), _deed(each), each.by, _summary(each))
+        for each in events
     ]
     print_table(handle, columns, rows, elastic="values or reason")
+    print(ZONE_WORDS)
+
+
+def _missing(page: HistoryPage) -> str:
+    """Return what of a history is not known."""
+    if page.known_after:
+        return f"what was before frame {page.known_after + 1} of the journal is not known here"
+    return "a creation is missing: it was not found within what one request may search"
 
 
 @app.command("as-of")
@@ -124,6 +156,7 @@ def as_of(
 ) -> None:
     """Show what an identifier was at a time, or after a frame of the journal.
 
+    A time without a zone is one of this machine's.
     Example: biaoshi life as-of 88.118.5/valve-7 2026-11-21T08:00:00Z --node enterprise
     """
     moment = parse_moment(when)
@@ -132,8 +165,7 @@ def as_of(
     if as_json:
         print_json(_past_form(handle, past))
         return
-    made = f" since {past.time} by {past.by}, frame {past.sequence}" if past.sequence else ""
-    print(f"{handle} was {past.state}{made}{_because(past.reason)}")
+    print(visible(f"{handle} was {past.state}{_made(past)}{_because(past.reason)}"))
     if past.values:
         columns = ("index", "type", "data", "ttl", "permissions")
         print_table("", columns, value_rows(past.values), elastic="data")
@@ -158,13 +190,25 @@ def parse_moment(text: str) -> int | str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _made(past: PastState) -> str:
+    """Return what made a state, when and by whom, as far as that is known."""
+    if past.range:
+        where = {"active": " in", "deleted": ", cut off from"}.get(past.state, " with")
+        where += f" the range {past.range}"
+    else:
+        where = ""
+    if not past.sequence:
+        return where
+    return f"{where}, since {local_time(past.time)} by {past.by}, frame {past.sequence}"
+
+
 def _report(state: LifeState, as_json: bool) -> None:
     if as_json:
         told = {"since": state.since, "by": state.by, "reason": state.reason}
         known = told if state.since else {}
         print_json({"handle": state.handle, "state": state.state, **known})
         return
-    made = f" since {state.since} by {state.by}" if state.since else ""
+    made = f" since {local_time(state.since)} by {state.by}" if state.since else ""
     print(f"{state.handle}: {state.state}{made}{_because(state.reason)}")
 
 
@@ -172,15 +216,29 @@ def _because(reason: str) -> str:
     return f": {reason}" if reason else ""
 
 
+def _deed(event: Event) -> str:
+    """Return what was done, and whether to the range around the identifier."""
+    if not event.range:
+        return event.operation
+    return _RANGE_DEEDS.get(event.operation, f"{event.operation} its range")
+
+
 def _summary(event: Event) -> str:
-    """Return the values or the reason of an event on one line."""
-    parts = [f"{each.index} {each.type.decode('utf-8', 'backslashreplace')} {show_data(each)}"
+    """Return the range, and the values or the reason of an event, on one line."""
+    parts = [event.range] if event.range else []
+    if event.kept:
+        parts.append("has values of its own, which stayed")
+    if event.operation == "cut":
+        parts.append("is not in it any more")
+    if event.reason:
+        parts.append(event.reason)
+    parts += [f"{each.index} {each.type.decode('utf-8', 'backslashreplace')} {show_data(each)}"
              for each in event.values]  # fmt: skip
     if event.hidden:
         parts.append(f"{event.hidden} hidden")
     if event.omitted:
         parts.append(f"{event.omitted} changes before it in the same frame not shown")
-    return event.reason or "; ".join(parts)
+    return "; ".join(parts)
 
 
 def _event_form(event: Event) -> dict[str, Any]:
@@ -190,9 +248,13 @@ def _event_form(event: Event) -> dict[str, Any]:
         "operation": event.operation,
         "by": event.by,
     }
+    if event.range:
+        form["range"] = event.range
+    if event.kept:
+        form["kept"] = True
     if event.operation in ("freeze", "thaw", "revoke"):
         form["reason"] = event.reason
-    elif event.operation != "delete":
+    elif not event.kept and event.operation not in ("delete", "cut"):
         form |= _values_form(event.values, event.hidden)
     return form | ({"omitted": event.omitted} if event.omitted else {})
 
@@ -202,6 +264,8 @@ def _past_form(handle: str, past: PastState) -> dict[str, Any]:
     form |= _values_form(past.values, past.hidden)
     if past.sequence:
         form |= {"sequence": past.sequence, "time": past.time, "by": past.by}
+    if past.range:
+        form["range"] = past.range
     return form | ({"reason": past.reason} if past.reason else {})
 
 

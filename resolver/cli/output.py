@@ -6,6 +6,7 @@ obeys some) are shown escaped.
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import msgspec
 from rich.console import Console
@@ -61,6 +62,15 @@ def visible(text: str) -> str:
         else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def local_time(text: str) -> str:
+    """Return a time of RFC 3339 in the zone of this machine, as people read it off the wall."""
+    exact = "milliseconds" if "." in text else "seconds"
+    return datetime.fromisoformat(text).astimezone().isoformat(timespec=exact)
+
+
+ZONE_WORDS = "times are those of this machine's zone; --json tells them in UTC"
 
 
 def value_rows(values: Iterable[HandleValue]) -> list[tuple[str, ...]]:

@@ -6,8 +6,15 @@ from typing import Any
 import msgspec
 
 from protocol.json_forms import value_to_json
-from resolver.cli.output import print_json, print_table, value_rows, visible
-from resolver.client.ranges import Range, RangeCounts
+from resolver.cli.output import (
+    ZONE_WORDS,
+    local_time,
+    print_json,
+    print_table,
+    value_rows,
+    visible,
+)
+from resolver.client.ranges import Range, RangeCounts, RangeEvent
 
 _TOLD = ("stem", "first", "last", "check", "identifiers", "state", "registered", "by")
 _COUNTED = {
@@ -82,6 +89,33 @@ def print_ranges(prefix: str, ranges: Iterable[Range], *, as_json: bool) -> None
             print(visible(f"{each}: {_counted(each)}{check}{state}"))
     if not count and not as_json:
         print(f"no ranges under {visible(prefix)}")
+
+
+def print_range_events(identifier: str, events: Iterable[RangeEvent], *, as_json: bool) -> None:
+    """Print what was done to the ranges that held an identifier."""
+    told = list(events)
+    if as_json:
+        print_json({"identifier": identifier, "events": told})
+        return
+    if not told:
+        print(visible(f"no range is known to have held {identifier}"))
+        return
+    columns = ("frame", "time", "what", "by", "range and reason")
+    rows = [
+        (str(each.sequence), local_time(each.time), each.operation, each.by, _result(each))
+        for each in told
+    ]
+    print_table(identifier, columns, rows, elastic="range and reason")
+    print(ZONE_WORDS)
+
+
+def _result(event: RangeEvent) -> str:
+    """Return what a change made: the range around the identifier first, then the others."""
+    others = [each for each in event.ranges if each != event.range]
+    parts = [f"{event.range}, {event.identifiers:,} identifiers", *others]
+    if event.operation == "cut":
+        parts.append("the identifier is not in it any more")
+    return "; ".join([*parts, *([event.reason] if event.reason else [])])
 
 
 def print_counts(prefix: str, counts: RangeCounts, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from resolver.cli.output import print_json
 from resolver.cli.range_output import (
     print_counts,
     print_range,
+    print_range_events,
     print_ranges,
     range_to_json,
     report_ranges,
@@ -117,6 +118,29 @@ def show(
         print_json(range_to_json(found))
     else:
         print_range(found)
+
+
+@app.command()
+@asks(rest=True)
+def history(
+    where: Where,
+    identifier: Annotated[
+        str,
+        typer.Argument(help="Any that is or was in it, such as the first.", show_default=False),
+    ],
+    after: Annotated[
+        int, typer.Option(help="Only changes after this frame of the journal.", min=0)
+    ] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was done to the ranges that held an identifier: who, when and why.
+
+    Example: biaoshi range history 88.118.5/870101.M1.000001 --node enterprise
+    """
+    with administered(where, identifier) as client:
+        print_range_events(
+            identifier, client.range_history(identifier, after=after), as_json=as_json
+        )
 
 
 @app.command("list")

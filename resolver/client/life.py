@@ -15,7 +15,7 @@ from resolver.client.calls import BlockingCalls, RestCalls
 from resolver.client.client import Text, octets_of
 from resolver.client.errors import HandleError
 
-__all__ = ["BlockingLifeCalls", "Event", "LifeCalls", "LifeState", "PastState"]
+__all__ = ["BlockingLifeCalls", "Event", "HistoryPage", "LifeCalls", "LifeState", "PastState"]
 
 PATH = "/api/life"
 PAGE_EVENTS = 100  # fetched at a time
@@ -48,12 +48,16 @@ class Event:
     Attributes:
         sequence: the frame of the journal that made it.
         time: when, in RFC 3339.
-        operation: create, replace, add, remove, modify, delete, replace-key, freeze, thaw, revoke.
+        operation: create, replace, add, remove, modify, delete, replace-key, freeze, thaw, revoke;
+            of the range around it register, split, shrink, cut (it is not in it any more).
         by: who did.
         values: all that it had afterwards, of changes of values.
         hidden: how many more there were, that only some may read.
         reason: why it was frozen, thawed or revoked.
         omitted: how many changes of the same frame before it are not told.
+        range: the range that this was done to: `88.118.5/870101.M1.000001..100000`; "": none, it
+            was done to the identifier itself.
+        kept: it had values of its own, which stayed as they were.
     """
 
     sequence: int
@@ -64,6 +68,23 @@ class Event:
     hidden: int = 0
     reason: str = ""
     omitted: int = 0
+    range: str = ""
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Some events of an identifier, as they came.
+
+    Attributes:
+        events: what was done.
+        is_complete: whether nothing that was done up to the last of them is missing.
+        known_after: the frame after which this node knows its history.
+    """
+
+    events: tuple[Event, ...]
+    is_complete: bool
+    known_after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +96,7 @@ class PastState:
         as_of: the frame of the journal after which it was so.
         values: what resolution would have found; `hidden` counts those only some may read.
         sequence: the frame that made it so, 0 when none is known; with `time`, `by` and `reason`.
+        range: the range that it was so with, "" when it was so on its own.
     """
 
     state: str
@@ -85,6 +107,7 @@ class PastState:
     time: str = ""
     by: str = ""
     reason: str = ""
+    range: str = ""
 
 
 class _Told(msgspec.Struct, rename="camel", frozen=True):
@@ -100,11 +123,15 @@ class _Told(msgspec.Struct, rename="camel", frozen=True):
     omitted: int = 0
     state: str = ""
     as_of: int = 0
+    range: str = ""
+    kept: bool = False
 
 
 class _History(msgspec.Struct, rename="camel", frozen=True):
     events: list[_Told]
     next: int
+    complete: bool = True
+    known_after: int = 0
 
 
 class LifeCalls(RestCalls):
@@ -142,11 +169,19 @@ class LifeCalls(RestCalls):
         Raises:
             HandleError: refused, or nobody answered.
         """
+        async for page in self.history_pages(handle, after=after, page_events=page_events):
+            for each in page.events:
+                yield each
+
+    async def history_pages(
+        self, handle: Text, *, after: int = 0, page_events: int = PAGE_EVENTS
+    ) -> AsyncGenerator[HistoryPage, None]:
+        """Iterate over the same by pages, which say whether all is known. Raises: HandleError."""
         while True:
             query = {"handle": _text(handle), "after": str(after), "limit": str(page_events)}
             page = await self._read(_History, f"{PATH}/history", query)
-            for each in page.events:
-                yield _event(each)
+            events = tuple(_event(each) for each in page.events)
+            yield HistoryPage(events, page.complete, page.known_after)
             if not page.next:
                 return
             after = page.next
@@ -176,6 +211,7 @@ class LifeCalls(RestCalls):
             told.time,
             told.by,
             told.reason,
+            told.range,
         )
 
     async def _mark(self, verb: str, handle: Text, reason: str, state: State) -> LifeState:
@@ -204,6 +240,8 @@ def _event(told: _Told) -> Event:
         told.hidden,
         told.reason,
         told.omitted,
+        told.range,
+        told.kept,
     )
 
 
@@ -241,6 +279,13 @@ class BlockingLifeCalls(BlockingCalls):
     ) -> Iterator[Event]:
         """Iterate over the changes of an identifier: `LifeCalls.history`."""
         return self._iterate(self._client.history(handle, after=after, page_events=page_events))
+
+    def history_pages(
+        self, handle: Text, *, after: int = 0, page_events: int = PAGE_EVENTS
+    ) -> Iterator[HistoryPage]:
+        """Iterate over the same by pages: `LifeCalls.history_pages`."""
+        pages = self._client.history_pages(handle, after=after, page_events=page_events)
+        return self._iterate(pages)
 
     def as_of(self, handle: Text, when: datetime | str | int) -> PastState:
         """Return what an identifier was: `LifeCalls.as_of`."""

@@ -157,6 +157,39 @@ class RangePage(Page, frozen=True):
     ranges: list[RangeForm]
 
 
+class RangeEvent(msgspec.Struct, rename="camel", frozen=True):
+    """One change of the range around an identifier.
+
+    Attributes:
+        sequence: the frame of the journal that made it.
+        time: when, in RFC 3339.
+        operation: register, split, shrink, revoke; cut: shrunk, and the identifier is not in it
+            any more.
+        by: who did, `300:0.NA/88.118.5`.
+        range: the one around the identifier afterwards, else what was left of it:
+            `88.118.5/870101.M1.000001..100000`.
+        identifiers: how many serials that runs over.
+        ranges: all that the change made of the one before.
+        reason: why it was revoked.
+    """
+
+    sequence: int
+    time: str
+    operation: str
+    by: str
+    range: str
+    identifiers: int
+    ranges: list[str]
+    reason: str = ""
+
+
+class RangeEvents(msgspec.Struct, rename="camel", frozen=True):
+    """Some of the changes; `next`: where to go on, 0 at the end."""
+
+    events: list[RangeEvent]
+    next: int
+
+
 def begins_with(form: RangeForm, identifier: Text) -> bool:
     """Say whether a range begins with an identifier."""
     first = identifier_of(form.stem, form.first, form.check)

@@ -24,16 +24,19 @@ from resolver.client.range_forms import (
     OneRange,
     Range,
     RangeCounts,
+    RangeEvent,
+    RangeEvents,
     RangePage,
     begins_with,
     identifier_before,
     identifier_of,
 )
 
-__all__ = ["BlockingRangeCalls", "Existing", "Range", "RangeCalls", "RangeCounts"]
+__all__ = ["BlockingRangeCalls", "Existing", "Range", "RangeCalls", "RangeCounts", "RangeEvent"]
 
 PATH = "/api/ranges"
 PAGE_RANGES = 100  # fetched at a time
+PAGE_EVENTS = 100
 _HINTS: dict[type[HandleError], str] = {
     AlreadyExistsError: "choose serials beside what the message names; existing='keep' "
     "(--existing keep) leaves single identifiers inside as they are",
@@ -132,6 +135,29 @@ class RangeCalls(RestCalls):
     async def count(self, prefix: str) -> RangeCounts:
         """Return how many identifiers there are under a prefix. Raises: HandleError."""
         return await self._read(RangeCounts, f"{PATH}/count", {"prefix": prefix})
+
+    async def range_history(
+        self, identifier: Text, *, after: int = 0, page_events: int = PAGE_EVENTS
+    ) -> AsyncGenerator[RangeEvent, None]:
+        """Iterate over what was done to the ranges that held an identifier, as it came.
+
+        Args:
+            identifier: any that is or was in the range, such as its first.
+            after: only what frames after this one did.
+            page_events: how many frames are fetched at a time, at most 100.
+
+        Raises:
+            HandleError: refused, or nobody answered.
+        """
+        about = _about(identifier)
+        while True:
+            query = {**about, "after": str(after), "limit": str(page_events)}
+            page = await self._read(RangeEvents, f"{PATH}/history", query)
+            for each in page.events:
+                yield each
+            if not page.next:
+                return
+            after = page.next
 
     async def shrink_range(
         self, identifier: Text, first: str, last: str, *, existing: Existing = "refuse"
@@ -251,6 +277,13 @@ class BlockingRangeCalls(BlockingCalls):
     def count(self, prefix: str) -> RangeCounts:
         """Return how many identifiers there are under a prefix: `RangeCalls.count`."""
         return self._wait(self._client.count(prefix))
+
+    def range_history(
+        self, identifier: Text, *, after: int = 0, page_events: int = PAGE_EVENTS
+    ) -> Iterator[RangeEvent]:
+        """Iterate over what was done to ranges: `RangeCalls.range_history`."""
+        events = self._client.range_history(identifier, after=after, page_events=page_events)
+        return self._iterate(events)
 
     def shrink_range(
         self, identifier: Text, first: str, last: str, *, existing: Existing = "refuse"

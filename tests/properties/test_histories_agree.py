@@ -16,12 +16,13 @@ from protocol.value import HandleValue, encode_values
 from registry.admin import apply, decide
 from registry.bulk import register_rows
 from registry.frame_times import last_at
-from registry.histories import History, Moment
+from registry.histories import History
 from registry.journal import Kind
 from registry.log import LocalLog
 from registry.offline import LoadPolicy, LoadRow, load_records
 from registry.operations import Change
 from registry.outcomes import NOTHING_FOREIGN
+from registry.row_past import Moment
 from registry.store import Store
 from registry.stream_rows import Row, RowKind
 from registry.streams import Stream

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from protocol.value import encode_values
-from registry import histories, life_history
+from registry import history_frames, life_history, range_history_index
+from registry.check_digits import check_of
 from registry.errors import JournalError
 from registry.frame_times import last_at
 from registry.histories import History
@@ -16,6 +17,7 @@ from registry.log import LocalLog
 from registry.offline import LoadPolicy, LoadRow, load_records, seed_store
 from registry.plain_creations import PlainCreation, PlainCreations
 from registry.store import Store
+from registry.stream_rows import RowKind
 from registry.verify import verify
 from tests.registry.builders import (
     ADMIN,
@@ -242,7 +244,7 @@ def test_handles_of_others(store: Store, name: str) -> None:
 def test_a_creation_is_found_by_its_time_in_a_few_frames(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(histories, "SEARCHED_FRAMES_MAX", 12)
+    monkeypatch.setattr(history_frames, "SEARCHED_FRAMES_MAX", 12)
     now_s = NOW_S
     for number in range(400):
         now_s += -700 if number in (100, 250) else 5 if number % 3 == 0 else 0
@@ -271,7 +273,7 @@ def test_what_cannot_be_found_within_the_bounds_is_said_to_be_unknown(
 ) -> None:
     for number in range(30):
         plainly(store, b"88.118/P%d" % number, NOW_S)
-    monkeypatch.setattr(histories, "SEARCHED_FRAMES_MAX", 5)
+    monkeypatch.setattr(history_frames, "SEARCHED_FRAMES_MAX", 5)
     whole = done(act(store, "life.history", None, handle="88.118/P29"))
     assert (whole["events"], whole["complete"]) == ([], False)
     code, words = refused(act(store, "life.as_of", None, handle="88.118/P29", sequence=31))
@@ -366,25 +368,218 @@ RANGE: dict[str, Any] = {
 }
 
 
-def test_of_identifiers_in_ranges_only_what_was_done_to_one_is_known(store: Store) -> None:
+def in_ranges(store: Store) -> None:
+    """Frame 2 registers 001..900, 3 splits, 4 overrides 007, 5 cuts off from 401, 6 revokes."""
+    seconds = iter(range(1, 9))
+
+    def perform_act(name: str, **parameters: Any) -> None:
+        done(act(store, name, now_ms=(NOW_S + next(seconds)) * 1_000, **parameters))
+
+    perform_act("ranges.register", **RANGE)
+    perform_act("ranges.split", identifier="88.118/LOT.501")
+    perform(store, modify(b"88.118/LOT.007", url(data=b"own")), now_s=NOW_S + next(seconds))
+    about = {"identifier": "88.118/LOT.001"}
+    perform_act("ranges.shrink", first="001", last="400", **about)
+    perform_act("ranges.revoke", reason="recalled", existing="keep", **about)
+
+
+def of(store: Store, name: str, **more: Any) -> list[tuple[Any, ...]]:
+    found = done(act(store, "life.history", None, handle="88.118/LOT." + name, **more))
+    assert found["complete"] is True
+    return [
+        (each["sequence"], each["operation"], each.get("range", "")[11:], each.get("kept", False))
+        for each in found["events"]
+    ]
+
+
+def test_what_was_done_to_its_range_was_done_to_an_identifier(store: Store) -> None:
+    in_ranges(store)
+    before = [(2, "create", "001..900", False), (3, "split", "001..500", False)]
+    cut, revoked = (5, "cut", "001..400", False), (6, "revoke", "001..400", False)
+    shrunk = (5, "shrink", "001..400", False)
+    assert of(store, "008") == [*before, shrunk, revoked]
+    assert of(store, "450") == [*before, cut]
+    assert of(store, "501") == [before[0], (3, "split", "501..900", False)]
+    own = [
+        (4, "modify", "", False),
+        (5, "shrink", "001..400", True),
+        (6, "revoke", "001..400", True),
+    ]
+    assert of(store, "007") == [*before, *own]
+    assert of(store, "901") == of(store, "0007") == []
+    assert of(store, "008", after=2, limit=2) == [before[1], shrunk]
+
+
+def test_events_of_a_range_say_who_when_why_and_the_values(store: Store) -> None:
+    in_ranges(store)
+    found = done(act(store, "life.history", None, handle="88.118/LOT.008"))["events"]
+    assert {each["by"] for each in found} == {BY}
+    assert [each["time"][17:] for each in found] == ["41.000Z", "42.000Z", "44.000Z", "45.000Z"]
+    assert [each.get("reason") for each in found] == [None, None, None, "recalled"]
+    shown = [[value["data"]["value"] for value in each.get("values", [])] for each in found]
+    assert shown[0] == ["https://example.org/008", "88.118/LOT.001..900"]
+    assert shown[2] == ["https://example.org/008", "88.118/LOT.001..400"]
+    assert shown[3] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "states"),
+    [
+        ("008", [("unregistered", 0), ("active", 2), ("active", 3), ("active", 3), ("active", 5),
+                 ("revoked", 6)]),
+        ("007", [("unregistered", 0), ("active", 2), ("active", 3), ("active", 4), ("active", 4),
+                 ("active", 4)]),
+        ("450", [("unregistered", 0), ("active", 2), ("active", 3), ("active", 3), ("deleted", 5),
+                 ("deleted", 5)]),
+        ("901", [("unregistered", 0)] * 6),
+    ],
+)  # fmt: skip
+def test_the_state_as_of_a_frame_is_that_of_the_range_until_there_is_a_row(
+    store: Store, name: str, states: list[tuple[str, int]]
+) -> None:
+    in_ranges(store)
+    for seq, expected in enumerate(states, 1):
+        found = done(act(store, "life.as_of", None, handle="88.118/LOT." + name, sequence=seq))
+        assert (found["state"], found.get("sequence", 0)) == expected, seq
+        assert found.get("reason") == ("recalled" if found["state"] == "revoked" else None)
+        assert ("range" in found) == (bool(expected[1]) and (name, expected[1]) != ("007", 4))
+
+
+def test_the_values_that_a_freeze_found_are_those_of_the_range(store: Store) -> None:
     done(act(store, "ranges.register", **RANGE))
-    perform(store, create(b"88.118/PLAIN7", url()), now_s=NOW_S + 70)
     done(act(store, "life.freeze", handle="88.118/LOT.007", reason="sample"))
-    done(act(store, "life.revoke", handle="88.118/lot.008", reason="lost"))
-    for name, operation in (("007", "freeze"), ("008", "revoke")):
-        found = done(act(store, "life.history", None, handle="88.118/LOT." + name))
-        assert [each["operation"] for each in found["events"]] == [operation]
-        assert found["complete"] is False
-    revoked = done(act(store, "life.as_of", None, handle="88.118/LOT.008", sequence=5))
-    assert (revoked["state"], revoked["reason"]) == ("revoked", "lost")
-    for name in ("009", "950"):
-        for seq in (1, 5):
-            code, words = refused(
-                act(store, "life.as_of", None, handle="88.118/LOT." + name, sequence=seq)
-            )
-            assert (code, "in a range" in words) == (2, True)
-    beside = done(act(store, "life.history", None, handle="88.118/PLAIN7"))
-    assert beside["complete"] is True
+    done(act(store, "ranges.split", identifier="88.118/LOT.005"))
+    for seq in (3, 4):
+        found = done(act(store, "life.as_of", None, handle="88.118/LOT.007", sequence=seq))
+        assert (found["state"], found["reason"]) == ("frozen", "sample")
+        assert found["values"][1]["data"]["value"] == "88.118/LOT.001..900"
+
+
+def test_the_history_of_a_range_itself(store: Store) -> None:
+    in_ranges(store)
+    found = done(act(store, "ranges.history", None, identifier="88.118/LOT.007"))
+    told = [(each["operation"], each["range"], each["identifiers"]) for each in found["events"]]
+    assert told == [
+        ("register", "88.118/LOT.001..900", 900),
+        ("split", "88.118/LOT.001..500", 500),
+        ("shrink", "88.118/LOT.001..400", 400),
+        ("revoke", "88.118/LOT.001..400", 400),
+    ]
+    assert found["events"][1]["ranges"] == ["88.118/LOT.001..500", "88.118/LOT.501..900"]
+    assert (found["events"][3]["reason"], found["events"][3]["by"]) == ("recalled", BY)
+    page = done(act(store, "ranges.history", None, identifier="88.118/LOT.007", after=2, limit=1))
+    assert (page["events"], page["next"]) == (found["events"][1:2], 3)
+    other = done(act(store, "ranges.history", None, identifier="88.118/OTHER.1"))
+    assert (other["events"], other["complete"]) == ([], True)
+    assert refused(act(store, "ranges.history", None, identifier=""))[0] == 102
+    assert refused(act(store, "ranges.history", None, identifier="77/1"))[0] == 301
+
+
+def test_registering_ranges_costs_no_entries_and_changing_one_costs_one(store: Store) -> None:
+    def entries() -> int:
+        with store.read() as view:
+            return view.table("histories").count()
+
+    before = entries()
+    for number in range(30):
+        done(act(store, "ranges.register", **RANGE | {"stem": f"88.118/LOT{number}."}))
+    assert entries() == before
+    done(act(store, "ranges.split", identifier="88.118/LOT7.500"))
+    assert entries() == before + 1
+
+
+def test_changes_of_other_ranges_are_not_looked_through(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of those beside an identifier, nor of the one that it was cut off from."""
+    monkeypatch.setattr(range_history_index, "RUNS_MAX", 2)
+    done(act(store, "ranges.register", **RANGE))
+    for number in range(1, 60):  # lots are split off one after the other
+        done(act(store, "ranges.split", identifier=f"88.118/LOT.{number * 15 + 1:03d}"))
+    for number in range(60):
+        expected = list(range(2, min(number, 58) + 4))
+        for serial in (number * 15 + 1, number * 15 + 15):
+            told = [sequence for sequence, *_ in of(store, f"{serial:03d}")]
+            assert told == expected, serial
+            (name,) = {
+                done(
+                    act(store, "life.as_of", None, handle=f"88.118/LOT.{serial:03d}", sequence=seq)
+                )["range"]
+                for seq in (expected[-1], 61)
+            }
+            assert name.startswith(f"88.118/LOT.{number * 15 + 1:03d}..")
+
+
+def test_too_many_ranges_over_the_same_numbers_are_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(act(store, "ranges.register", **RANGE))
+    done(act(store, "ranges.shrink", identifier="88.118/LOT.001", first="001", last="050"))
+    for number in range(100, 160, 10):  # each is elsewhere, and gives way to the next
+        other = {"first": f"{number}", "last": f"{number + 600}"}
+        identifier = f"88.118/LOT.{number}"
+        done(act(store, "ranges.register", **RANGE | other))
+        last = f"{number + 5}"
+        done(act(store, "ranges.shrink", identifier=identifier, first=f"{number}", last=last))
+    assert [each[:2] for each in of(store, "900")] == [(2, "create"), (3, "cut")]
+    monkeypatch.setattr(range_history_index, "RUNS_MAX", 5)
+    words = "more than 5 ranges were registered beside the identifier"
+    assert words in refused(act(store, "life.history", None, handle="88.118/LOT.900"))[1]
+    late = act(store, "life.as_of", None, handle="88.118/LOT.900", sequence=15)
+    assert words in refused(late)[1]
+    early = act(store, "life.history", None, handle="88.118/LOT.900", limit=1)
+    assert [each["operation"] for each in done(early)["events"]] == ["create"]
+
+
+def test_a_loaded_range_is_found_though_it_says_another_time(store: Store) -> None:
+    for number in range(20):
+        plainly(store, b"88.118/P%d" % number, NOW_S + 9)
+    stated = RANGE | {"registered": "2020-01-01T00:00:00Z"}
+    row = LoadRow(1, b"88.118/LOT.", (), RowKind.RANGE, stated)
+    list(load_records(store, [row], policy=LoadPolicy.REFUSE, now_s=lambda: NOW_S + 9))
+    found = done(act(store, "life.history", None, handle="88.118/LOT.007"))
+    assert [each["operation"] for each in found["events"]] == ["create"]
+    assert (found["events"][0]["by"], found["complete"]) == ("the owner of the node", True)
+    before = done(act(store, "life.as_of", None, handle="88.118/LOT.007", sequence=21))
+    assert before["state"] == "unregistered"
+
+
+def test_ranges_from_before_the_first_frame_known(tmp_path: Path, store: Store) -> None:
+    done(act(store, "ranges.register", **RANGE))
+    done(act(store, "ranges.register", **RANGE | {"stem": "88.118/B."}))
+    with store.write() as view:
+        head = LocalLog(view).seal_snapshot((NOW_S + 61) * 1_000)
+        LocalLog(view).trim(0, head.seq)
+    done(act(store, "ranges.split", identifier="88.118/LOT.500", now_ms=(NOW_S + 90) * 1_000))
+    found = done(act(store, "life.history", None, handle="88.118/LOT.007"))
+    assert [each["operation"] for each in found["events"]] == ["split"]
+    assert (found["complete"], found["knownAfter"]) == (False, 3)
+    unchanged = done(act(store, "life.as_of", None, handle="88.118/B.007", sequence=4))
+    assert (unchanged["state"], unchanged["range"]) == ("active", "88.118/B.001..900")
+    assert "sequence" not in unchanged
+    words = "begins after frame 3 of its journal"
+    for handle in ("88.118/LOT.007", "88.118/B.007"):
+        assert words in refused(act(store, "life.as_of", None, handle=handle, sequence=2))[1]
+
+
+def test_a_store_of_the_time_before_ranges_had_a_history(store: Store) -> None:
+    done(act(store, "ranges.register", **RANGE))
+    perform(store, create(HANDLE, url()), now_s=NOW_S + 61)
+    with store.write(journaled=False) as view:
+        view.put_meta(b"range_histories", (3).to_bytes(8, "big"))
+    found = done(act(store, "life.history", None, handle="88.118/LOT.007"))
+    assert (found["events"], found["complete"], found["knownAfter"]) == ([], False, 3)
+    whole = done(act(store, "life.history", None, handle=HANDLE))
+    assert (len(whole["events"]), whole["complete"]) == (1, True)
+
+
+def test_a_check_character_decides_who_is_in_a_range(store: Store) -> None:
+    done(act(store, "ranges.register", **RANGE | {"check": "gs1"}))
+    done(act(store, "ranges.shrink", identifier="88.118/LOT.0017", first="001", last="400"))
+    right, wrong = (check_of("gs1", b"88.118/LOT.500").decode(), "x")
+    assert [each[1] for each in of(store, "500" + right)] == ["create", "cut"]
+    for check in {*"0123456789", wrong} - {right}:
+        assert of(store, "500" + check) == []
 
 
 def test_marks_in_a_range_are_counted_once(store: Store) -> None:

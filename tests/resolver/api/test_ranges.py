@@ -57,6 +57,35 @@ def test_listing() -> None:
     assert act(api) == ("ranges.list", expected)
 
 
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("identifier=a/b.1", {"identifier": "a/b.1", "after": 0, "limit": 100}),
+        ("identifier=a%2Fb.1&after=7&limit=3", {"identifier": "a/b.1", "after": 7, "limit": 3}),
+    ],
+)
+def test_the_history_of_ranges(query: str, parameters: dict[str, Any]) -> None:
+    api = api_with({"events": [], "next": 0})
+    assert api.request("GET", f"/api/ranges/history?{query}").status == 200
+    assert act(api) == ("ranges.history", parameters)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("", "name an identifier of the range"),
+        ("identifier=" + "a" * 2_049, "name an identifier of the range"),
+        ("identifier=a/b&after=-1", "after"),
+        ("identifier=a/b&limit=101", "limit"),
+    ],
+)
+def test_histories_that_cannot_be_asked_for(query: str, words: str) -> None:
+    api = Api()
+    answer = api.request("GET", f"/api/ranges/history?{query}")
+    assert (answer.status, words in answer.json["message"]) == (400, True)
+    assert api.operations.act_calls == []
+
+
 def test_a_listing_begins_at_its_beginning() -> None:
     api = api_with({"ranges": [], "next": ""})
     api.request("GET", "/api/ranges?prefix=88.118")

@@ -8,6 +8,7 @@ import pytest
 
 from resolver.cli.errors import ExitCode
 from resolver.cli.main import main
+from resolver.cli.output import local_time
 from resolver.cli.range_output import print_counts, print_ranges, report_ranges
 from resolver.client.ranges import Range, RangeCounts
 from tests.nodes import Node
@@ -157,6 +158,43 @@ def test_what_cannot_be_registered(shell: Shell, words: list[str], said: str) ->
 def test_another_nodes_prefix(shell: Shell) -> None:
     code, error = shell.fail("register", "99/X.", "1", "9", "-v", URL)
     assert (code, "not homed on this node" in error) == (ExitCode.REFUSED, True)
+
+
+def test_history(shell: Shell, top_node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.say("register", "88/OLD.", "001", "900", "-v", URL)
+    shell.say("split", "88/OLD.501")
+    where = ["--node", str(top_node.folder)]
+    freeze = ["life", "freeze", "88/OLD.007", "--reason", "sample", *where]
+    assert main(freeze) == ExitCode.OK
+    shell.say("shrink", "88/OLD.001", "001", "400", "--existing", "keep", "--yes")
+    shell.say("revoke", "88/OLD.001", "--reason", "leaks\x1b", "--existing", "keep", "--yes")
+    table = shell.say("history", "88/OLD.450").splitlines()
+    assert [line.split()[2] for line in table[2:5]] == ["register", "split", "cut"]
+    assert table[3].rstrip().endswith("88/OLD.001..500, 500 identifiers; 88/OLD.501..900")
+    assert "the identifier is not in it any more" in table[4]
+    assert "this machine's zone" in table[5]
+    told = json.loads(shell.say("history", "88/OLD.001", "--json"))["events"]
+    assert [each["operation"] for each in told] == ["register", "split", "shrink", "revoke"]
+    assert shell.say("history", "88/NONE.1") == "no range is known to have held 88/NONE.1\n"
+
+    def life(*words: str) -> str:
+        capsys.readouterr()
+        assert main(["life", *words, *where]) == ExitCode.OK
+        return capsys.readouterr().out
+
+    table = life("history", "88/OLD.007").splitlines()
+    what = ["create in a range", "split its range", "freeze", "shrink its range"]
+    assert all(word in line for word, line in zip(what, table[2:], strict=False))
+    assert "88/OLD.001..400; has values of its own, which stayed; leaks\\x1b" in table[6]
+    was = life("as-of", "88/OLD.008", str(told[1]["sequence"]))
+    at = local_time(told[1]["time"])
+    words = f"was active in the range 88/OLD.001..500, since {at} by {top_node.admin}, frame"
+    assert was.startswith(f"88/OLD.008 {words} {told[1]['sequence']}\n")
+    assert "was active in" in life("as-of", "88/OLD.008", at)  # as it was printed
+    was = life("as-of", "88/OLD.008", told[3]["time"])
+    assert "was revoked with the range 88/OLD.001..400, since" in was
+    assert "deleted, cut off from the range" in life("as-of", "88/OLD.450", told[3]["time"])
+    assert life("history", "88/OLD.901") == "nothing is known of 88/OLD.901\n"
 
 
 def test_without_values_or_an_identity(top_node: Node, shell: Shell) -> None:

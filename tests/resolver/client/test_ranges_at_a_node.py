@@ -142,3 +142,34 @@ def test_a_listing_of_many_pages(client: BlockingAdministrationClient) -> None:
     for size in (1, 3, 11, 1_000):
         found = client.list_ranges("88", stem="88/PAGE.", page_ranges=size)
         assert [each.stem for each in found] == stems
+
+
+def test_the_history_of_a_range_and_of_its_identifiers(
+    client: BlockingAdministrationClient,
+) -> None:
+    client.register_range("88/PAST.", "001", "900", VALUES[:1])
+    client.split_range("88/PAST.501")
+    client.shrink_range("88/PAST.001", "001", "400")
+    client.revoke_range("88/PAST.001", "recalled")
+    for page_events in (1, 3, 100):
+        told = list(client.range_history("88/PAST.007", page_events=page_events))
+        assert [(each.operation, each.range, each.identifiers) for each in told] == [
+            ("register", "88/PAST.001..900", 900),
+            ("split", "88/PAST.001..500", 500),
+            ("shrink", "88/PAST.001..400", 400),
+            ("revoke", "88/PAST.001..400", 400),
+        ]
+    assert told[1].ranges == ["88/PAST.001..500", "88/PAST.501..900"]
+    assert told[3].reason == "recalled"
+    assert list(client.range_history("88/PAST.007", after=told[2].sequence)) == told[3:]
+    assert list(client.range_history("88/ELSEWHERE.007")) == []
+    events = list(client.history("88/PAST.450"))
+    assert [(each.operation, each.range) for each in events] == [
+        ("create", "88/PAST.001..900"),
+        ("split", "88/PAST.001..500"),
+        ("cut", "88/PAST.001..400"),
+    ]
+    past = client.as_of("88/PAST.450", events[1].sequence)
+    assert (past.state, past.range) == ("active", "88/PAST.001..500")
+    assert client.as_of("88/PAST.450", events[2].time).state == "deleted"
+    assert client.as_of("88/PAST.007", told[3].time).reason == "recalled"

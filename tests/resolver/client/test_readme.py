@@ -64,7 +64,10 @@ def test_examples(
         assert said.splitlines()[0] == (f"{stem}000001..100000 from {stem}0000017 to {stem}1000009")
         assert f"the range {stem}000001..100000 has identifiers" in said.splitlines()[1]
         assert said.splitlines()[2] == f"{stem}000001..070000 70000 active"
-        assert re.fullmatch(r"\d+ identifiers", said.splitlines()[3])
+        whole, part = f"{stem}000001..100000", f"{stem}000001..070000"
+        assert f" register {whole} by 300:" in said.splitlines()[3]
+        assert f" shrink {part} by 300:" in said.splitlines()[4]
+        assert re.fullmatch(r"\d+ identifiers", said.splitlines()[5])
     elif "register_template" in EXAMPLES[position]:
         made, refused, listed = said.splitlines()
         assert made == "88/MOTOR.000042 of 88:motor version 1"
