@@ -11,6 +11,7 @@ from registry.journal import ANONYMOUS, JournalOperation, Kind
 from registry.knowledge import Knowledge
 from registry.offices import Entries
 from registry.outcomes import Need, Refusal, refuse
+from registry.range_rows import STEPS_MAX
 from registry.roles import Role
 from registry.views import View
 
@@ -37,7 +38,12 @@ class Done:
     notes: tuple[str, ...] = ()
 
 
-ActOutcome = Done | Refusal | Need
+@dataclass(frozen=True, slots=True)
+class TakesLong:
+    """Not decided: more has to be looked at than `ActStep.steps_max`. Decide it elsewhere."""
+
+
+ActOutcome = Done | Refusal | Need | TakesLong
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class ActStep:
     policy: Policy
     now_ms: int
     address: str = ""
+    steps_max: int = STEPS_MAX  # rows looked at in one walk
 
     @property
     def now_s(self) -> int:

@@ -4,6 +4,7 @@
 
         Refusal   answer with its code and words
         Need      fetch these handles, add them to `foreign`, call again
+        TakesLong decide it in a thread, without `is_quick`; only where that was said
         Done      `result` is the answer. With operations: within the write transaction decide
                   again with its WriteView, then `registry.replay.replay` them and append them to
                   the log: what the journal says is what is done. `own` are entries of the prefix
@@ -30,10 +31,11 @@ from registry import (
     template_acts,
     template_handles,
 )
-from registry.act_steps import Act, ActDecider, ActOutcome, ActStep, Done
+from registry.act_steps import Act, ActDecider, ActOutcome, ActStep, Done, TakesLong
 from registry.authorization import Policy
 from registry.knowledge import Knowledge
 from registry.outcomes import Foreign, refuse
+from registry.range_rows import QUICK_STEPS_MAX, STEPS_MAX
 from registry.views import View
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "ActOutcome",
     "ActStep",
     "Done",
+    "TakesLong",
     "decide_act",
 ]
 
@@ -78,7 +81,8 @@ READING_ACTS: frozenset[str] = (
     | template_acts.READING_ACTS
     | {"applications.list", "applications.show", "prefixes.show", "quotas.show"}
 )
-# Of these, what reads more than a few rows: not to be decided on an event loop.
+# Of these, what reads more than a few rows: not to be decided on an event loop. Acts that change
+# something say so themselves, with `TakesLong`, when they turn out to.
 SLOW_ACTS: frozenset[str] = life_history.READING_ACTS | {"templates.list", "ranges.list"}
 
 # What registers or changes one handle, the parameter `handle`: counted by quotas of requests.
@@ -94,6 +98,8 @@ def decide_act(
     foreign: Foreign,
     policy: Policy,
     now_ms: int,
+    *,
+    is_quick: bool = False,
 ) -> ActOutcome:
     """Decide about one act; see the module's docstring for what to do with the outcome.
 
@@ -104,6 +110,7 @@ def decide_act(
         foreign: what was fetched of other nodes' handles, by `outcomes.foreign_key`.
         policy: roles and rules of the configuration.
         now_ms: the server's clock, since 1970.
+        is_quick: give up with `TakesLong` after some milliseconds.
 
     Raises:
         RecordError: a stored row is damaged.
@@ -112,5 +119,8 @@ def decide_act(
     if decider is None:
         return refuse(ResponseCode.OPERATION_NOT_SUPPORTED, f"{act.name} is not known here")
     knowledge = Knowledge(view, foreign)
-    step = ActStep(view, act.parameters, identity, knowledge, policy, now_ms, act.address)
+    steps_max = QUICK_STEPS_MAX if is_quick else STEPS_MAX
+    step = ActStep(
+        view, act.parameters, identity, knowledge, policy, now_ms, act.address, steps_max
+    )
     return decider(step)

@@ -4,6 +4,7 @@
      ├─ StoreFullError   no room on the disk or in the map; the store is as it was before the write
      ├─ RecordError      a stored row that does not decode
      ├─ RangeError       a range that cannot be registered as it is described
+     │   └─ LongWalkError    more rows lie in it than are looked at in one go
      └─ JournalError     a frame that does not decode, or does not follow the one before it
 
 An answer such as "not found" or "not permitted" is never an exception: it is a response code in
@@ -33,6 +34,10 @@ class RangeError(StoreError):
     ) -> None:
         super().__init__(words)
         self.response_code = response_code
+
+
+class LongWalkError(RangeError):
+    """More rows lie in a range, or between its identifiers, than are looked at in one go."""
 
 
 class JournalError(StoreError):

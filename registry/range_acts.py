@@ -27,7 +27,7 @@ from protocol.handle import (
     to_text,
 )
 from registry import quotas
-from registry.act_steps import NOBODY, ActDecider, ActOutcome, ActStep, Done
+from registry.act_steps import NOBODY, ActDecider, ActOutcome, ActStep, Done, TakesLong
 from registry.authorization import (
     HS_ADMIN,
     Authorization,
@@ -36,7 +36,7 @@ from registry.authorization import (
     authorize,
 )
 from registry.creation_rights import CreationRights
-from registry.errors import RangeError
+from registry.errors import LongWalkError, RangeError
 from registry.journal import OWNER, Kind
 from registry.outcomes import Need, Refusal, refuse
 from registry.prefixes import find_silence, is_responsible
@@ -44,6 +44,7 @@ from registry.range_changes import REGISTER, REVOKE, SHRINK, SPLIT, Change, pack
 from registry.range_documents import Range, read_document, read_range
 from registry.range_making import make_range
 from registry.range_records import STEM_OCTETS_MAX
+from registry.range_rows import STEPS_MAX
 from registry.range_shown import name_range, read_shown, show_range
 from registry.ranges import (
     changes_to,
@@ -62,11 +63,15 @@ LOOKED_AT_MAX = 10_000  # of one page, with those that do not begin with the ste
 
 
 def _refusing(decide: ActDecider) -> ActDecider:
-    """Turn a RangeError into the answer it asks for."""
+    """Turn a RangeError into the answer it asks for, a long walk into `TakesLong`."""
 
     def decided(step: ActStep) -> ActOutcome:
         try:
             return decide(step)
+        except LongWalkError as error:
+            if step.steps_max < STEPS_MAX:
+                return TakesLong()
+            return refuse(error.response_code, str(error))
         except RangeError as error:
             return refuse(error.response_code, str(error))
 
@@ -87,7 +92,7 @@ def register(step: ActStep) -> ActOutcome:
     right = creation_right(step, handle)
     if not isinstance(right, Permitted):
         return right
-    kept = check_free(step.view, new, keeps_rows=described.keeps_rows)
+    kept = check_free(step.view, new, keeps_rows=described.keeps_rows, steps_max=step.steps_max)
     created = new.span.size - kept
     refusal = quotas.refuse_beyond(step.view, handle, created, step.now_s)
     if refusal is not None:
@@ -199,10 +204,15 @@ def _shrink(step: ActStep, _: bytes, range_: Range) -> ActOutcome:
         (range_.span.low, new.span.low - 1), (new.span.high + 1, range_.span.high)
     ):  # fmt: skip
         if low <= high:
-            count_rows(step.view, range_, low, high, keeps_rows=keeps_rows)
+            _count_rows(step, range_, low, high, keeps_rows=keeps_rows)
     if new.octets == range_.octets and new.key == range_.key:
         return Done({"range": _form(new)})
     return _changed(step, SHRINK, changes_to(range_, new), {"range": _form(new)})
+
+
+def _count_rows(step: ActStep, range_: Range, low: int, high: int, *, keeps_rows: bool) -> None:
+    """Make sure that the rows in a part of a range may stay, and are not too many."""
+    count_rows(step.view, range_, low, high, keeps_rows=keeps_rows, steps_max=step.steps_max)
 
 
 def _keeps_rows(step: ActStep) -> bool:
@@ -223,7 +233,7 @@ def _revoke(step: ActStep, _: bytes, range_: Range) -> ActOutcome:
     words = reason if isinstance(reason, str) else ""
     new = revoked_range(range_, step.identity or OWNER, step.now_s, words)
     span = range_.span
-    count_rows(step.view, range_, span.low, span.high, keeps_rows=_keeps_rows(step))
+    _count_rows(step, range_, span.low, span.high, keeps_rows=_keeps_rows(step))
     return _changed(step, REVOKE, changes_to(range_, new), {"range": _form(new)})
 
 

@@ -17,7 +17,7 @@ from registry.marks import REASON_OCTETS_MAX, is_deleted
 from registry.range_changes import Change
 from registry.range_documents import Range, read_range
 from registry.range_records import decode_range, encode_range, is_active, range_key
-from registry.range_rows import rows_inside
+from registry.range_rows import STEPS_MAX, rows_inside
 from registry.range_shown import name_range, read_shown, revocation_words
 from registry.range_values import cut_of, range_value
 from registry.views import View
@@ -52,10 +52,11 @@ def find_overlapping(view: View, range_: Range) -> Range | None:
     return read_range(key, octets) if octets[2 : 2 + len(last)] <= last else None
 
 
-def check_free(view: View, range_: Range, *, keeps_rows: bool) -> int:
-    """Return how many rows stay in a new range.
+def check_free(view: View, range_: Range, *, keeps_rows: bool, steps_max: int = STEPS_MAX) -> int:
+    """Return how many rows stay in a new range; looks at `steps_max` rows at most.
 
     Raises:
+        LongWalkError: there are more.
         RangeError: a range or row is in the way, or there would be too many identifiers.
         RecordError: what is in the way is damaged.
     """
@@ -71,17 +72,27 @@ def check_free(view: View, range_: Range, *, keeps_rows: bool) -> int:
         raise RangeError(
             f"the prefix would have more than {IDENTIFIERS_MAX:,} identifiers in ranges"
         )
-    return count_rows(view, range_, range_.span.low, range_.span.high, keeps_rows=keeps_rows)
+    low, high = range_.span.low, range_.span.high
+    return count_rows(view, range_, low, high, keeps_rows=keeps_rows, steps_max=steps_max)
 
 
-def count_rows(view: View, range_: Range, low: int, high: int, *, keeps_rows: bool) -> int:
+def count_rows(
+    view: View,
+    range_: Range,
+    low: int,
+    high: int,
+    *,
+    keeps_rows: bool,
+    steps_max: int = STEPS_MAX,
+) -> int:
     """Return how many rows lie in a part of a range, tombstones left out.
 
     Raises:
-        RangeError: there is one and it is not to be kept, or too many.
+        LongWalkError: more than `steps_max` rows would have to be looked at.
+        RangeError: there is one and it is not to be kept.
     """
     span, count = range_.span, 0
-    for key, row in rows_inside(view.table("handles"), span, low, high):
+    for key, row in rows_inside(view.table("handles"), span, low, high, steps_max=steps_max):
         if is_deleted(row):
             continue
         if not keeps_rows:

@@ -19,6 +19,7 @@ from registry.acts import (
     Act,
     ActOutcome,
     Done,
+    TakesLong,
     decide_act,
 )
 from registry.authorization import Policy
@@ -103,12 +104,14 @@ class Acts:
     async def _carry_out(self, act: Act, identity: Reference | None) -> Done | Refusal:
         known = Known()
         for _ in range(NEED_ROUNDS_MAX):
-            if act.name in SLOW_ACTS:
+            outcome: ActOutcome = TakesLong()
+            if act.name not in SLOW_ACTS:
+                outcome = self._look(act, identity, known, is_quick=True)
+            if isinstance(outcome, TakesLong):
                 outcome = await self._look_aside(act, identity, known)
-            else:
-                outcome = self._look(act, identity, known)
             if isinstance(outcome, Done) and act.name not in READING_ACTS:
                 outcome = await self._change(act, identity, known)
+            assert not isinstance(outcome, TakesLong), "it was given all the time it takes"
             if not isinstance(outcome, Need):
                 return outcome
             await self._operations.fetch(outcome.handles, known)
@@ -132,10 +135,20 @@ class Acts:
             self._quotas.end(handle, outcome)
         return outcome
 
-    def _look(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
+    def _look(
+        self, act: Act, identity: Reference | None, known: Known, *, is_quick: bool = False
+    ) -> ActOutcome:
         """Decide without the writer's lock: most that is refused is refused here."""
         with self._store.read() as view:
-            return decide_act(view, act, identity, known.foreign, self._policy, self._now_ms())
+            return decide_act(
+                view,
+                act,
+                identity,
+                known.foreign,
+                self._policy,
+                self._now_ms(),
+                is_quick=is_quick,
+            )
 
     async def _look_aside(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
         """Decide in a thread, so that nobody else waits for what may take long."""

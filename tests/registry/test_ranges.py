@@ -6,6 +6,7 @@ import pytest
 
 from protocol.codes import ResponseCode
 from protocol.value import HandleValue
+from registry import acts, range_acts
 from registry.answers import Question, resolve
 from registry.authorization import Policy
 from registry.check_digits import SCHEMES, check_of
@@ -246,9 +247,8 @@ def test_rows_that_sort_between_are_not_in_the_way(store: Store) -> None:
 
 
 def test_many_rows_between_are_too_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = rows_inside.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "steps_max", 5)
+    for module in (acts, range_acts):
+        monkeypatch.setattr(module, "STEPS_MAX", 5)
     perform(store, *(create(b"88.118/D%04d" % n, url()) for n in range(100)))
     _, said = refused(store, "ranges.register", document("88.118/D", "000", "999"))
     assert "more than 5 rows lie in the range or between" in said

@@ -31,10 +31,10 @@ def perform_many(folder: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> l
     decided_in: list[int] = []
     decide = decide_act
 
-    def slowly(*arguments: Any) -> Any:
+    def slowly(*arguments: Any, **options: Any) -> Any:
         all_asked.wait(10)
         decided_in.append(threading.get_ident())
-        return decide(*arguments)
+        return decide(*arguments, **options)
 
     monkeypatch.setattr(acts, "decide_act", slowly)
     monkeypatch.setattr(acts, "SLOW_ACTS_MAX", 3)
