@@ -32,11 +32,11 @@ from registry.replay import replay
 from registry.store import Store
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.limits import Places
 from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
 from resolver.quotas import Quotas
 
 SLOW_ACTS_AT_ONCE = 1  # they share the interpreter with the loop: one takes half of it at most
-SLOW_ACTS_MAX = 32  # under way and waiting; ours, some seconds of work
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Acts:
         operations: fetches what is on other nodes.
         policy: the node's own administrators.
         prove: as in `resolver.registrations`.
+        slow_places: for acts that read much, under way and waiting.
         now_s: the time since 1970.
         after: what is called when an act of this name has changed something, with the handle that
             the last change is about.
@@ -66,6 +67,7 @@ class Acts:
         policy: Policy,
         prove: Prove,
         *,
+        slow_places: Places,
         now_s: Callable[[], float],
         after: Mapping[str, Callable[[bytes], None]] | None = None,
         quotas: Quotas | None = None,
@@ -79,7 +81,7 @@ class Acts:
         self._after = after or {}
         self._quotas = quotas
         self._slow = asyncio.Semaphore(SLOW_ACTS_AT_ONCE)
-        self._slow_waiting = 0
+        self._slow_places = slow_places
 
     async def perform(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Carry out one act; answered once it is durable."""
@@ -152,15 +154,24 @@ class Acts:
 
     async def _look_aside(self, act: Act, identity: Reference | None, known: Known) -> ActOutcome:
         """Decide in a thread, so that nobody else waits for what may take long."""
-        if self._slow_waiting >= SLOW_ACTS_MAX:
-            words = f"{SLOW_ACTS_MAX} requests that read much are waiting, try again"
+        places = self._slow_places
+        if not places.admit(act.address):
+            whose = "of your address" if places.has_its_share(act.address) else "of all"
+            words = f"as many requests {whose} as may are reading much already, try again"
             return refuse(ResponseCode.SERVER_TOO_BUSY, words)
-        self._slow_waiting += 1
         try:
-            async with self._slow:
-                return await asyncio.to_thread(self._look, act, identity, known)
-        finally:
-            self._slow_waiting -= 1
+            await self._slow.acquire()
+        except BaseException:
+            places.release(act.address)
+            raise
+        work = asyncio.ensure_future(asyncio.to_thread(self._look, act, identity, known))
+        work.add_done_callback(lambda _: self._end_slow(act.address))
+        # A thread cannot be ended: whoever goes away keeps his place until it is done.
+        return await asyncio.shield(work)
+
+    def _end_slow(self, address: str) -> None:
+        self._slow.release()
+        self._slow_places.release(address)
 
     def _do(
         self, view: WriteView, act: Act, identity: Reference | None, known: Known

@@ -156,6 +156,8 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     verifications_max: Count = 512
     aliases_followed_max: Count = 10
     locations_octets_max: Octets = 65_536
+    slow_acts_max: Count = 32
+    slow_acts_per_address_max: Count = 8
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
@@ -354,6 +356,7 @@ _NARROW_AND_WIDE = (
     ("challenges_per_address_max", "challenges_max"),
     ("challenge_octets_per_address_max", "challenge_octets_max"),
     ("sessions_per_address_max", "sessions_max"),
+    ("slow_acts_per_address_max", "slow_acts_max"),
 )
 
 

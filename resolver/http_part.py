@@ -15,7 +15,7 @@ from resolver.dispatch import Dispatcher
 from resolver.hot_creations import HotCreations
 from resolver.hot_route import CachedRows, OwnRows, PublicRows
 from resolver.http_server import DEFAULT_HEADERS, HttpServer
-from resolver.limits import ConnectionLimiter
+from resolver.limits import Places
 from resolver.link import Link
 from resolver.metrics import RequestMetrics
 from resolver.node import Node
@@ -52,7 +52,7 @@ class HttpPart:
         link: Link,
         dispatcher: Dispatcher,
         metrics: RequestMetrics,
-        limiter: ConnectionLimiter,
+        limiter: Places,
         store: Store | CacheStore,
         counts: QueryCounts | None,
     ) -> None:

@@ -21,7 +21,7 @@ from resolver.config import LimitsConfig
 from resolver.hot_creations import HotCreations
 from resolver.hot_route import HotRoute, PublicRows
 from resolver.http_protocol import HttpProtocol
-from resolver.limits import ConnectionLimiter
+from resolver.limits import Places
 from resolver.metrics import CONNECTIONS, REFUSED
 from resolver.query_counts import QueryCounts
 from resolver.tls import Certificate
@@ -58,14 +58,14 @@ class HttpServer:
         limits: LimitsConfig,
         certificate: Certificate,
         loop: asyncio.AbstractEventLoop,
-        limiter: ConnectionLimiter | None = None,
+        limiter: Places | None = None,
         rows: PublicRows | None = None,
         creations: HotCreations | None = None,
         counts: QueryCounts | None = None,
     ) -> None:
         self._sock = sock
         self._certificate = certificate
-        self._limiter = limiter or ConnectionLimiter(
+        self._limiter = limiter or Places(
             limits.connections_max, limits.connections_per_address_max
         )
         self._acceptor = Acceptor(sock, loop, self._accept)

@@ -28,39 +28,42 @@ def address_group(address: str) -> str:
     return str(ipaddress.IPv6Address(int(parsed) >> host_bits << host_bits))
 
 
-class ConnectionLimiter:
-    """Admits connections up to a number per address and in all; the newest is refused.
+class Places:
+    """Gives out places up to a number per address and in all; the newest is refused.
 
     Args:
-        connections_max: in all.
-        per_address_max: from one address (IPv6: from one /64).
+        places_max: in all.
+        per_address_max: for one address (IPv6: for one /64).
     """
 
-    def __init__(self, connections_max: int, per_address_max: int) -> None:
-        self._connections_max = connections_max
+    def __init__(self, places_max: int, per_address_max: int) -> None:
+        self._places_max = places_max
         self._per_address_max = per_address_max
         self._held: dict[str, int] = {}
-        self.connections = 0
+        self.taken = 0
         self.refused = 0
 
     def admit(self, address: str) -> bool:
-        """Count a new connection; False when it is one too many and must be closed."""
-        group = address_group(address)
-        held = self._held.get(group, 0)
-        if self.connections >= self._connections_max or held >= self._per_address_max:
+        """Give a place to somebody; False when it would be one too many."""
+        if self.taken >= self._places_max or self.has_its_share(address):
             self.refused += 1
             return False
-        self._held[group] = held + 1
-        self.connections += 1
+        group = address_group(address)
+        self._held[group] = self._held.get(group, 0) + 1
+        self.taken += 1
         return True
 
+    def has_its_share(self, address: str) -> bool:
+        """Say whether an address has as many places as it may."""
+        return self._held.get(address_group(address), 0) >= self._per_address_max
+
     def release(self, address: str) -> None:
-        """Forget a connection that was admitted."""
+        """Take a place back that was given."""
         group = address_group(address)
         held = self._held.get(group, 0)
-        assert held > 0, f"a connection from {address} was released more often than admitted"
+        assert held > 0, f"a place of {address} was released more often than given"
         if held == 1:
             del self._held[group]
         else:
             self._held[group] = held - 1
-        self.connections -= 1
+        self.taken -= 1

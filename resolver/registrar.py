@@ -44,6 +44,7 @@ from resolver.challenges import Challenges
 from resolver.config import Config, LimitsConfig
 from resolver.foreign import ForeignRecords, ForeignSettings
 from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.limits import Places
 from resolver.link_server import LinkServer
 from resolver.listing import Pages
 from resolver.messages import Messages
@@ -189,12 +190,14 @@ class Registrar:
             threads=self._threads,
             now_s=now_s,
         )
+        limits = self._config.limits
         acts = Acts(
             self._store,
             self.commit,
             operations,
             make_policy(self._config),
             requests.prove,
+            slow_places=Places(limits.slow_acts_max, limits.slow_acts_per_address_max),
             now_s=now_s,
             after={
                 "quotas.set": self._load_quotas,

@@ -28,7 +28,7 @@ from protocol.types.hs_site import TRANSPORT_TCP
 from resolver.acceptor import Acceptor
 from resolver.config import LimitsConfig
 from resolver.dispatch import Peer
-from resolver.limits import NEVER, ConnectionLimiter
+from resolver.limits import NEVER, Places
 from resolver.metrics import CONNECTIONS, REFUSED
 from resolver.readiness import Readiness
 from resolver.stream_socket import StreamSocket
@@ -271,7 +271,7 @@ class TcpServer:
         dispatcher: Answerer,
         limits: LimitsConfig,
         loop: asyncio.AbstractEventLoop,
-        limiter: ConnectionLimiter | None = None,
+        limiter: Places | None = None,
         quick: QuickAnswers | None = None,
     ) -> None:
         self._sock = sock
@@ -280,7 +280,7 @@ class TcpServer:
         self.loop = loop
         self.quick = quick
         self.tasks = TaskSet(loop)
-        self._limiter = limiter or ConnectionLimiter(
+        self._limiter = limiter or Places(
             limits.connections_max, limits.connections_per_address_max
         )
         self._connections: set[TcpConnection] = set()

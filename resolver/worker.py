@@ -26,7 +26,7 @@ from resolver.config import Config
 from resolver.dispatch import Dispatcher
 from resolver.fastpath import FastPathError, open_fast_path
 from resolver.large_pages import ask_for_large_pages
-from resolver.limits import ConnectionLimiter
+from resolver.limits import Places
 from resolver.link import Link
 from resolver.metrics import RequestMetrics
 from resolver.node import load_node
@@ -106,7 +106,7 @@ class Worker:
             self._node, records, self._link, self._threads, metrics, counts=counts
         )
         limits = self._config.limits
-        limiter = ConnectionLimiter(limits.connections_max, limits.connections_per_address_max)
+        limiter = Places(limits.connections_max, limits.connections_per_address_max)
         for server in make_handle_servers(self._config, dispatcher, limiter, store, counts):
             await self._serve(server)
         make_http_part = await asyncio.to_thread(_import_http_part)
@@ -167,7 +167,7 @@ class Worker:
 def make_handle_servers(
     config: Config,
     dispatcher: Dispatcher,
-    limiter: ConnectionLimiter,
+    limiter: Places,
     store: Store | CacheStore,
     counts: QueryCounts | None,
 ) -> list[TransportServer]:

@@ -11,7 +11,6 @@ from registry.answers import Question, resolve
 from registry.authorization import Policy
 from registry.check_digits import SCHEMES, check_of
 from registry.outcomes import Refusal
-from registry.range_rows import rows_inside
 from registry.range_values import RANGE_INDEX
 from registry.schema import VALUES_MAX
 from registry.store import Store

@@ -66,7 +66,7 @@ def serve(
         finally:
             await stand.server.stop()
         await turns()
-        assert stand.server._limiter.connections == 0
+        assert stand.server._limiter.taken == 0
 
     uvloop.run(scenario())
 
@@ -146,9 +146,9 @@ def test_silent_connections_are_cut_after_their_time() -> None:
         server._accept(ours, ("192.0.2.1", 1_234))
         now_s = asyncio.get_running_loop().time()
         server.sweep(now_s + LIMITS.http_head_timeout_s - 1)
-        assert server._limiter.connections == 1
+        assert server._limiter.taken == 1
         server.sweep(now_s + LIMITS.http_head_timeout_s + 1)
-        assert server._limiter.connections == 0
+        assert server._limiter.taken == 0
         assert theirs.recv(1) == b""
         theirs.close()
         await server.stop()

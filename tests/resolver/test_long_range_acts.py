@@ -14,6 +14,7 @@ from registry.range_rows import QUICK_STEPS_MAX, rows_inside
 from registry.store import Store
 from resolver.acts import Acts
 from resolver.group_commit import GroupCommit
+from resolver.limits import Places
 from tests.registry.builders import ADMIN, NOW_S, POLICY, create, open_store, perform, put, url
 from tests.registry.range_builders import LOT, document, prepare, register
 
@@ -57,10 +58,14 @@ def perform_act(
             before_commit()
             return await transact(work)
 
-        commit.transact = late  # type: ignore[assignment, method-assign]
+        commit.transact = late  # type: ignore[method-assign]
         no_operations = cast("Any", None)
-        acts = Acts(store, commit, no_operations, POLICY, prove, now_s=lambda: NOW_S)
+        places = Places(1, 1)
+        acts = Acts(
+            store, commit, no_operations, POLICY, prove, slow_places=places, now_s=lambda: NOW_S
+        )
         reply = await acts.perform({"address": "", "name": name, "parameters": parameters})
+        assert places.taken == 0
         await asyncio.get_running_loop().run_in_executor(None, commit.stop)
         return reply
 

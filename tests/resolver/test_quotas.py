@@ -15,6 +15,7 @@ from registry.outcomes import refuse
 from registry.store import Store
 from resolver.acts import Acts
 from resolver.group_commit import GroupCommit
+from resolver.limits import Places
 from resolver.metrics import QUOTAS_NEAR
 from resolver.quotas import Left, Quotas
 from tests.registry.builders import (
@@ -125,7 +126,17 @@ def test_acts_on_one_handle_are_requests_too(store: Store) -> None:
         commit.start()
         quotas = Quotas(store, commit, now_s=Clock())
         operations = cast("Any", None)
-        acts = Acts(store, commit, operations, POLICY, prove, now_s=Clock(), quotas=quotas)
+        places = Places(1, 1)
+        acts = Acts(
+            store,
+            commit,
+            operations,
+            POLICY,
+            prove,
+            slow_places=places,
+            now_s=Clock(),
+            quotas=quotas,
+        )
         names = ("life.revoke", "life.freeze", "life.show", "life.thaw", "life.freeze")
         replies = [await acts.perform({**asked, "name": name}) for name in names]
         await asyncio.get_running_loop().run_in_executor(None, commit.stop)

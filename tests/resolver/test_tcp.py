@@ -10,7 +10,7 @@ import uvloop
 
 from protocol.codes import OpCode
 from resolver.config import LimitsConfig
-from resolver.limits import ConnectionLimiter
+from resolver.limits import Places
 from resolver.sockets import open_tcp
 from resolver.tcp import TcpConnection, TcpServer
 from tests.resolver.peers import (
@@ -298,7 +298,7 @@ def test_the_newest_connection_is_refused_and_its_place_comes_back() -> None:
 
 def test_sockets_share_one_limiter() -> None:
     async def scenario() -> None:
-        limiter = ConnectionLimiter(1, 1)
+        limiter = Places(1, 1)
         loop = asyncio.get_running_loop()
         one, two = (
             TcpServer(socket.socket(), ListingAnswerer(), LIMITS, loop, limiter) for _ in range(2)
