@@ -9,7 +9,7 @@ otherwise be no limit. `deploy/config/biaoshi.example.toml` shows every key with
 import difflib
 import ipaddress
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -47,6 +47,8 @@ class ListenConfig(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ("127.0.0.1",)
     handle_port: Port = 2641
     http_port: Port = 8000
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
 
 
 class ProcessConfig(Struct, frozen=True, kw_only=True):
@@ -368,11 +370,22 @@ def _bad_addresses(config: Config) -> Iterator[str]:
             ipaddress.ip_address(address)
         except ValueError:
             yield f"listen.addresses has {address!r}: write an IPv4 or IPv6 address"
-    for network in config.metrics.allow:
+    yield from _bad_networks("metrics.allow", config.metrics.allow)
+    yield from _bad_networks("listen.trusted_proxies", config.listen.trusted_proxies)
+    for network in config.listen.trusted_proxies:
+        if network.endswith("/0"):
+            yield (
+                f"listen.trusted_proxies has {network!r}: then anybody could say to be anybody, "
+                "write the addresses of your proxies"
+            )
+
+
+def _bad_networks(where: str, networks: Iterable[str]) -> Iterator[str]:
+    for network in networks:
         try:
             ipaddress.ip_network(network)
         except ValueError:
-            yield f"metrics.allow has {network!r}: {_network_advice(network)}"
+            yield f"{where} has {network!r}: {_network_advice(network)}"
 
 
 def _network_advice(network: str) -> str:

@@ -19,6 +19,7 @@ from resolver.limits import Places
 from resolver.link import Link
 from resolver.metrics import RequestMetrics
 from resolver.node import Node
+from resolver.proxies import Proxies
 from resolver.query import Records
 from resolver.query_counts import QueryCounts
 from resolver.rest_operations import RestOperations
@@ -84,9 +85,11 @@ class HttpPart:
     async def start(self) -> None:
         """Open the sockets and serve. Raises: SocketError."""
         loop = asyncio.get_running_loop()
-        for address in self._config.listen.addresses:
+        listen = self._config.listen
+        proxies = Proxies(listen.trusted_proxies, listen.proxy_header)
+        for address in listen.addresses:
             server = HttpServer(
-                open_tcp(address, self._config.listen.http_port),
+                open_tcp(address, listen.http_port),
                 self._app,
                 self._dispatcher,
                 self._config.limits,
@@ -96,6 +99,7 @@ class HttpPart:
                 self._rows,
                 self._creations,
                 self._counts,
+                proxies,
             )
             self._servers.append(server)
             await server.start()

@@ -11,8 +11,8 @@ uvicorn parses, queues pipelined requests and runs the ASGI application. This su
              it is under way; a head that was read already and comes again is not parsed again
     lane     so is a PUT of a new handle in a session (`creation_lane`)
 
-Deadlines are plain numbers that `HttpServer.sweep` compares once a second. No header changes who
-the client is: X-Forwarded-For and its like are read by nobody.
+Deadlines are plain numbers that `HttpServer.sweep` compares once a second. Who the client is, no
+header changes, unless a trusted proxy has set it (`proxies`).
 """
 
 import asyncio
@@ -24,9 +24,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
 from resolver.creation_lane import CreationLane
+from resolver.dispatch import Peer
 from resolver.hot_creations import START as CREATION_START
 from resolver.limits import NEVER
 from resolver.metrics import REFUSED
+from resolver.proxies import ADDRESS_KEY
 from resolver.tunnel import TUNNEL_BODY_OCTETS_MAX, TunnelExchange, is_tunnel_request
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().__init__(server.uvicorn_config, server.state, {}, server.loop)
         self.server_ = server  # `server` is uvicorn's: the local address
         self._address = address
+        self._is_proxied = server.proxies.trusts(address)
+        self._sender = address  # of the request being parsed
         self._phase = _IN_HEAD
         self._head_octets = 0
         self._body_octets = 0
@@ -72,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._hot_answer: bytes | None = None
         self._known_head: bytes | None = None  # from behind the target, as parsed before
         self._known_keep_alive = True
+        self._known_sender = address
         self._transport_kind = TRANSPORT_HTTP
         self._lane: CreationLane | None = None
         self.is_connected = False
@@ -169,6 +174,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to answer, or refuse for the head's sake."""
         self._check_head()
+        if self._is_proxied:
+            self._take_in_sender()
         self._hot_answer = self._find_hot_answer()
         if self._hot_answer is not None:
             return
@@ -288,6 +295,12 @@ class HttpProtocol(HttpToolsProtocol):
         return self._at_start and self._may_answer_hot
 
     @property
+    def peer(self) -> Peer:
+        """Who sends the request being parsed; the port is not known behind a proxy."""
+        _, port = self.client or ("", 0)
+        return Peer(self._sender, 0 if self._is_proxied else port, self._transport_kind)
+
+    @property
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -302,6 +315,13 @@ class HttpProtocol(HttpToolsProtocol):
             or self.transport.is_closing()
         )
 
+    def _take_in_sender(self) -> None:
+        """Find out for whom the proxy asks."""
+        self._sender = self.server_.proxies.find_client(self._address, self.headers)
+        self.scope["client"] = (self._sender, 0)
+        # What is in the scope beside ASGI's own is ours.
+        cast("dict[str, Any]", self.scope)[ADDRESS_KEY] = self._address
+
     def _answer_known(self, data: bytes, known_head: bytes) -> bool:
         """Answer one whole request that differs in nothing but its target from one before."""
         if not (data.startswith(_HOT_START) and data.endswith(known_head) and self._at_start):
@@ -314,7 +334,7 @@ class HttpProtocol(HttpToolsProtocol):
         target = data[len(_HOT_START) : -len(known_head)]
         keep_alive = self._known_keep_alive
         answer = hot_route.answer(
-            target, self._transport_kind, keep_alive=keep_alive, sender=self._address
+            target, self._transport_kind, keep_alive=keep_alive, sender=self._known_sender
         )
         if answer is None:
             return False
@@ -342,13 +362,14 @@ class HttpProtocol(HttpToolsProtocol):
                 self.server_.creations.flush()
             return None
         self._known_head = None
+        self._known_sender = self._sender
         self._known_keep_alive = version == "1.1" and self.parser.should_keep_alive()
         target = self.url[len(_HOT_PATH) :]
         return hot_route.answer(
             target,
             self._transport_kind,
             keep_alive=self._known_keep_alive,
-            sender=self._address,
+            sender=self._sender,
         )
 
     def write_hot(self, answer: bytes, keep_alive: bool) -> None:

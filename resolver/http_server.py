@@ -23,6 +23,7 @@ from resolver.hot_route import HotRoute, PublicRows
 from resolver.http_protocol import HttpProtocol
 from resolver.limits import Places
 from resolver.metrics import CONNECTIONS, REFUSED
+from resolver.proxies import Proxies
 from resolver.query_counts import QueryCounts
 from resolver.tls import Certificate
 from resolver.transport import Answerer, TaskSet
@@ -48,6 +49,7 @@ class HttpServer:
         rows: of what is answered before `app` when it can be; None: nothing.
         creations: creates handles before `app` when it can; None: `app` does.
         counts: where queries answered before `app` are counted; None: nowhere.
+        proxies: reverse proxies that are believed; None: none is.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class HttpServer:
         rows: PublicRows | None = None,
         creations: HotCreations | None = None,
         counts: QueryCounts | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._sock = sock
         self._certificate = certificate
@@ -75,6 +78,7 @@ class HttpServer:
         self._sweeper: asyncio.TimerHandle | None = None
         self.dispatcher = dispatcher
         self.limits = limits
+        self.proxies = proxies or Proxies()
         self.loop = loop
         self.tasks = TaskSet(loop)
         self.state = ServerState()

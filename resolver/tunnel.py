@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from protocol.envelope import ENVELOPE_OCTETS
-from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS
 from protocol.wire import MESSAGE_OCTETS_MAX
 from resolver.dispatch import Peer
 
@@ -52,6 +51,7 @@ class TunnelExchange:
 
     def __init__(self, protocol: "HttpProtocol", *, keep_alive: bool) -> None:
         self._protocol = protocol
+        self._peer = protocol.peer
         self._is_its_turn = False
         self.keep_alive = keep_alive
         self.disconnected = False
@@ -71,10 +71,7 @@ class TunnelExchange:
         if not self._is_its_turn or self.more_body or self.disconnected:
             return
         octets = bytes(self.body).lstrip(b"\r\n")
-        protocol = self._protocol
-        transport = TRANSPORT_HTTPS if protocol.scheme == "https" else TRANSPORT_HTTP
-        address, port = protocol.client or ("", 0)
-        peer = Peer(address, port, transport)
+        protocol, peer = self._protocol, self._peer
         answer = protocol.server_.dispatcher.answer_now(octets, peer)
         if answer is None:
             protocol.tunnel_task = protocol.server_.tasks.start(self._answer(octets, peer))

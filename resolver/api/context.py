@@ -15,6 +15,7 @@ from registry.streams import Batch
 from resolver.config import Config
 from resolver.dispatch import Peer
 from resolver.node_receipts import ReceiptFindings
+from resolver.proxies import ADDRESS_KEY, parse_address
 from resolver.query import Result
 from resolver.rest_operations import Listing
 
@@ -114,8 +115,9 @@ def peer_of(request: Request) -> Peer:
 
 
 def is_loopback(request: Request) -> bool:
-    """Say whether the client is on this machine."""
-    address = client_address(request)
+    """Say whether the connection is from this machine, if need be from a proxy on it."""
+    proxy = request.scope.get(ADDRESS_KEY)
+    address = client_address(request) if proxy is None else parse_address(proxy)
     return address is not None and address.is_loopback
 
 
@@ -123,10 +125,4 @@ def client_address(
     request: Request,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """Return the client's address, an IPv4 one as such even on an IPv6 socket."""
-    try:
-        address = ipaddress.ip_address(request.client.host if request.client else "")
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return parse_address(request.client.host if request.client else "")

@@ -10,6 +10,7 @@ import uvloop
 from resolver.config import LimitsConfig
 from resolver.http_protocol import HttpProtocol
 from resolver.http_server import HttpServer
+from resolver.proxies import Proxies
 from resolver.tls import Certificate
 from tests.resolver.peers import (
     FakeTransport,
@@ -40,7 +41,9 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     uvloop.run(scenario())
 
 
-def make_server(answerer: ListingAnswerer | None = None, **limits: int) -> HttpServer:
+def make_server(
+    answerer: ListingAnswerer | None = None, proxies: Proxies | None = None, **limits: int
+) -> HttpServer:
     return HttpServer(
         socket.socket(),
         echo,
@@ -48,6 +51,7 @@ def make_server(answerer: ListingAnswerer | None = None, **limits: int) -> HttpS
         LimitsConfig(**limits),
         cast(Certificate, None),
         asyncio.get_running_loop(),
+        proxies=proxies,
     )
 
 
