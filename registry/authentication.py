@@ -20,13 +20,11 @@ from protocol.digests import RequestDigest
 from protocol.errors import ProtocolError, SecurityError
 from protocol.handle import to_text
 from protocol.value import HandleValue, Reference
+from registry.key_values import AUTHENTICATION_TYPES, HS_PUBKEY, HS_SECKEY
 from registry.knowledge import Knowledge
 from registry.outcomes import Foreign, Need, Refusal, Unavailable, identity_text, refuse
 from registry.views import View
 
-HS_PUBKEY = b"HS_PUBKEY"
-HS_SECKEY = b"HS_SECKEY"
-AUTHENTICATION_TYPES = frozenset({HS_PUBKEY, HS_SECKEY})
 KEYS_TRIED_MAX = 16  # with index 0; each costs a signature or PBKDF2, a stranger's answer included
 
 

@@ -19,7 +19,6 @@ from protocol.handle import check_handle, fold_handle, to_text
 from protocol.types.hs_pubkey import decode_public_key
 from protocol.value import HandleValue, Reference, encode_values
 from registry import edits
-from registry.authentication import HS_PUBKEY, HS_SECKEY
 from registry.checks import check_record, check_values
 from registry.errors import StoreError
 from registry.history_index import UNDATED, came_to_be
@@ -31,6 +30,7 @@ from registry.journal import (
     is_own_time,
     pack_change,
 )
+from registry.key_values import HS_PUBKEY, HS_SECKEY
 from registry.log import LocalLog
 from registry.marks import (
     NEVER_AGAIN,

@@ -16,6 +16,7 @@ from protocol.value import HandleValue, Reference
 from registry.counters import ALL_IDENTIFIERS, TABLE, Totals, find_totals, prefix_of
 from registry.errors import JournalError, RecordError
 from registry.history_index import NOTHING, RANGED, UNDATED, came_to_be, note_change, note_jump
+from registry.key_values import lost_indexes, may_have_keys
 from registry.marks import (
     Mark,
     State,
@@ -333,6 +334,7 @@ class WriteView(View):
         super().__init__(txn, databases, case_sensitive=case_sensitive)
         self.changes = RowChanges(txn, databases)
         self._added = self.changes.added
+        self._with_keys: dict[bytes, bytes] = {}  # rows as they were, by storage key
 
     @cached_property
     def frame(self) -> int | None:
@@ -357,6 +359,8 @@ class WriteView(View):
             return
         try:
             before = self.find_row(key)
+            if before is not None and may_have_keys(before):
+                self._with_keys.setdefault(key, before)
             when = NOTHING if before is None else came_to_be(before)
             if before is not None and self.stored_row(key) is None:
                 when = RANGED
@@ -364,6 +368,19 @@ class WriteView(View):
             when = UNDATED  # what was there is damaged: its times are not known
         if when != NOTHING or was_made:
             note_change(self.writable("histories"), key, self.frame, when)
+
+    def lost_keys(self) -> frozenset[Reference]:
+        """Return the keys that were there before this transaction and are not any more."""
+        lost = set()
+        for key, row in self._with_keys.items():
+            try:
+                before, row_now = decode_record(row), self.find_row(key)
+                after = None if row_now is None else decode_record(row_now)
+            except RecordError:
+                continue  # nobody is proven with a key that cannot be read
+            handle = before.handle or key
+            lost |= {Reference(handle, index) for index in lost_indexes(before, after)}
+        return frozenset(lost)
 
     def put_row(self, key: bytes, row: bytes) -> None:
         """Store a record's octets, or a marked row, under its storage key."""

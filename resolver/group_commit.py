@@ -19,7 +19,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -104,6 +104,8 @@ class GroupCommit:
         queue_max: operations waiting; more are answered with code 3.
         free_octets_min: room on the disk below which the node is read-only.
         now_s: the time since 1970.
+        keys_lost: called on the loop with keys that were changed or taken away, before whoever
+            did it is answered; None: nobody wants to know.
     """
 
     def __init__(
@@ -116,6 +118,7 @@ class GroupCommit:
         queue_max: int = 8_192,
         free_octets_min: int = 0,
         now_s: Callable[[], float] = time.time,
+        keys_lost: Callable[[Collection[Reference]], None] | None = None,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -124,6 +127,8 @@ class GroupCommit:
         self._queue_max = queue_max
         self._free_octets_min = free_octets_min
         self._now_s = now_s
+        self._keys_lost = keys_lost
+        self._lost: set[Reference] = set()  # by what is committed and not told yet
         self._queue: deque[Submitted] = deque()
         self._jobs: deque[Job] = deque()
         self._to_keep: deque[KeptRecord] = deque(maxlen=KEPT_WAITING_MAX)
@@ -302,7 +307,10 @@ class GroupCommit:
 
     def _tell_later(self, asked: Sequence[Submitted | Job], outcomes: Sequence[Any]) -> None:
         assert self._loop is not None
+        lost, self._lost = self._lost, set()
         try:
+            if lost and self._keys_lost is not None:
+                self._loop.call_soon_threadsafe(self._keys_lost, lost)
             self._loop.call_soon_threadsafe(_tell, asked, outcomes)
         except RuntimeError:
             _log.warning("the loop ended before %d commits were told", len(asked))
@@ -313,10 +321,12 @@ class GroupCommit:
         try:
             with self._store.write() as view:
                 result = job.work(view)
+                lost = view.lost_keys()
         except StoreFullError as error:
             return NotWritingError(self._no_room(error))
         except Exception as error:
             return error
+        self._lost |= lost
         COMMITS.inc()
         COMMIT_SECONDS.observe(time.perf_counter() - started)
         return result
@@ -365,6 +375,8 @@ class GroupCommit:
                 outcomes.append(outcome)
             if items:
                 LocalLog(view).append_packed(items, int(self._now_s() * 1000))
+            lost = view.lost_keys()
+        self._lost |= lost
         if items:
             COMMITS.inc()
             COMMIT_OPERATIONS.observe(len(items))

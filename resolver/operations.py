@@ -285,10 +285,22 @@ class Operations:
             proof.digest,
             self._rounds_max,
         )
-        if identity is None:
+        if identity is None or not await self._is_still(identity, keys, kind, known):
             return _wrong()
         self._afar.proven(proof.user, known.foreign, self._now_s())
         return identity
+
+    async def _is_still(self, identity: Reference, keys: Keys, kind: bytes, known: Known) -> bool:
+        """Say whether a key is there that was while an answer was verified.
+
+        Whoever is proven is noted without waiting for anything more, so a change from now on finds
+        him among those who are logged out for it.
+        """
+        again = await self._find_keys(identity, kind, known)
+        return isinstance(again, Keys) and any(
+            value.index == identity.index and value.data == again.values[0].data
+            for value in keys.values
+        )
 
     async def _prove_afar(self, proof: Proof) -> Reference | Refusal:
         verdict = await self._afar.verify_secret(

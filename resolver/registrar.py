@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,12 +28,13 @@ import uvloop
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import ResponseCode
-from protocol.handle import to_text
+from protocol.handle import fold_handle, to_text
 from protocol.types.hs_site import HsSite
-from protocol.value import select_values
+from protocol.value import Reference, select_values
 from registry.answers import Answer
 from registry.authorization import Policy
 from registry.errors import StoreError
+from registry.outcomes import identity_text
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
 from registry.views import ForeignRecord
@@ -73,6 +74,8 @@ COUNT_PAUSE_S = 0.02  # between two pages of an older store: as long as a page t
 COUNT_AGAIN_S = 60.0  # when nothing can be written
 RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
 PREFIXES_SHOWN_MAX = 100  # on the front page: what people read, not a list to work with
+
+KEYS_NAMED_MAX = 10  # in one line of the log
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +127,7 @@ class Registrar:
             queue_max=config.commit.queue_max,
             free_octets_min=config.store.free_octets_min,
             now_s=now_s,
+            keys_lost=self._end_sessions_of,
         )
         self._quotas = Quotas(self._store, self.commit, now_s=now_s)
         self._upstream = Upstream(upstream_settings(config.upstream))
@@ -236,13 +240,24 @@ class Registrar:
 
         A session knows only who was proven, by name, and the next owner has the same name.
         """
-        ended = self._rest_sessions.drop_of(prefix_handle)
-        ended += self._conversations.sessions.drop_of(prefix_handle)
-        stopped = self._registrations.drop_of(prefix_handle)
+        folded = fold_handle(prefix_handle)
+        name = to_text(prefix_handle)
+        self._log_out(lambda key: fold_handle(key.handle) == folded, f"{name} changes hands")
+
+    def _end_sessions_of(self, keys: Collection[Reference]) -> None:
+        """Log out whoever was proven with keys that are not what they were, or are gone."""
+        lost = {(fold_handle(key.handle), key.index) for key in keys}
+        names = ", ".join(sorted(identity_text(key) for key in keys)[:KEYS_NAMED_MAX])
+        self._log_out(
+            lambda key: (fold_handle(key.handle), key.index) in lost, f"changed or gone: {names}"
+        )
+
+    def _log_out(self, is_meant: Callable[[Reference], bool], why: str) -> None:
+        ended = self._rest_sessions.drop_of(is_meant)
+        ended += self._conversations.sessions.drop_of(is_meant)
+        stopped = self._registrations.drop_of(is_meant)
         if ended or stopped:
-            name = to_text(prefix_handle)
-            words = "%d sessions of %s ended and %d streams stopped: it changes hands"
-            _log.info(words, ended, name, stopped)
+            _log.info("%d sessions ended and %d streams stopped: %s", ended, stopped, why)
 
     async def start(self) -> None:
         """Begin to serve the link."""

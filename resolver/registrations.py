@@ -26,7 +26,6 @@ import msgpack
 from protocol import jws
 from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
-from protocol.handle import fold_handle
 from protocol.value import Reference
 from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
@@ -102,12 +101,14 @@ class Registrations:
         self._node = node
         self._threads = threads
         self._now_s = now_s
+        self._drops = 0  # how often keys were lost, or changed hands
         self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
         # Nobody's from before a restart.
         self._tokens = itertools.count(secrets.randbits(40))
 
     async def begin(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Open a stream, or find how far it has come."""
+        drops = self._drops
         identity = await self._prove(payload)
         if not isinstance(identity, Reference):
             return _refused(identity)
@@ -118,6 +119,8 @@ class Registrations:
             )
         except (NotWritingError, StoreError) as error:
             return _failed(error)
+        if self._drops != drops:  # perhaps the key that he was proven with
+            return _refused(_KEYS_CHANGED)
         token = next(self._tokens)
         self._senders[stream.name] = _Sender(token, identity)
         self._senders.move_to_end(stream.name)
@@ -164,18 +167,14 @@ class Registrations:
             del self._senders[name]
         return _known(stream)
 
-    def drop_of(self, handle: bytes) -> int:
-        """Take nothing more from who sends by a key of this handle, until he logs in anew.
+    def drop_of(self, is_meant: Callable[[Reference], bool]) -> int:
+        """Take nothing more from who sends by a key that is meant, until he logs in anew.
 
         Returns:
             How many streams that stopped; they can be gone on with.
         """
-        folded = fold_handle(handle)
-        names = [
-            name
-            for name, sender in self._senders.items()
-            if fold_handle(sender.identity.handle) == folded
-        ]
+        self._drops += 1
+        names = [name for name, sender in self._senders.items() if is_meant(sender.identity)]
         for name in names:
             del self._senders[name]
         return len(names)
@@ -299,6 +298,9 @@ def _count(before: Stream, after: Stream) -> None:
             BULK_ROWS.labels(name).inc(added)
 
 
+_KEYS_CHANGED = refuse(
+    ResponseCode.SERVER_TOO_BUSY, "keys were changed meanwhile: begin the stream again"
+)
 _NOT_THE_SENDER = refuse(
     ResponseCode.ERROR, "another connection goes on with this stream: ask where it stands"
 )

@@ -21,7 +21,6 @@ from protocol.challenge import answer_from_parts
 from protocol.codes import ResponseCode
 from protocol.digests import RequestDigest
 from protocol.errors import SecurityError
-from protocol.handle import fold_handle
 from protocol.value import Reference
 from registry.outcomes import Refusal
 from resolver.bounded_table import BoundedTable
@@ -81,14 +80,11 @@ class RestSessions:
         """Forget what was not used in time; return how many."""
         return self._table.purge(self._now_s())
 
-    def drop_of(self, handle: bytes) -> int:
-        """End the sessions of whoever logged in with a key of this handle; return how many."""
-        folded = fold_handle(handle)
-
-        def is_his(session: RestSession) -> bool:
-            return session.identity is not None and fold_handle(session.identity.handle) == folded
-
-        return self._table.drop_all(is_his)
+    def drop_of(self, is_meant: Callable[[Reference], bool]) -> int:
+        """End the sessions of whoever logged in with a key that is meant; return how many."""
+        return self._table.drop_all(
+            lambda session: session.identity is not None and is_meant(session.identity)
+        )
 
     def identity(self, session_id: str) -> Reference | None:
         """Return who an authenticated session is, and note that it was used."""

@@ -14,6 +14,7 @@ least recently used first. Clients take any answer with a code of 500 or more as
 session. Time is an argument.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -29,7 +30,6 @@ from protocol.codes import MessageFlag, ResponseCode
 from protocol.credential import KIND_MAC, decode_credential, mac_message, verify_mac
 from protocol.envelope import ENVELOPE_OCTETS, Envelope
 from protocol.errors import DecodeError, ProtocolError, SecurityError
-from protocol.handle import fold_handle
 from protocol.message import Message, decode_payload
 from protocol.session import (
     ReplayWindow,
@@ -227,14 +227,11 @@ class Sessions:
         """End a session."""
         self._table.drop(number)
 
-    def drop_of(self, handle: bytes) -> int:
-        """End the sessions of whoever logged in with a key of this handle; return how many."""
-        folded = fold_handle(handle)
-
-        def is_his(session: Session) -> bool:
-            return session.proven is not None and fold_handle(session.proven.handle) == folded
-
-        return self._table.drop_all(is_his)
+    def drop_of(self, is_meant: Callable[[Reference], bool]) -> int:
+        """End the sessions of whoever logged in with a key that is meant; return how many."""
+        return self._table.drop_all(
+            lambda session: session.proven is not None and is_meant(session.proven)
+        )
 
     def purge(self, now_s: float) -> int:
         """End the sessions that were not used in time; return how many."""

@@ -44,7 +44,13 @@ class RestSession:
 
     def put_octets(self, handle: str, body: bytes) -> HttpAnswer:
         """PUT a body as it is."""
-        path = f"/api/handles/{quote(handle)}"
+        return self._put(f"/api/handles/{quote(handle)}", body)
+
+    def put_at(self, target: str, values: list[dict[str, Any]]) -> HttpAnswer:
+        """PUT values at a handle that is written with its query."""
+        return self._put(f"/api/handles/{target}", json.dumps(values).encode())
+
+    def _put(self, path: str, body: bytes) -> HttpAnswer:
         answer = self._request("PUT", path, body)
         if answer.status == 401 and "nonce" in answer.headers.get("www-authenticate", ""):
             self._answer(read_challenge(answer.headers["www-authenticate"]))

@@ -1,5 +1,6 @@
 """The prefix office of running nodes: applied for, given out, registered under, suspended."""
 
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -227,4 +228,24 @@ def test_who_a_prefix_belonged_to_is_logged_out_when_it_changes_hands(stand: Sta
         office(stand, "transfer", PREFIX, "--public-key", key, "--reason", "sold")
         assert session.put("88.77/AFTER", []).status == 401
     assert stand.top.get("/api/handles/88.77/AFTER").status == 404
-    assert "sessions of 0.NA/88.77 ended" in stand.top.log
+    assert (
+        "1 sessions ended and 0 streams stopped: changed or gone: 300:0.NA/88.77" in stand.top.log
+    )
+
+
+def test_who_changes_a_key_ends_the_sessions_begun_with_it(stand: Stand) -> None:
+    must_run("keygen", str(stand.folder / "third"))
+    key = str(stand.folder / "third-public-key.bin")
+    office(stand, "transfer", PREFIX, "--public-key", key, "--reason", "sold again")
+    private = decode_private_key((stand.folder / "third-key.bin").read_bytes())
+    owner = Administrator(stand.owner.handle, 300, private)  # type: ignore[arg-type]
+    other = base64.b64encode((stand.folder / "next-public-key.bin").read_bytes()).decode()
+    value = {"index": 300, "type": "HS_PUBKEY", "data": {"format": "base64", "value": other}}
+    target = "0.NA/88.77?index=300&overwrite=true"
+    with RestSession(stand.top, owner) as session, RestSession(stand.top, owner) as second:
+        assert session.put("88.77/WITH-IT", []).status == 201
+        assert second.put("88.77/WITH-IT-TOO", []).status == 201
+        assert session.put_at(target, [value]).status == 200
+        assert second.put("88.77/WITHOUT", []).status == 401
+        assert session.put("88.77/WITHOUT", []).status == 401
+    assert "2 sessions ended and 0 streams stopped: changed or gone: 300:" in stand.top.log

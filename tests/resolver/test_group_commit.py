@@ -2,13 +2,14 @@ import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocol.codes import ResponseCode
-from protocol.value import Reference
+from protocol.value import HandleValue, Reference
 from registry.admin import decide
 from registry.errors import RecordError, StoreFullError
 from registry.journal import decode_frame
@@ -28,11 +29,14 @@ from tests.registry.builders import (
     PREFIX,
     ROOT,
     STRANGER,
+    add,
     admin_value,
     create,
     delete,
+    modify,
     open_store,
     put,
+    remove,
     url,
 )
 
@@ -420,3 +424,58 @@ def test_a_plain_creation_is_durable_when_it_is_told(store: Store) -> None:
 
     assert asyncio.run(create_some()) == [True, True]
     assert sum(frames_of(store)) == 2
+
+
+KEYS = (HandleValue(300, b"HS_PUBKEY", b"one"), HandleValue(301, b"HS_SECKEY", b"two", 0b1100))
+USER = b"88.118/User"
+
+
+@pytest.mark.parametrize(
+    ("operation", "lost"),
+    [
+        (modify(USER, replace(KEYS[0], data=b"other")), {300}),
+        (modify(USER, replace(KEYS[0], type=b"NOTE")), {300}),
+        (modify(USER, replace(KEYS[0], ttl=60)), set()),
+        (remove(USER, 300, 301), {300, 301}),
+        (delete(USER), {300, 301}),
+        (create(USER, admin_value(), KEYS[1], overwrite=True), {300}),
+        (modify(USER, url(5, b"https://example.org/")), set()),
+        (add(USER, url(6)), set()),
+    ],
+)
+def test_keys_that_are_lost_are_told_before_whoever_did_it_is(
+    store: Store, operation: Operation, lost: set[int]
+) -> None:
+    put(store, {USER: [admin_value(), *KEYS, url(5)]})
+    told: list[object] = []
+
+    async def scenario() -> None:
+        commit = make_commit(store, keys_lost=told.append)
+        commit.start()
+        outcome = await commit.submit(operation, ADMIN, NOTHING_FOREIGN)
+        told.append(type(outcome))
+        await asyncio.get_running_loop().run_in_executor(None, commit.stop)
+
+    asyncio.run(scenario())
+    keys = {Reference(USER.upper(), index) for index in lost}
+    assert told == ([keys, Change] if lost else [Change])
+
+
+def test_what_was_undone_has_lost_no_keys(store: Store) -> None:
+    put(store, {USER: [admin_value(), *KEYS]})
+    told: list[object] = []
+
+    def fail(view: WriteView) -> None:
+        view.delete_record(USER)
+        assert view.lost_keys()
+        raise RuntimeError("not after all")
+
+    async def scenario() -> None:
+        commit = make_commit(store, keys_lost=told.append)
+        commit.start()
+        with pytest.raises(RuntimeError):
+            await commit.transact(fail)
+        await asyncio.get_running_loop().run_in_executor(None, commit.stop)
+
+    asyncio.run(scenario())
+    assert not told

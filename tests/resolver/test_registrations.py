@@ -132,13 +132,32 @@ def test_who_began_last_sends_and_the_one_before_is_told(tmp_path: Path) -> None
 def test_who_is_logged_out_begins_again(tmp_path: Path) -> None:
     async def scenario(desk: Desk) -> None:
         begun = await desk.begin()
-        assert desk.streams.drop_of(b"0.NA/77") == 0
+        assert desk.streams.drop_of(lambda key: key.handle == b"0.NA/77") == 0
         assert (await desk.send(begun, 1, plain(1)))["code"] == ResponseCode.SUCCESS
-        assert desk.streams.drop_of(SECRET_ADMIN.handle.lower()) == 1
+        assert desk.streams.drop_of(lambda key: key == SECRET_ADMIN) == 1
         assert (await desk.send(begun, 2, plain(2)))["code"] == ResponseCode.ERROR
         assert not desk.office.has(b"88.118/P2")
         again = await desk.begin()
         assert again["next"] == 2
+
+    run(tmp_path, scenario)
+
+
+def test_nobody_begins_whose_key_is_lost_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        transact = desk.office.commit.transact
+
+        async def slow(work: Any) -> Any:
+            done = await transact(work)
+            assert desk.streams.drop_of(lambda key: key == SECRET_ADMIN) == 0
+            return done
+
+        monkeypatch.setattr(desk.office.commit, "transact", slow)
+        refused = await desk.begin()
+        assert refused["code"] == ResponseCode.SERVER_TOO_BUSY
+        assert b"keys were changed meanwhile" in refused["message"]
 
     run(tmp_path, scenario)
 

@@ -12,6 +12,7 @@ from protocol.digests import RequestDigest
 from protocol.types.hs_site import TRANSPORT_HTTPS
 from protocol.versions import V2_10
 from protocol.wire import Reader
+from tests.registry.builders import PREFIX, put, url
 from tests.resolver.office import (
     ADDRESS,
     ADMIN,
@@ -101,6 +102,29 @@ def test_a_nonce_is_answered_once(tmp_path: Path) -> None:
         assert (first["code"], again["code"]) == (1, ResponseCode.AUTHENTICATION_FAILED)
         assert again["nonce"] != session["nonce"]
         assert not again["authenticated"]
+        assert office.rest_sessions.identity(session["session_id"]) is None
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize("answer", [signed, keyed])
+def test_nobody_is_proven_by_a_key_that_was_taken_away_while_he_was(
+    tmp_path: Path,
+    answer: Callable[[dict[str, Any]], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scene(office: Office) -> None:
+        in_thread = office.operations.in_thread
+
+        async def slow(*arguments: Any) -> Any:
+            done = await in_thread(*arguments)
+            put(office.store, {PREFIX: [url()]})
+            return done
+
+        monkeypatch.setattr(office.operations, "in_thread", slow)
+        session = await begin(office)
+        answered = await act(office, "answer", **answer(session))
+        assert answered["code"] == ResponseCode.AUTHENTICATION_FAILED
         assert office.rest_sessions.identity(session["session_id"]) is None
 
     play(tmp_path, scene)
