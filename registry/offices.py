@@ -9,6 +9,7 @@
     "s", u64 number            the address an open application came from        never
     "u", prefix handle         identifiers registered today                     never
     "r", prefix handle         requests taken today                             never
+    "o", prefix handle         how often it changed hands, `registry.owners`    never
 
 Prefix handles are folded: `0.NA/88.118.5`. What is never in the journal is this node's own: keys
 of people do not travel with the journal, so that deleting one here is an end to it; addresses and
@@ -29,6 +30,7 @@ PERSON_KEY = b"k"
 SOURCE = b"s"
 IDENTIFIERS = b"u"
 REQUESTS = b"r"
+OWNERS = b"o"
 JOURNALED = frozenset({APPLICATION, STANDING, QUOTA, PERSON})
 
 OFFICES = "offices"  # the table's name in the store

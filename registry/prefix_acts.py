@@ -4,7 +4,7 @@
               handle in any case, so nobody is referred to its node. Whoever asks is told why
     resume    it answers again; also takes back a release
     transfer  it belongs to somebody else: a new key, perhaps new particulars. Keys and rights of
-              the one before are gone; a session that was begun with them lasts until it ends
+              the one before are gone, and so are sessions that were begun with them
     release   it is to be deleted: nothing new is registered under it here, what is there answers
     remove    it is gone, once nothing is left under it
 
@@ -26,6 +26,7 @@ from registry.marks import kept_row, remarked
 from registry.office_parameters import Reason, read_from, read_prefix
 from registry.offices import OFFICES, QUOTA, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Refusal, refuse
+from registry.owners import next_owner_entry
 from registry.particulars import WholeParticulars
 from registry.prefix_records import transferred_values
 from registry.prefix_steps import (
@@ -134,7 +135,7 @@ def decide_transfer(step: ActStep) -> ActOutcome:
         number=number,
         before=before,
         entries=entries,
-        own=own,
+        own=(*own, next_owner_entry(step.view, found.handle)),
     )
 
 
@@ -159,7 +160,7 @@ def decide_remove(step: ActStep) -> ActOutcome:
     payload = office_payload("remove", entries)
     operations.append(step.operation(Kind.APPLICATION, handle, payload))
     result = {"prefix": prefix_text(handle), "state": State.DELETED.text}
-    return Done(result, tuple(operations))
+    return Done(result, tuple(operations), (next_owner_entry(step.view, handle),))
 
 
 def _record(view: View, found: Found[Any]) -> Record | None:

@@ -12,8 +12,10 @@ came; the next one goes on from there.
 from typing import NamedTuple
 
 from protocol.errors import ProtocolError
+from protocol.value import Reference
 from registry.errors import JournalError
 from registry.journal import decode_head, frame_digest
+from registry.owners import owners_before
 from registry.receipts import Receipt
 from registry.roles import identity_from_text
 from registry.streams import Stream, find_stream, stream_name
@@ -41,7 +43,7 @@ def check_stream(view: View, receipt: Receipt) -> Finding:
         identity = identity_from_text(receipt.identity)
     except ProtocolError as error:
         return Finding(STREAM, False, f"the receipt names nobody: {error}")
-    stream = find_stream(view, stream_name(identity, receipt.key.encode()))
+    stream = _find_meant(view, identity, receipt)
     if stream is None:
         return Finding(STREAM, None, "the node keeps nothing of this stream any more")
     if not stream.ended_ms:
@@ -50,6 +52,17 @@ def check_stream(view: View, receipt: Receipt) -> Finding:
     if differences:
         return Finding(STREAM, False, "the node kept another one: " + "; ".join(differences))
     return Finding(STREAM, True, "the node keeps it with the same counts, frames and digest")
+
+
+def _find_meant(view: View, identity: Reference, receipt: Receipt) -> Stream | None:
+    """Return the stream of a receipt: perhaps of somebody who had the identity before."""
+    latest = None
+    for before in range(owners_before(view, identity.handle), -1, -1):
+        stream = find_stream(view, stream_name(identity, receipt.key.encode(), before))
+        if stream is not None and stream.digest == receipt.digest:
+            return stream
+        latest = latest or stream
+    return latest
 
 
 def _differences(stream: Stream, receipt: Receipt) -> list[str]:

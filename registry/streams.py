@@ -1,19 +1,21 @@
 """Streams of registrations: how far each has come, and what became of every row.
 
 A client names a stream with an idempotency key of its own; the stream belongs to the identity that
-began it. Its rows are numbered from 1. A row is decided on once, in the transaction that makes its
-change, and the same transaction keeps its verdict: what is acknowledged is there, and what is there
-was not done twice. A row that comes again is compared with the digest of what came first.
+began it, until its prefix changes hands (`registry.owners`). Its rows are numbered from 1. A row is
+decided on once, in the transaction that makes its change, and the same transaction keeps its
+verdict: what is acknowledged is there, and what is there was not done twice. A row that comes again
+is compared with the digest of what came first.
 
     streams     name -> msgpack [format, identity's handle, its index, key, begun ms, ended ms or 0,
                 rows, created, replaced, deleted, unchanged, refused, first and last sequence
-                number (0: none), digest of all rows, receipt or ""]
+                number (0: none), digest of all rows, receipt or "", then unless it is 0 how often
+                the identity's prefix had changed hands]
     verdicts    name, u64 last row -> msgpack [first row, sequence number or 0, time ms,
                 first 8 octets of each row's SHA-256,
                 [[rows, verdict, response code, words], ...] equal ones after another as one]
 
     name        first 16 octets of SHA-256(u32 octets of the handle, handle with its prefix folded,
-                u32 index, key)
+                u32 index, key; unless that is 0, an octet 0 and how often, u64)
 """
 
 import hashlib
@@ -28,6 +30,7 @@ import msgpack
 from protocol.handle import fold_handle
 from protocol.value import Reference
 from registry.errors import StoreError
+from registry.owners import owners_before
 from registry.views import View, WriteView
 
 FORMAT = 1
@@ -37,6 +40,7 @@ WORDS_OCTETS_MAX = 1_024  # kept of a reason
 NAME_OCTETS = 16
 
 _U32 = struct.Struct(">I")
+_U64 = struct.Struct(">Q")
 
 
 class Verdict(IntEnum):
@@ -95,11 +99,12 @@ class Stream:
     last_sequence: int = 0
     digest: bytes = bytes(32)
     receipt: str = ""
+    owners_before: int = 0
 
     @property
     def name(self) -> bytes:
         """The name it is stored under."""
-        return stream_name(self.identity, self.key)
+        return stream_name(self.identity, self.key, self.owners_before)
 
     def counted(self, runs: Sequence[Run]) -> "Stream":
         """Return the stream with these verdicts added to its counts."""
@@ -132,11 +137,17 @@ class Batch(NamedTuple):
         return len(self.digests) // ROW_DIGEST_OCTETS
 
 
-def stream_name(identity: Reference, key: bytes) -> bytes:
-    """Return the name of an identity's stream."""
+def stream_name(identity: Reference, key: bytes, owners_before: int = 0) -> bytes:
+    """Return the name of an identity's stream, which had so many owners before."""
     handle = fold_handle(identity.handle, case_sensitive=True)  # as identities are compared
     start = _U32.pack(len(handle)) + handle + _U32.pack(identity.index)
-    return hashlib.sha256(start + key).digest()[:NAME_OCTETS]
+    end = b"\0" + _U64.pack(owners_before) if owners_before else b""  # keys are printable
+    return hashlib.sha256(start + key + end).digest()[:NAME_OCTETS]
+
+
+def own_stream_name(view: View, identity: Reference, key: bytes) -> bytes:
+    """Return the name of a stream of who has an identity now."""
+    return stream_name(identity, key, owners_before(view, identity.handle))
 
 
 def find_stream(view: View, name: bytes) -> Stream | None:
@@ -165,6 +176,8 @@ def put_stream(view: WriteView, stream: Stream) -> None:
         stream.digest,
         stream.receipt,
     ]
+    if stream.owners_before:
+        form.append(stream.owners_before)
     view.put_stream(stream.name, msgpack.packb(form))
 
 

@@ -31,9 +31,10 @@ from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
 from registry.errors import StoreError
 from registry.outcomes import Refusal, identity_text, refuse
+from registry.owners import owners_before
 from registry.receipts import Receipt, to_payload
 from registry.store import Store
-from registry.streams import Stream, find_stream, purge, put_stream, stream_name
+from registry.streams import Stream, find_stream, own_stream_name, purge, put_stream
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.metrics import BULK_ROWS
@@ -136,6 +137,8 @@ class Registrations:
         self._senders.move_to_end(name)
         try:
             async with sender.turn:
+                if self._senders.get(name) is not sender:  # logged out while he waited
+                    return _refused(_NOT_THE_SENDER)
                 sender.forget_old(self._now_s())
                 first, rows = payload["first"], payload["rows"]
                 registered = await self._register(name, first, rows, sender)
@@ -186,7 +189,7 @@ class Registrations:
             return _refused(identity)
         try:
             with self._store.read() as view:
-                stream = find_stream(view, stream_name(identity, payload["key"]))
+                stream = find_stream(view, own_stream_name(view, identity, payload["key"]))
         except StoreError as error:
             return _failed(error)
         if stream is None:
@@ -208,6 +211,8 @@ class Registrations:
             stream = find_stream(view, name)
             if stream is None:
                 raise StoreError("the stream is not kept any more: begin it anew")
+            if stream.owners_before != owners_before(view, stream.identity.handle):
+                raise StoreError("the prefix has changed hands: this stream takes no more rows")
             unpacked = msgpack.unpackb(rows, use_list=False)
             registered = register_rows(
                 view,
@@ -280,13 +285,14 @@ def time_text(time_ms: int) -> str:
 
 
 def _open(view: WriteView, identity: Reference, key: bytes, now_ms: int) -> Stream:
-    stream = find_stream(view, stream_name(identity, key))
+    stream = find_stream(view, own_stream_name(view, identity, key))
     if stream is not None:
         return stream
     if view.count_streams() >= STREAMS_MAX:
         words = f"{STREAMS_MAX} streams are kept already, no more can begin"
         raise NotWritingError(refuse(ResponseCode.SERVER_TOO_BUSY, words))
-    stream = Stream(identity, key, now_ms)
+    before = owners_before(view, identity.handle)
+    stream = Stream(identity, key, now_ms, owners_before=before)
     put_stream(view, stream)
     return stream
 

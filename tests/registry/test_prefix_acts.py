@@ -14,6 +14,7 @@ from registry.answers import Question, resolve
 from registry.authentication import Keys, find_keys
 from registry.operations import Change
 from registry.outcomes import Need, Refusal
+from registry.owners import owners_before
 from registry.standings import TRANSITIONS, State, find_standing, next_state, second_text
 from registry.store import Store
 from tests.registry.builders import (
@@ -307,3 +308,23 @@ def test_a_prefix_with_a_suspended_one_below_is_not_removed(hosted: Store) -> No
 def test_a_prefix_that_is_held_is_not_given_out_again(hosted: Store) -> None:
     suspend(hosted)
     assert refused(hosted, "applications.apply", application(), None)[0] == 401
+
+
+def test_a_prefix_changes_hands_when_it_is_transferred_and_when_it_is_removed(
+    hosted: Store,
+) -> None:
+    def before() -> list[int]:
+        with hosted.read() as view:
+            asked = (HANDLE, b"0.na/88.118.5", ITEM, b"0.NA/88.118.5.1", PREFIX)
+            return [owners_before(view, handle) for handle in asked]
+
+    suspend(hosted)
+    do(hosted, "prefixes.resume", {"prefix": "88.118.5"})
+    assert before() == [0, 0, 0, 0, 0]
+    do(hosted, "prefixes.transfer", {"prefix": "88.118.5", "publicKey": APPLICANT_KEY})
+    assert before() == [1, 1, 1, 0, 0]
+    perform(hosted, delete(ITEM), identity=OWNER, policy=OFFICE_POLICY)
+    do(hosted, "prefixes.release", {"prefix": "88.118.5", "reason": "closed"})
+    do(hosted, "prefixes.remove", {"prefix": "88.118.5"})
+    give_out(hosted)
+    assert before() == [2, 2, 2, 0, 0]

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from registry.log import LocalLog
+from registry.office_replay import put_own
 from registry.outcomes import identity_text
+from registry.owners import next_owner_entry
 from registry.receipt_checks import Finding, Looked, check_frames, check_stream
 from registry.receipts import Receipt
 from registry.store import Store
@@ -32,7 +34,7 @@ STREAM = Stream(
 
 def receipt(**changes: Any) -> Receipt:
     kept = asdict(STREAM)
-    for name in ("begun_ms", "ended_ms", "receipt"):
+    for name in ("begun_ms", "ended_ms", "receipt", "owners_before"):
         del kept[name]
     said = kept | {
         "node": "enterprise",
@@ -52,6 +54,17 @@ def check_kept(store: Store, said: Receipt) -> Finding:
 def look(store: Store, said: Receipt, after: int = 0, octets_max: int = 1 << 20) -> Looked:
     with store.read() as view:
         return check_frames(view, said, after, octets_max)
+
+
+def test_a_receipt_is_known_after_its_prefix_changed_hands(store: Store) -> None:
+    later = replace(STREAM, owners_before=1, digest=bytes(32))
+    with store.write(journaled=False) as view:
+        for stream in (STREAM, later):
+            put_stream(view, stream)
+        put_own(view, (next_owner_entry(view, ADMIN.handle),))
+    assert check_kept(store, receipt()).holds is True
+    assert check_kept(store, receipt(digest=bytes(32))).holds is True
+    assert "digest 0000" in check_kept(store, receipt(digest=bytes([1]) * 32)).words
 
 
 @pytest.fixture

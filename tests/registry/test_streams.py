@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from protocol.value import Reference
@@ -53,6 +55,17 @@ def test_a_stream_belongs_to_who_began_it() -> None:
     assert stream_name(alice, b"k") != stream_name(other, b"k")
     clerk = Reference(b"88.118/A\0", 0x12C62)
     assert stream_name(clerk, b"ulk") != stream_name(Reference(b"88.118/A", 300), b"bulk")
+
+
+def test_what_the_owner_before_has_begun_is_another_stream(empty: Store) -> None:
+    later = replace(STREAM, owners_before=1, rows=5)
+    with empty.write() as view:
+        put_stream(view, STREAM)
+        put_stream(view, later)
+    with empty.read() as view:
+        assert find_stream(view, STREAM.name) == STREAM
+        assert find_stream(view, later.name) == later
+        assert view.count_streams() == 2
 
 
 def test_a_damaged_entry_is_told() -> None:

@@ -13,7 +13,9 @@ from protocol import jws
 from protocol.codes import ResponseCode
 from protocol.value import Reference, encode_values
 from registry.errors import StoreFullError
+from registry.office_replay import put_own
 from registry.outcomes import foreign_key
+from registry.owners import next_owner_entry
 from registry.receipts import from_payload
 from registry.schema import Record
 from registry.store import Store
@@ -139,6 +141,39 @@ def test_who_is_logged_out_begins_again(tmp_path: Path) -> None:
         assert not desk.office.has(b"88.118/P2")
         again = await desk.begin()
         assert again["next"] == 2
+
+    run(tmp_path, scenario)
+
+
+def change_hands(desk: Desk) -> None:
+    with desk.office.store.write(journaled=False) as view:
+        put_own(view, (next_owner_entry(view, PREFIX),))
+
+
+def test_who_gets_a_prefix_sees_nothing_that_was_begun_before(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        before = await desk.begin()
+        assert (await desk.send(before, 1, plain(1), plain(2)))["next"] == 3
+        change_hands(desk)
+        assert (await desk.streams.show(asked(b"lot")))["code"] == ResponseCode.HANDLE_NOT_FOUND
+        own = await desk.begin()
+        assert (own["next"], own["stream"]["rows"]) == (1, 0)
+        assert own["name"] != before["name"]
+        assert (await desk.send(own, 1, plain(3)))["next"] == 2
+        assert (await desk.streams.show(asked(b"lot")))["stream"]["rows"] == 1
+
+    run(tmp_path, scenario)
+
+
+def test_what_was_sent_before_a_prefix_changed_hands_is_not_registered_after(
+    tmp_path: Path,
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        change_hands(desk)
+        refused = await desk.send(begun, 1, plain(1))
+        assert (refused["code"], b"has changed hands" in refused["message"]) == (2, True)
+        assert not desk.office.has(b"88.118/P1")
 
     run(tmp_path, scenario)
 
