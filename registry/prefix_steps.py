@@ -138,13 +138,15 @@ def find_left(view: View, handle: bytes) -> str | None:
 
     What was revoked is not something: its name stays taken, and nobody can take it away.
     """
-    handles = view.list_handles(handle, None, 1)
+    handles = view.list_handles(handle, None, 1).handles
     if handles:
         return to_text(handles[0])
     prefix = handle[len(PREFIX_HANDLE_START) :]
-    ranges = view.counts(prefix).ranges
-    if ranges:
-        return f"{ranges} ranges under {to_text(prefix)}, which can be revoked"
+    counts = view.counts(prefix)
+    if counts.rows > counts.revoked:  # beyond more revoked ones than are looked at
+        return f"{counts.rows - counts.revoked:,} handles under {to_text(prefix)}"
+    if counts.ranges:
+        return f"{counts.ranges} ranges under {to_text(prefix)}, which can be revoked"
     derived = next(view.table("handles").items(prefix=handle + b"."), None)
     if derived is not None:
         return to_text(derived[0])

@@ -44,6 +44,7 @@ from registry.template_rows import is_template_row
 GENESIS_DIGEST = bytes(32)  # stands before the first frame
 _OWNER = Reference(b"", 0)
 FOREIGN_RECORDS_MAX = 10_000  # administrators of one node that live elsewhere; ours
+LISTED_ROWS_MAX = 2_000  # looked at for one page of a list: some 3 ms; ours
 
 _U64 = struct.Struct(">Q")
 _I64 = struct.Struct(">q")
@@ -89,6 +90,13 @@ class SnapshotHead(NamedTuple):
     seq: int
     digest: bytes
     seal: bytes
+
+
+class HandlePage(NamedTuple):
+    """Handles, and the storage key that the next page begins after; None: there is no more."""
+
+    handles: list[bytes]
+    after: bytes | None
 
 
 class View:
@@ -163,22 +171,38 @@ class View:
         key = storage_key(prefix_handle, case_sensitive=False)
         return bool(self._txn.get(key, db=self._dbs.prefixes))
 
-    def list_handles(self, prefix_handle: bytes, after: bytes | None, limit: int) -> list[bytes]:
-        """Return up to `limit` handles under a prefix that come after `after`, in key order."""
+    def list_handles(
+        self,
+        prefix_handle: bytes,
+        after: bytes | None,
+        limit: int,
+        *,
+        looked_at_max: int = LISTED_ROWS_MAX,
+    ) -> HandlePage:
+        """Return up to `limit` handles under a prefix, in key order.
+
+        Args:
+            prefix_handle: of the prefix.
+            after: the storage key that the page before goes on after; None: from the start.
+            limit: of the page.
+            looked_at_max: rows looked at, with those that are revoked and no handles any more. A
+                page may be short, even empty, and others follow all the same.
+        """
         prefix = fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :] + b"/"
-        start = prefix if after is None else folded_key(self.fold(after))
         cursor = self._txn.cursor(db=self._dbs.handles)
         handles: list[bytes] = []
-        found = cursor.set_range(start) if after is None else seek_after(cursor, start)
-        while found and len(handles) < limit:
-            key = cursor.key()
+        found = cursor.set_range(prefix) if after is None else seek_after(cursor, after)
+        for _ in range(looked_at_max):
+            key = cursor.key() if found else b""
             if not key.startswith(prefix):
-                break
+                return HandlePage(handles, None)
             row = answering_row(cursor.value())
             if row is not None:
+                if len(handles) == limit:
+                    break
                 handles.append(_row_handle(key, row))
-            found = cursor.next()
-        return handles
+            after, found = key, cursor.next()
+        return HandlePage(handles, after)
 
     def list_homed(self, after: bytes | None, limit: int) -> list[bytes]:
         """Return up to `limit` homed prefix handles that come after `after`, in key order.

@@ -2,7 +2,8 @@
 
 Each page is a read transaction of its own: one that lasted for a whole list would keep the store
 from using freed pages again, for as long as the slowest client reads. A list therefore shows what
-changes while it is made, and never the same handle twice.
+changes while it is made, and never the same handle twice. A page looks at a bounded number of rows:
+where many are revoked it is short, perhaps empty, and whoever goes on gives others a turn.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import NamedTuple
 from registry.operations import Listing
 from registry.prefixes import is_responsible
 from registry.store import Store
-from registry.views import View
+from registry.views import HandlePage, View
 
 MESSAGE_HANDLES = 50  # handles in one message, as existing servers send them
 COUNT_PAGE_HANDLES = 1_000  # looked at in one transaction while counting
@@ -39,15 +40,11 @@ class Pages:
         """Iterate over a list; there is always a last page, perhaps an empty one."""
         after: bytes | None = None
         while True:
-            # One more than the page holds tells whether it is the last.
             with self._store.read() as view:
-                handles = _read(view, listing, after, size + 1)
-            is_last = len(handles) <= size
-            handles = handles[:size]
-            yield Page(tuple(handles), is_last)
-            if is_last:
+                handles, after = _read(view, listing, after, size)
+            yield Page(tuple(handles), after is None)
+            if after is None:
                 return
-            after = handles[-1]
 
     def page(self, listing: Listing, number: int, size: int) -> tuple[tuple[bytes, ...], int]:
         """Return page `number`, counted from 0, and the length of the whole list."""
@@ -60,7 +57,9 @@ class Pages:
         return tuple(wanted), total
 
 
-def _read(view: View, listing: Listing, after: bytes | None, limit: int) -> list[bytes]:
+def _read(view: View, listing: Listing, after: bytes | None, limit: int) -> HandlePage:
     if listing.homed:
-        return view.list_homed(after, limit)
+        # One more than the page holds tells whether it is the last.
+        handles = view.list_homed(after, limit + 1)
+        return HandlePage(handles[:limit], handles[limit - 1] if len(handles) > limit else None)
     return view.list_handles(listing.prefix, after, limit)

@@ -184,5 +184,7 @@ class Messages:
     async def _list(self, asked: Asked, listing: Listing) -> AsyncGenerator[Message, None]:
         for handles, is_last in self._pages.pages(listing):
             flags = 0 if is_last else MessageFlag.CONTINUOUS
-            yield self._replies.reply(asked, ResponseCode.SUCCESS, HandleListAnswer(handles), flags)
+            body = HandleListAnswer(handles)
+            if handles or is_last:
+                yield self._replies.reply(asked, ResponseCode.SUCCESS, body, flags)
             await asyncio.sleep(0)  # a list of millions must not keep the loop from others

@@ -152,7 +152,10 @@ class RestRequests:
             yield msgpack.packb({"code": code, "message": words})
             return
         for page in self._pages.pages(outcome, STREAM_PAGE_HANDLES):
-            yield msgpack.packb({"code": int(ResponseCode.SUCCESS), "handles": list(page.handles)})
+            code = int(ResponseCode.SUCCESS)
+            if page.handles or page.is_last:
+                yield msgpack.packb({"code": code, "handles": list(page.handles)})
+            await asyncio.sleep(0)
 
     async def _perform(self, payload: dict[str, Any]) -> Result:
         opcode, flags = payload["opcode"], payload["flags"]

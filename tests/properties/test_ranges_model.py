@@ -228,7 +228,7 @@ class Both:
                     record = view.find_record(f"{STEM}{tail}".encode())
                     assert (record is not None) == model.is_registered(tail), tail
             counts = view.counts(b"88.118")
-            listed = view.list_handles(b"0.NA/88.118", None, 10_000)
+            listed = view.list_handles(b"0.NA/88.118", None, 10_000).handles
         assert counts == model.counts()
         assert counts.identifiers == sum(
             model.is_registered(f"{number:0{digits}d}")

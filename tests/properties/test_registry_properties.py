@@ -174,8 +174,11 @@ def test_pages_of_a_list_make_the_whole_list(suffixes: set[bytes], page: int) ->
         listed: list[bytes] = []
         with store.read() as view:
             expected = {view.fold(b"88.118/" + suffix) for suffix in suffixes}
-            while found := view.list_handles(PREFIX, listed[-1] if listed else None, page):
+            after, is_more = None, True
+            while is_more:
+                found, after = view.list_handles(PREFIX, after, page)
                 assert len(found) <= page
                 listed += found
+                is_more = after is not None
         assert set(listed) == expected
         assert len(listed) == len(expected)

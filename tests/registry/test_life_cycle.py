@@ -146,18 +146,26 @@ def test_what_is_revoked_is_never_given_out_again(
         assert refused(act(store, name, handle=handle, reason="again")) == (100, words)
     with store.read() as view:
         assert (view.count_records(), view.counts().revoked) == (count - 1, 1)
-        assert view.fold(handle) not in view.list_handles(PREFIX, None, 9)
+        assert view.fold(handle) not in view.list_handles(PREFIX, None, 9).handles
         assert view.fold(handle) not in [name for name, _ in view.records()]
         assert view.fold(handle) not in [name for _, name, _ in view.page_records(b"", 9)]
 
 
 def test_what_is_frozen_is_listed_and_counted(store: Store) -> None:
     with store.read() as view:
-        before = (view.list_handles(PREFIX, None, 9), view.count_records(), list(view.records()))
+        before = (
+            view.list_handles(PREFIX, None, 9).handles,
+            view.count_records(),
+            list(view.records()),
+        )
     for handle in (HANDLE, LONG):
         done(act(store, "life.freeze", handle=handle))
     with store.read() as view:
-        after = (view.list_handles(PREFIX, None, 9), view.count_records(), list(view.records()))
+        after = (
+            view.list_handles(PREFIX, None, 9).handles,
+            view.count_records(),
+            list(view.records()),
+        )
     assert after == before
 
 

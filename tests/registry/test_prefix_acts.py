@@ -17,6 +17,7 @@ from registry.outcomes import Need, Refusal
 from registry.owners import owners_before
 from registry.standings import TRANSITIONS, State, find_standing, next_state, second_text
 from registry.store import Store
+from registry.views import View
 from tests.registry.builders import (
     NOW_S,
     PREFIX,
@@ -266,6 +267,21 @@ def test_a_prefix_is_removed_once_nothing_is_under_it(hosted: Store) -> None:
         assert not view.is_homed(HANDLE)
         assert view.find_record(HANDLE) is None
     give_out(hosted)  # it is free again
+
+
+def test_a_prefix_is_not_removed_with_handles_behind_many_that_are_revoked(
+    hosted: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = View.list_handles.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "looked_at_max", 2)
+    for number in range(3):
+        handle = b"88.118.5/A%d" % number
+        assert isinstance(register(hosted, handle), Change)
+        do(hosted, "life.revoke", {"handle": handle.decode(), "reason": "recalled"}, OWNER)
+    do(hosted, "prefixes.release", {"prefix": "88.118.5", "reason": "closed"})
+    words = refused(hosted, "prefixes.remove", {"prefix": "88.118.5"})[1]
+    assert "there is 1 handles under 88.118.5" in words
 
 
 def test_a_frozen_prefix_handle_is_frozen_after_it_was_suspended(hosted: Store) -> None:

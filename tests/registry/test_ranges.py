@@ -148,7 +148,7 @@ def test_an_override_a_tombstone_and_a_new_row(store: Store) -> None:
     assert [value.data for value in values] == [b"other", b"88.118/LOT.20260001..0500"]
     assert values_of(store, eight) is None
     with store.read() as view:
-        assert view.list_handles(b"0.NA/88.118", None, 9) == [seven]
+        assert view.list_handles(b"0.NA/88.118", None, 9).handles == [seven]
         assert view.count_records() == 2
     count = done(store, "ranges.count", {"prefix": "88.118"})
     assert (count["rows"], count["inRanges"], count["overrides"], count["deleted"]) == (

@@ -9,13 +9,16 @@ import pytest
 
 from protocol.handle import fold_case
 from registry.errors import JournalError, StoreError, StoreFullError
+from registry.marks import Mark, State, encode_marked
 from registry.migrations import MIGRATIONS
 from registry.range_records import RangeRecord, encode_range, find_held, range_key
 from registry.schema import folded_key
 from registry.store import CacheStore, Store
 from registry.views import FOREIGN_RECORDS_MAX, GENESIS_DIGEST, Head, WriteView
 from tests.registry.builders import (
+    ADMIN,
     MAP_OCTETS,
+    NOW_S,
     PREFIX,
     hidden,
     open_store,
@@ -142,10 +145,13 @@ def test_lists_come_in_pages_in_key_order(empty: Store) -> None:
     names = [b"88.118/%c" % letter for letter in b"ABCDEZ"] + [long, long + b"1"]
     put(empty, {name: [url()] for name in [*names, b"88.1180/X", b"88.11/X", b"88.118.5/X"]})
     listed: list[bytes] = []
+    after: bytes | None = None
     with empty.read() as view:
-        while page := view.list_handles(PREFIX, listed[-1] if listed else None, 3):
-            assert len(page) <= 3
+        for length in (3, 3, 2):
+            page, after = view.list_handles(PREFIX, after, 3)
+            assert len(page) == length
             listed += page
+    assert after is None
     assert listed[:5] == [b"88.118/%c" % letter for letter in b"ABCDE"]
     assert set(listed[5:7]) == {long, long + b"1"}
     assert listed[7:] == [b"88.118/Z"]
@@ -154,7 +160,24 @@ def test_lists_come_in_pages_in_key_order(empty: Store) -> None:
 def test_a_list_goes_on_after_a_handle_that_was_deleted(empty: Store) -> None:
     put(empty, {b"88.118/%c" % letter: [url()] for letter in b"AC"})
     with empty.read() as view:
-        assert view.list_handles(PREFIX, b"88.118/b", 10) == [b"88.118/C"]
+        assert view.list_handles(PREFIX, b"88.118/B", 10) == ([b"88.118/C"], None)
+
+
+def test_a_list_looks_at_some_rows_and_goes_on_behind_those_that_are_revoked(empty: Store) -> None:
+    names = [b"88.118/%03d" % number for number in range(12)]
+    long = b"88.118/004" + b"X" * 600
+    put(empty, {name: [url()] for name in [*names, long]})
+    mark = Mark(State.REVOKED, NOW_S, ADMIN, "recalled")
+    with empty.write(journaled=False) as view:
+        for name in [*names[1:11], long]:
+            view.put_row(folded_key(name), encode_marked(mark, b""))
+    pages: list[list[bytes]] = []
+    after: bytes | None = None
+    with empty.read() as view:
+        while not pages or after is not None:
+            page, after = view.list_handles(PREFIX, after, 5, looked_at_max=4)
+            pages.append(page)
+    assert pages == [names[:1], [], [], names[11:]]
 
 
 def test_homed_prefixes_come_in_pages(empty: Store) -> None:

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from registry.marks import Mark, State, encode_marked
 from registry.operations import Listing
 from registry.store import Store
+from registry.views import View
 from resolver.listing import Pages
-from tests.registry.builders import PREFIX, open_store, put, url
+from tests.registry.builders import ADMIN, NOW_S, PREFIX, open_store, put, url
 
 HANDLES = [b"88.118/%03d" % number for number in range(7)]
 LIST = Listing(PREFIX)
@@ -31,6 +33,22 @@ def test_a_list_is_cut_into_pages(store: Store, size: int, lengths: list[int]) -
 
 def test_an_empty_list_is_one_page(store: Store) -> None:
     assert list(Pages(store).pages(Listing(b"0.NA/99"))) == [((), True)]
+
+
+def test_revoked_handles_make_pages_short_and_skip_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    defaults = View.list_handles.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "looked_at_max", 2)
+    mark = Mark(State.REVOKED, NOW_S, ADMIN, "recalled")
+    with store.write(journaled=False) as view:
+        for handle in HANDLES[1:5]:
+            view.put_row(handle, encode_marked(mark, b""))
+    pages = list(Pages(store).pages(LIST, 3))
+    assert [len(page.handles) for page in pages] == [1, 0, 1, 1]
+    assert [page.is_last for page in pages] == [False, False, False, True]
+    assert Pages(store).page(LIST, 1, 2) == (tuple(HANDLES[6:]), 3)
 
 
 def test_homed_prefixes_are_listed(store: Store) -> None:
