@@ -14,11 +14,15 @@ from registry.views import View
 _U64 = struct.Struct(">Q")
 
 
+def own_prefix(handle: bytes) -> bytes:
+    """Return the handle of the prefix that a handle is under, or is the handle of."""
+    folded = fold_handle(handle)
+    return folded if folded.startswith(PREFIX_HANDLE_START) else prefix_handle(folded)
+
+
 def owners_before(view: View, handle: bytes) -> int:
     """Return how many owners a handle had before, as its prefix (or it, as one) changed hands."""
-    folded = fold_handle(handle)
-    prefix = folded if folded.startswith(PREFIX_HANDLE_START) else prefix_handle(folded)
-    key = prefix_key(OWNERS, prefix)
+    key = prefix_key(OWNERS, own_prefix(handle))
     octets = view.table(OFFICES).get(key) if len(key) <= KEY_OCTETS_MAX else None
     return 0 if octets is None else int(_U64.unpack(octets)[0])
 

@@ -193,6 +193,7 @@ class Registrar:
             node=node,
             threads=self._threads,
             now_s=now_s,
+            quotas=self._quotas,
         )
         limits = self._config.limits
         acts = Acts(

@@ -5,7 +5,8 @@
     end    {name, token, rows}                       none follow so many: signs the receipt
     show   {authorization, key, address, transport}  how far the stream has come
 
-Replies are {code, message} and what is known of the stream (`stream_form`). `rows` is msgpack of
+Replies are {code, message} and what is known of the stream (`stream_form`), and of `quotas` what is
+left: of the sender's prefix, then of the prefixes of his rows. `rows` is msgpack of
 [[kind, handle, octets, digest], ...]. A stream has one sender at a time, whoever began last: a
 client whose connection broke need not wait until we notice. What the one before it had under way
 may still be written; it comes again then, and is known by its digest.
@@ -15,7 +16,7 @@ import asyncio
 import itertools
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,12 +27,13 @@ import msgpack
 from protocol import jws
 from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
+from protocol.handle import prefix_handle
 from protocol.value import Reference
 from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
 from registry.errors import StoreError
 from registry.outcomes import Refusal, identity_text, refuse
-from registry.owners import owners_before
+from registry.owners import own_prefix, owners_before
 from registry.receipts import Receipt, to_payload
 from registry.store import Store
 from registry.streams import Stream, find_stream, own_stream_name, purge, put_stream
@@ -40,6 +42,7 @@ from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.metrics import BULK_ROWS
 from resolver.node import Node
 from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
+from resolver.quotas import Quotas
 
 SENDERS_MAX = 4_096  # streams that somebody sends to; the longest silent one has to begin again
 STREAMS_MAX = 1_000_000  # kept in all
@@ -80,6 +83,7 @@ class Registrations:
         node: signs receipts.
         threads: where they are signed.
         now_s: the time since 1970.
+        quotas: told of; None: there are none.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Registrations:
         node: Node,
         threads: Executor,
         now_s: Callable[[], float],
+        quotas: Quotas | None = None,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -102,6 +107,7 @@ class Registrations:
         self._node = node
         self._threads = threads
         self._now_s = now_s
+        self._quotas = quotas
         self._drops = 0  # how often keys were lost, or changed hands
         self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
         # Nobody's from before a restart.
@@ -127,7 +133,8 @@ class Registrations:
         self._senders.move_to_end(stream.name)
         if len(self._senders) > SENDERS_MAX:
             self._senders.popitem(last=False)
-        return _known(stream) | {"token": token}
+        own = own_prefix(identity.handle)
+        return _known(stream) | {"token": token, "quotas": self._find_left({own})}
 
     async def rows(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Register rows; answered once what became of them is durable."""
@@ -141,14 +148,22 @@ class Registrations:
                     return _refused(_NOT_THE_SENDER)
                 sender.forget_old(self._now_s())
                 first, rows = payload["first"], payload["rows"]
-                registered = await self._register(name, first, rows, sender)
+                registered, prefixes = await self._register(name, first, rows, sender)
         except (NotWritingError, StoreError) as error:
             return _failed(error)
         changed = registered.changed
         return _known(registered.stream) | {
             "changed": list(changed[:CHANGED_SHOWN_MAX]),
             "changed_count": len(changed),
+            "quotas": self._find_left(prefixes),
         }
+
+    def _find_left(self, prefixes: Collection[bytes]) -> dict[str, list[int]]:
+        """Return [limit, remaining, seconds] of each kind of quota that one of the prefixes has."""
+        if self._quotas is None or not prefixes:
+            return {}
+        found = self._quotas.find_all_left(sorted(prefixes))
+        return {name: list(left) for name, left in found.items()}
 
     async def end(self, payload: dict[str, Any]) -> dict[str, Any]:
         """End a stream and sign its receipt; of one that has ended, show that."""
@@ -206,8 +221,13 @@ class Registrations:
         ):
             pass
 
-    async def _register(self, name: bytes, first: int, rows: bytes, sender: _Sender) -> Registered:
-        def work(view: WriteView) -> Registered:
+    async def _register(
+        self, name: bytes, first: int, rows: bytes, sender: _Sender
+    ) -> tuple[Registered, set[bytes]]:
+        """Register rows; return how that ended, and their prefixes if any prefix has a quota."""
+        tells = self._quotas is not None and self._quotas.are_there
+
+        def work(view: WriteView) -> tuple[Registered, set[bytes]]:
             stream = find_stream(view, name)
             if stream is None:
                 raise StoreError("the stream is not kept any more: begin it anew")
@@ -224,7 +244,7 @@ class Registrations:
                 now_ms=self._now_ms(),
             )
             _count(stream, registered.stream)
-            return registered
+            return registered, {prefix_handle(row[1]) for row in unpacked} if tells else set()
 
         for _ in range(NEED_ROUNDS_MAX):
             try:

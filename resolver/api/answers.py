@@ -8,7 +8,7 @@ own here, so there is nothing that a foreign page could make use of.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -78,10 +78,14 @@ def result_response(
     """Return the outcome of one operation on `handle`."""
     document, status = result_document(handle, result, reading=reading)
     if result.left is not None:
-        names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
-        told = {name: str(number) for name, number in zip(names, result.left, strict=True)}
-        headers = {**(headers or {}), **told}
+        headers = {**(headers or {}), **quota_headers(result.left)}
     return json_response(request, document, status, headers)
+
+
+def quota_headers(left: Sequence[int]) -> dict[str, str]:
+    """Return headers that tell of a quota: its limit, what is left, seconds until it is anew."""
+    names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
+    return {name: str(number) for name, number in zip(names, left, strict=True)}
 
 
 def result_document(

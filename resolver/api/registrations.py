@@ -11,13 +11,17 @@
 
 An answer is NDJSON. Lines with `row` are verdicts: {"row": 1, "through": 4096, "verdict":
 "created", "sequence": 17}; a refused row has a `responseCode` and a `message`. The last line says
-how far the stream has come. A row that was sent before with other content is listed in `changed`:
-what became of it stands.
+how far the stream has come, and what is left of `quotas`. A row that was sent before with other
+content is listed in `changed`: what became of it stands.
+
+The headers RateLimit-Limit, -Remaining and -Reset tell of the quota of identifiers, the only one
+that ends a stream, or else of that of requests: once the body was read of the prefixes of its last
+rows, with verdicts=stream of the sender's own prefix.
 """
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -30,7 +34,7 @@ from protocol.handle import to_text
 from registry.errors import StoreError
 from registry.stream_rows import ROWS_MAX
 from registry.streams import KEY_OCTETS_MAX, Batch, Verdict
-from resolver.api.answers import JSON_HEADERS, json_response
+from resolver.api.answers import JSON_HEADERS, json_response, quota_headers
 from resolver.api.authorization import (
     AuthorizationError,
     challenge_response,
@@ -168,10 +172,12 @@ def _gap(first: int, next_row: int) -> dict[str, Any]:
     return {"code": int(ResponseCode.ERROR), "message": words.encode(), "next": next_row}
 
 
-def _stopped(request: Request, reply: dict[str, Any]) -> Response:
+def _stopped(
+    request: Request, reply: dict[str, Any], headers: Mapping[str, str] | None = None
+) -> Response:
     is_out_of_step = "next" in reply and reply["code"] == ResponseCode.ERROR
     status = 409 if is_out_of_step else http_status(reply["code"])
-    return json_response(request, _stopped_form(reply), status)
+    return json_response(request, _stopped_form(reply), status, headers)
 
 
 def _stopped_form(reply: dict[str, Any]) -> dict[str, Any]:
@@ -199,6 +205,7 @@ class _Intake:
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopped: Exception | None = None
         self.latest = begun
+        self.quotas: dict[str, list[int]] = begun.get("quotas", {})
         self.changed: list[int] = []
         self.changed_count = 0
         self.progress = asyncio.Event()  # set when `latest` has changed
@@ -291,6 +298,7 @@ class _Intake:
             self._stopped = self._stopped or _StoppedError(reply)
             return
         self.latest = reply
+        self.quotas = self.quotas | reply.get("quotas", {})
         self.changed += reply.get("changed", [])[: CHANGED_SHOWN_MAX - len(self.changed)]
         self.changed_count += reply.get("changed_count", 0)
 
@@ -337,7 +345,7 @@ class _RegistrationsResponse(Response):
         except ClientDisconnect:
             self._intake.abandon()
             return
-        await _LinesResponse(self._all_lines())(scope, receive, send)
+        await _LinesResponse(self._all_lines(), self._quota_headers())(scope, receive, send)
 
     async def _read(self) -> None:
         """Read the body to its end, or as far as it can be read."""
@@ -361,11 +369,17 @@ class _RegistrationsResponse(Response):
     def _answer_stopped(self, error: Exception) -> Response:
         self._intake.abandon()
         if isinstance(error, RowsError):
-            return json_response(self._request, self._unreadable_form(error), 400)
+            form = self._unreadable_form(error)
+            return json_response(self._request, form, 400, self._quota_headers())
         reply = {"code": int(ResponseCode.SERVER_TOO_BUSY), "message": str(error).encode()}
         if isinstance(error, _StoppedError):
             reply = error.reply
-        return _stopped(self._request, self._stopped_reply(reply))
+        return _stopped(self._request, self._stopped_reply(reply), self._quota_headers())
+
+    def _quota_headers(self) -> dict[str, str]:
+        quotas = self._intake.quotas
+        left = quotas.get("identifiers") or quotas.get("requests")
+        return {} if left is None else quota_headers(left)
 
     def _stopped_reply(self, reply: dict[str, Any]) -> dict[str, Any]:
         return {"next": self._intake.latest["next"], **reply, "changed": self._changed_form()}
@@ -391,7 +405,8 @@ class _RegistrationsResponse(Response):
         reading = asyncio.create_task(self._read_and_note())
         await asyncio.sleep(0)  # it begins first: a client may wait for 100 Continue
         try:
-            await _LinesResponse(self._lines_as_they_come(reading))(scope, receive, send)
+            lines = self._lines_as_they_come(reading)
+            await _LinesResponse(lines, self._quota_headers())(scope, receive, send)
         finally:
             self._intake.abandon()
             reading.cancel()
@@ -439,19 +454,27 @@ class _RegistrationsResponse(Response):
     def _last_line(self) -> bytes:
         latest = self._intake.latest
         form = {"responseCode": 1, "next": latest["next"], **latest["stream"]}
+        if self._intake.quotas:
+            names = ("limit", "remaining", "reset")
+            quotas = self._intake.quotas.items()
+            form["quotas"] = {kind: dict(zip(names, left, strict=True)) for kind, left in quotas}
         return _line(form | self._changed_form())
 
 
 class _LinesResponse(Response):
     """Lines as they are made; the next ones are made when the client has read those before."""
 
-    def __init__(self, lines: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, lines: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
+    ) -> None:
         self._lines = lines
+        self._more_headers = headers or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request."""
         headers = [(b"content-type", NDJSON.encode())]
-        headers += [(name.encode(), value.encode()) for name, value in JSON_HEADERS.items()]
+        more = {**JSON_HEADERS, **self._more_headers}
+        headers += [(name.encode(), value.encode()) for name, value in more.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})

@@ -177,6 +177,11 @@ def test_people_are_read_by_reviewers_logged_and_erased(stand: Stand) -> None:
     assert "Li Lei" not in stand.top.log
 
 
+def stream_row(handle: str) -> bytes:
+    values = [{"index": 1, "type": "URL", "data": "https://example.org/"}]
+    return json.dumps({"handle": handle, "values": values}).encode() + b"\n"
+
+
 def test_quotas_are_visible_before_they_bite(stand: Stand) -> None:
     told = office(stand, "quota", "88", "--identifiers", "3", "--requests", "6")
     assert told["identifiers"]["left"] == 3
@@ -188,8 +193,13 @@ def test_quotas_are_visible_before_they_bite(stand: Stand) -> None:
     assert int(answers[0].headers["ratelimit-limit"]) == 3
     assert 0 < int(answers[0].headers["ratelimit-reset"]) <= 86_400
     assert answers[3].json["message"].startswith("88 has used 3 of 3 identifiers today; its quota")
-    told = Streams(stand.top).post("quota", b'{"handle":"88/Q9","values":[]}\n').last
+    streams = Streams(stand.top)
+    answer = streams.post("quota", stream_row("88/Q9"))
+    told = answer.last
     assert (told["created"], told["refused"]) == (0, 1)
+    assert answer.verdict(1)["message"].startswith("88 has used 3 of 3 identifiers today")
+    assert answer.headers["ratelimit-remaining"] == "0"
+    assert (told["quotas"]["identifiers"]["limit"], told["quotas"]["requests"]["limit"]) == (3, 6)
     office(stand, "quota", "88", "--requests", "6")
     with RestSession(stand.top, administrator(stand.top)) as session:
         answers = [session.put(f"88/R{number}", []) for number in range(3)]
@@ -197,9 +207,32 @@ def test_quotas_are_visible_before_they_bite(stand: Stand) -> None:
     assert answers[2].json["message"].startswith("88 has used 6 of 6 requests today")
     office(stand, "quota", "88", "--no-limit")
     with RestSession(stand.top, administrator(stand.top)) as session:
-        answer = session.put("88/UNLIMITED", [])
-    assert answer.status == 201
+        unlimited = session.put("88/UNLIMITED", [])
+    assert unlimited.status == 201
+    assert "ratelimit-limit" not in unlimited.headers
+    answer = streams.post("no-quota", stream_row("88/Q10"))
+    assert (answer.last["created"], "quotas" in answer.last) == (1, False)
     assert "ratelimit-limit" not in answer.headers
+
+
+@pytest.mark.parametrize("verdicts", ["after", "stream", "none"])
+def test_a_stream_tells_what_is_left_of_the_quota_of_identifiers(
+    stand: Stand, verdicts: str
+) -> None:
+    streams = Streams(stand.top, stand.owner)
+    used = office(stand, "quota", PREFIX, "--identifiers", "1000", "--requests", "7")
+    left = used["identifiers"]["left"]
+    name = f"quota-{verdicts}"
+    rows = b"".join(stream_row(f"88.77/{name}.{number}") for number in range(5))
+    told = streams.post(name, rows, query={"verdicts": verdicts})
+    office(stand, "quota", PREFIX, "--no-limit")
+    assert told.last["created"] == 5
+    assert told.last["quotas"]["identifiers"]["remaining"] == left - 5
+    # With verdicts=stream the head is sent before a row is read.
+    expected = left if verdicts == "stream" else left - 5
+    assert int(told.headers["ratelimit-limit"]) == 1000
+    assert int(told.headers["ratelimit-remaining"]) == expected
+    assert 0 < int(told.headers["ratelimit-reset"]) <= 86_400
 
 
 def test_strangers_are_refused_and_personal_data_taken_over_tls_only(stand: Stand) -> None:

@@ -162,6 +162,23 @@ def test_what_is_left_is_that_of_the_quota_which_bites_first(store: Store) -> No
     assert quotas.find_left(ITEM) == Left(9, 3, _until_midnight())
 
 
+def test_of_many_prefixes_the_one_with_least_left_is_told(store: Store) -> None:
+    set_quota(store, identifiersPerDay=5, requestsPerDay=9)
+    with store.write(journaled=False) as view:
+        view.put_record(b"0.NA/88.118.7", [admin_value()])
+        view.home(b"0.NA/88.118.7")
+    do(store, "quotas.set", {"prefix": "88.118.7", "identifiersPerDay": 3})
+    quotas = make(store, Clock())
+    assert quotas.are_there
+    handles = [PREFIX, b"0.NA/88.118.7", b"0.NA/88.118.8"]
+    left = _until_midnight()
+    assert quotas.find_all_left(handles) == {
+        "identifiers": Left(3, 3, left),
+        "requests": Left(9, 9, left),
+    }
+    assert quotas.find_all_left(handles[2:]) == {}
+
+
 def _until_midnight() -> int:
     return DAY_S - (NOW_S + 8 * 3_600) % DAY_S
 

@@ -23,11 +23,12 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class Told(NamedTuple):
-    """An answer to a stream: its verdict lines, and the last line."""
+    """An answer to a stream: its verdict lines, the last line, and its headers."""
 
     status: int
     verdicts: list[dict[str, Any]]
     last: dict[str, Any]
+    headers: Mapping[str, str] = {}
 
     def verdict(self, row: int) -> dict[str, Any]:
         """What became of a row."""
@@ -112,7 +113,8 @@ class Streams:
                 "POST", path_of(query), body, headers, encode_chunked=not isinstance(body, bytes)
             )
             answer = connection.getresponse()
-            return told(answer.status, answer.read())
+            headers = {name.lower(): text for name, text in answer.getheaders()}
+            return told(answer.status, answer.read())._replace(headers=headers)
         finally:
             connection.close()
 
