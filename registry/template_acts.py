@@ -8,7 +8,7 @@
     templates.withdraw       {"prefix", "code", "version", "reason"} -> {"template": T}
 
 Who may create handles under a prefix may register and withdraw its templates. What a version means
-is known to everybody who may resolve, so anybody may see it.
+is known to everybody who may resolve, so anybody may see it, while the prefix is not suspended.
 """
 
 from dataclasses import replace
@@ -21,6 +21,7 @@ from registry.act_steps import ActDecider, ActOutcome, ActStep, Done
 from registry.authorization import Authorization, Permitted
 from registry.journal import JournalOperation, Kind
 from registry.outcomes import Refusal, refuse
+from registry.prefixes import find_silence
 from registry.roles import Role
 from registry.schema import KEY_OCTETS_MAX
 from registry.tables import Table
@@ -106,6 +107,9 @@ def decide_list(step: ActStep) -> ActOutcome:
     after = _read_cursor(step.parameters.get("after") or "", faults)
     if faults:
         return refuse(ResponseCode.INVALID_VALUE, join_faults(faults))
+    silence = _find_silence(step, prefix)
+    if silence is not None:
+        return silence
     table = step.view.table("templates")
     forms: list[dict[str, Any]] = []
     octets = 0
@@ -155,12 +159,21 @@ def show(table: Table, version: Version) -> dict[str, Any]:
 def _may_administer(step: ActStep, prefix: bytes) -> Authorization:
     """Say whether the identity may register templates of a prefix, which must be homed here."""
     handle = PREFIX_HANDLE_START + prefix
+    silence = _find_silence(step, prefix)
+    if silence is not None:
+        return silence
     if not step.view.is_homed(handle):
         words = f"prefix {to_text(prefix)} is not homed on this node"
         return refuse(ResponseCode.SERVER_NOT_RESPONSIBLE, words)
     if not step.policy.allow_na_admins:
         return step.role(Role.ADMINISTRATOR)
     return step.permission(handle, AdminPermission.ADD_HANDLE)
+
+
+def _find_silence(step: ActStep, prefix: bytes) -> Refusal | None:
+    """Return why nothing is said of a prefix that is suspended here."""
+    words = find_silence(step.view, prefix + b"/")
+    return None if words is None else refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, words)
 
 
 def _find_same(table: Table, template: Template, last: Version | None) -> Version | None:
@@ -227,6 +240,9 @@ def _get_named(step: ActStep) -> Version | Refusal:
     version = read_version(step.parameters.get("version"), faults)
     if faults:
         return refuse(ResponseCode.INVALID_VALUE, join_faults(faults))
+    silence = _find_silence(step, prefix)
+    if silence is not None:
+        return silence
     found = find_version(step.view.table("templates"), prefix, str(code), version)
     if found is None:
         which = f"version {version} of a template" if version else "template"

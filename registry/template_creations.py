@@ -96,7 +96,9 @@ class TemplateCreations:
         try:
             version = self._find(handle, request)
             others = request.other_values() if request.others != bytes(4) else ()
-        except (TemplateError, DecodeError) as error:
+        except TemplateError as error:
+            return refuse(error.response_code, str(error))
+        except DecodeError as error:
             return refuse(ResponseCode.INVALID_VALUE, str(error))
         faults: list[str] = []
         kept = keep_all(version.template, request, faults)

@@ -43,6 +43,7 @@ from tests.registry.office import (
     particulars,
     refused,
 )
+from tests.registry.template_builders import ALL, DOCUMENT, made_row, send
 
 HANDLE = b"0.NA/88.118.5"
 ITEM = b"88.118.5/ITEM"
@@ -169,6 +170,31 @@ def test_changes_under_a_suspended_prefix_are_refused_with_the_same_words(hosted
         assert isinstance(outcome, Refusal)
         assert outcome.message.decode() == f"{SUSPENDED}; resume it first"
     assert answer(hosted, ITEM)[1] == SUSPENDED
+
+
+def test_acts_on_templates_of_a_suspended_prefix_say_so(hosted: Store) -> None:
+    document = {**DOCUMENT, "prefix": "88.118.5"}
+    named = {"prefix": "88.118.5", "code": "auto-part"}
+    made = {"handle": "88.118.5/T1", "template": "auto-part", "attributes": ALL}
+    below = {**made, "handle": "88.118.5.1/T1", "template": "88.118.5:auto-part"}
+    do(hosted, "templates.register", document, OWNER)
+    do(hosted, "templates.create_handle", made, OWNER)
+    suspend(hosted)
+    for name, parameters in (
+        ("templates.show", named),
+        ("templates.list", {"prefix": "88.118.5"}),
+        ("templates.register", document),
+        ("templates.register", {**document, "code": "other"}),
+        ("templates.withdraw", {**named, "version": 1, "reason": "x"}),
+        ("templates.create_handle", {**made, "handle": "88.118.5/T2"}),
+        ("templates.create_handle", {**made, "overwrite": True}),
+        ("templates.create_handle", below),
+    ):
+        assert refused(hosted, name, parameters, OWNER) == (401, SUSPENDED), name
+    (run,) = send(hosted, [made_row(b"88.118.5/T3", ALL)], identity=OWNER)
+    assert (run.code, run.words.decode()) == (401, SUSPENDED)
+    do(hosted, "prefixes.resume", {"prefix": "88.118.5"})
+    assert do(hosted, "templates.show", named, None)["template"]["code"] == "auto-part"
 
 
 def test_whoever_logs_in_with_a_key_of_a_suspended_prefix_is_known(hosted: Store) -> None:
