@@ -227,7 +227,7 @@ class Registrations:
         """Register rows; return how that ended, and their prefixes if any prefix has a quota."""
         tells = self._quotas is not None and self._quotas.are_there
 
-        def work(view: WriteView) -> tuple[Registered, set[bytes]]:
+        def work(view: WriteView) -> tuple[Stream, Registered, set[bytes]]:
             stream = find_stream(view, name)
             if stream is None:
                 raise StoreError("the stream is not kept any more: begin it anew")
@@ -243,14 +243,17 @@ class Registrations:
                 policy=self._policy,
                 now_ms=self._now_ms(),
             )
-            _count(stream, registered.stream)
-            return registered, {prefix_handle(row[1]) for row in unpacked} if tells else set()
+            prefixes = {prefix_handle(row[1]) for row in unpacked} if tells else set()
+            return stream, registered, prefixes
 
         for _ in range(NEED_ROUNDS_MAX):
             try:
-                return await self._commit.transact(work)
+                before, registered, prefixes = await self._commit.transact(work)
             except NeedError as need:
                 await self._operations.fetch(need.handles, sender.known)
+                continue
+            _count(before, registered.stream)
+            return registered, prefixes
         raise StoreError(f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches")
 
     async def _end(self, stream: Stream) -> Stream:

@@ -20,6 +20,7 @@ from registry.receipts import from_payload
 from registry.schema import Record
 from registry.store import Store
 from registry.stream_rows import RowKind
+from registry.views import WriteView
 from resolver import registrations
 from resolver.registrations import Registrations
 from tests.registry.builders import NOW_S, POLICY, PREFIX, admin_value, group, put, url
@@ -219,6 +220,33 @@ def test_rows_that_cannot_follow_name_the_one_that_is_next(tmp_path: Path) -> No
         begun = await desk.begin()
         refused = await desk.send(begun, 5, plain(5))
         assert (refused["code"], refused["next"]) == (ResponseCode.ERROR, 1)
+
+    run(tmp_path, scenario)
+
+
+def test_rows_count_when_they_are_durable_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counter = registrations.BULK_ROWS.labels("created")
+
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        transact, before = desk.office.commit.transact, counter._value.get()
+
+        def failing(work: Callable[[WriteView], Any]) -> Callable[[WriteView], Any]:
+            def fail(view: WriteView) -> Any:
+                work(view)
+                raise StoreFullError("no room")
+
+            return fail
+
+        with monkeypatch.context() as patched:
+            patched.setattr(desk.office.commit, "transact", lambda work: transact(failing(work)))
+            assert (await desk.send(begun, 1, plain(1)))["code"] == ResponseCode.SERVER_BACKUP
+        desk.office.commit.read_only = ""
+        assert counter._value.get() == before
+        assert (await desk.send(begun, 1, plain(1), plain(2)))["code"] == 1
+        assert counter._value.get() == before + 2
 
     run(tmp_path, scenario)
 
