@@ -259,28 +259,3 @@ def find_changed(view: View, name: bytes, first: int, digests: bytes) -> tuple[i
         for at in range(0, len(digests), ROW_DIGEST_OCTETS)
         if digests[at : at + ROW_DIGEST_OCTETS] != before[at : at + ROW_DIGEST_OCTETS]
     )
-
-
-def purge(view: WriteView, before_ms: int, idle_before_ms: int, batches_max: int) -> int:
-    """Forget streams that ended before a time, with all their verdicts.
-
-    A stream that has not ended is forgotten when it began so long ago, one of which nothing was
-    accepted when that was before `idle_before_ms`.
-
-    Returns:
-        How many entries were deleted, some `batches_max` at most; call again until it is 0.
-    """
-    deleted, after = 0, b""
-    while page := view.list_streams(after, 1_000):
-        for name, octets in page:
-            stream = decode_stream(octets)
-            limit_ms = before_ms if stream.rows > stream.refused else idle_before_ms
-            if (stream.ended_ms or stream.begun_ms) >= limit_ms:
-                continue
-            deleted += view.delete_verdicts(name, batches_max - deleted)
-            if deleted >= batches_max:
-                return deleted
-            view.delete_stream(name)
-            deleted += 1
-        after = page[-1][0]
-    return deleted

@@ -615,3 +615,7 @@ class WriteView(View):
     def put_meta(self, key: bytes, octets: bytes) -> None:
         """Set one entry of the store's own notes."""
         self._txn.put(key, octets, db=self._dbs.meta)
+
+    def delete_meta(self, key: bytes) -> None:
+        """Delete one entry of the store's own notes, if it is there."""
+        self._txn.delete(key, db=self._dbs.meta)

@@ -160,6 +160,8 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     locations_octets_max: Octets = 65_536
     slow_acts_max: Count = 32
     slow_acts_per_address_max: Count = 8
+    open_streams_per_identity_max: Count = 1_000
+    streams_per_identity_max: Count = 100_000
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
@@ -359,6 +361,7 @@ _NARROW_AND_WIDE = (
     ("challenge_octets_per_address_max", "challenge_octets_max"),
     ("sessions_per_address_max", "sessions_max"),
     ("slow_acts_per_address_max", "slow_acts_max"),
+    ("open_streams_per_identity_max", "streams_per_identity_max"),
 )
 
 

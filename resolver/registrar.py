@@ -37,6 +37,7 @@ from registry.errors import StoreError
 from registry.outcomes import identity_text
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
+from registry.stream_keeping import StreamCounts
 from registry.views import ForeignRecord
 from resolver.acts import Acts
 from resolver.asked import Conversations
@@ -168,6 +169,7 @@ class Registrar:
     def _make_server(
         self, node: Node, operations: Operations, now_s: Callable[[], float]
     ) -> LinkServer:
+        limits = self._config.limits
         pages = Pages(self._store)
         messages = Messages(
             node,
@@ -194,8 +196,10 @@ class Registrar:
             threads=self._threads,
             now_s=now_s,
             quotas=self._quotas,
+            bounds=StreamCounts(
+                limits.open_streams_per_identity_max, limits.streams_per_identity_max
+            ),
         )
-        limits = self._config.limits
         acts = Acts(
             self._store,
             self.commit,

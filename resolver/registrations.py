@@ -36,7 +36,14 @@ from registry.outcomes import Refusal, identity_text, refuse
 from registry.owners import own_prefix, owners_before
 from registry.receipts import Receipt, to_payload
 from registry.store import Store
-from registry.streams import Stream, find_stream, own_stream_name, purge, put_stream
+from registry.stream_keeping import (
+    StreamCounts,
+    count_begun,
+    count_ended,
+    purge,
+    refuse_beyond,
+)
+from registry.streams import Stream, find_stream, own_stream_name, put_stream
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.metrics import BULK_ROWS
@@ -84,6 +91,7 @@ class Registrations:
         threads: where they are signed.
         now_s: the time since 1970.
         quotas: told of; None: there are none.
+        bounds: of the streams of one identity.
     """
 
     def __init__(
@@ -98,6 +106,7 @@ class Registrations:
         threads: Executor,
         now_s: Callable[[], float],
         quotas: Quotas | None = None,
+        bounds: StreamCounts,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -108,6 +117,7 @@ class Registrations:
         self._threads = threads
         self._now_s = now_s
         self._quotas = quotas
+        self._bounds = bounds
         self._drops = 0  # how often keys were lost, or changed hands
         self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
         # Nobody's from before a restart.
@@ -122,7 +132,7 @@ class Registrations:
         now_ms = self._now_ms()
         try:
             stream = await self._commit.transact(
-                lambda view: _open(view, identity, payload["key"], now_ms)
+                lambda view: _open(view, identity, payload["key"], now_ms, self._bounds)
             )
         except (NotWritingError, StoreError) as error:
             return _failed(error)
@@ -273,6 +283,7 @@ class Registrations:
             if find_stream(view, stream.name) != stream:
                 raise StoreError("rows were added while the stream was to end: end it again")
             put_stream(view, ended)
+            count_ended(view, ended)
             return ended
 
         return await self._commit.transact(work)
@@ -307,7 +318,9 @@ def time_text(time_ms: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _open(view: WriteView, identity: Reference, key: bytes, now_ms: int) -> Stream:
+def _open(
+    view: WriteView, identity: Reference, key: bytes, now_ms: int, bounds: StreamCounts
+) -> Stream:
     stream = find_stream(view, own_stream_name(view, identity, key))
     if stream is not None:
         return stream
@@ -315,8 +328,12 @@ def _open(view: WriteView, identity: Reference, key: bytes, now_ms: int) -> Stre
         words = f"{STREAMS_MAX} streams are kept already, no more can begin"
         raise NotWritingError(refuse(ResponseCode.SERVER_TOO_BUSY, words))
     before = owners_before(view, identity.handle)
+    refusal = refuse_beyond(view, identity, before, bounds)
+    if refusal is not None:
+        raise NotWritingError(refusal)
     stream = Stream(identity, key, now_ms, owners_before=before)
     put_stream(view, stream)
+    count_begun(view, stream)
     return stream
 
 

@@ -5,6 +5,7 @@ import pytest
 from protocol.value import Reference
 from registry.errors import StoreError
 from registry.store import Store
+from registry.stream_keeping import purge
 from registry.streams import (
     Batch,
     Run,
@@ -14,7 +15,6 @@ from registry.streams import (
     cut,
     decode_stream,
     find_stream,
-    purge,
     put_batch,
     put_stream,
     stream_name,

@@ -17,6 +17,7 @@ from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import encode_values
 from registry import receipt_checks
 from registry.store import Store
+from registry.stream_keeping import StreamCounts
 from registry.stream_rows import RowKind
 from resolver import node_receipts
 from resolver.api.receipts import RECEIPTS_MAX
@@ -61,6 +62,7 @@ def token(folder: Path) -> str:
                 node=NODE,
                 threads=office.threads,
                 now_s=lambda: float(NOW_S),
+                bounds=StreamCounts(1, 1),
             )
             basic = [SECRET_ADMIN.handle, SECRET_ADMIN.index, SECRET]
             asked = {"authorization": {"basic": basic}, "key": b"lot"}

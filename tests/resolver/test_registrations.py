@@ -19,9 +19,11 @@ from registry.owners import next_owner_entry
 from registry.receipts import from_payload
 from registry.schema import Record
 from registry.store import Store
+from registry.stream_keeping import StreamCounts, find_counts
 from registry.stream_rows import RowKind
 from registry.views import WriteView
 from resolver import registrations
+from resolver.metrics import BULK_ROWS
 from resolver.registrations import Registrations
 from tests.registry.builders import NOW_S, POLICY, PREFIX, admin_value, group, put, url
 from tests.resolver.office import (
@@ -53,6 +55,7 @@ class Desk:
             node=make_node(),
             threads=office.threads,
             now_s=lambda: self.now_s,
+            bounds=StreamCounts(3, 5),
         )
 
     async def begin(self, key: bytes = b"lot", authorization: Any = BASIC) -> Reply:
@@ -227,7 +230,7 @@ def test_rows_that_cannot_follow_name_the_one_that_is_next(tmp_path: Path) -> No
 def test_rows_count_when_they_are_durable_and_only_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counter = registrations.BULK_ROWS.labels("created")
+    counter = BULK_ROWS.labels("created")
 
     async def scenario(desk: Desk) -> None:
         begun = await desk.begin()
@@ -378,5 +381,46 @@ def test_what_accepted_nothing_is_forgotten_after_a_day(tmp_path: Path) -> None:
         await desk.streams.purge(1_000_000.0)
         assert (await desk.streams.show(asked(b"refused")))["code"] == 100
         assert (await desk.streams.show(asked(b"kept")))["code"] == 1
+
+    run(tmp_path, scenario)
+
+
+def counted(desk: Desk, owners_before: int = 0) -> StreamCounts:
+    with desk.office.store.read() as view:
+        return find_counts(view, SECRET_ADMIN, owners_before)
+
+
+def test_an_identity_has_so_many_streams_open_and_kept(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = [await desk.begin(b"%d" % number) for number in range(3)]
+        refused = await desk.begin(b"3")
+        assert refused["code"] == ResponseCode.INSUFFICIENT_PERMISSIONS
+        assert b"301:0.NA/88.118 has 3 streams open, 3 may be: go on" in refused["message"]
+        assert (await desk.begin(b"1"))["code"] == 1  # to go on with one is not to begin one
+        assert (await desk.end(begun[0]))["code"] == 1
+        again = await desk.begin(b"0")
+        assert (await desk.end(again))["code"] == 1  # ended already: counted once
+        assert counted(desk) == (2, 3)
+        for key in (b"3", b"4"):
+            assert (await desk.end(await desk.begin(key)))["code"] == 1
+        refused = await desk.begin(b"5")
+        assert b"the node keeps 5 streams of 301:0.NA/88.118, 5 may be" in refused["message"]
+        change_hands(desk)
+        assert (await desk.begin(b"0"))["code"] == 1
+        assert (counted(desk), counted(desk, 1)) == ((2, 5), (1, 1))
+
+    run(tmp_path, scenario)
+
+
+def test_streams_that_are_forgotten_count_no_more(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.begin(b"open")
+        await desk.end(await desk.begin(b"ended"))
+        assert counted(desk) == (1, 2)
+        desk.now_s += 100_000
+        await desk.streams.purge(1_000.0)
+        assert counted(desk) == (0, 0)
+        assert (await desk.begin(b"open"))["next"] == 1
+        assert counted(desk) == (1, 1)
 
     run(tmp_path, scenario)

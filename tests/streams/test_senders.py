@@ -19,8 +19,9 @@ from registry.operations import Change
 from registry.outcomes import NOTHING_FOREIGN, Refusal
 from registry.schema import Record
 from registry.store import Store
+from registry.stream_keeping import StreamCounts, purge
 from registry.stream_rows import RowKind
-from registry.streams import Stream, find_stream, purge, put_stream
+from registry.streams import Stream, find_stream, put_stream
 from registry.verify import verify
 from resolver import registrations
 from resolver.group_commit import GroupCommit, Submitted
@@ -81,6 +82,7 @@ async def open_registrations(
         node=make_node(),
         threads=office.threads,
         now_s=clock,
+        bounds=StreamCounts(100, 100),
     )
     office.commit.start()
     try:
