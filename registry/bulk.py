@@ -109,6 +109,9 @@ def register_rows(
         raise StreamError(f"row {first} cannot follow row {stream.rows}", expected)
     known = min(expected - first, len(rows))
     changed = find_changed(view, stream.name, first, _cut_digests(rows[:known]))
+    if stream.damaged_last and known:
+        stream = stream.sent_again(first, known)
+        put_stream(view, stream)
     new = rows[known:]
     if not new:
         return Registered(stream, changed)

@@ -8,8 +8,9 @@ is compared with the digest of what came first.
 
     streams     name -> msgpack [format, identity's handle, its index, key, begun ms, ended ms or 0,
                 rows, created, replaced, deleted, unchanged, refused, first and last sequence
-                number (0: none), digest of all rows, receipt or "", then unless it is 0 how often
-                the identity's prefix had changed hands]
+                number (0: none), digest of all rows, receipt or "", then unless all are 0 how
+                often the identity's prefix had changed hands, first and last row that came out
+                of a damaged body and did not come again]
     verdicts    name, u64 last row -> msgpack [first row, sequence number or 0, time ms,
                 first 8 octets of each row's SHA-256,
                 [[rows, verdict, response code, words], ...] equal ones after another as one]
@@ -100,11 +101,26 @@ class Stream:
     digest: bytes = bytes(32)
     receipt: str = ""
     owners_before: int = 0
+    damaged_first: int = 0
+    damaged_last: int = 0
 
     @property
     def name(self) -> bytes:
         """The name it is stored under."""
         return stream_name(self.identity, self.key, self.owners_before)
+
+    def damaged(self, first: int, last: int) -> "Stream":
+        """Return the stream when these rows came out of a body that was damaged."""
+        first = min(first, self.damaged_first or first)
+        return replace(self, damaged_first=first, damaged_last=max(last, self.damaged_last))
+
+    def sent_again(self, first: int, rows: int) -> "Stream":
+        """Return the stream when rows have come again, which may have been the damaged ones."""
+        if not first <= self.damaged_first < first + rows:
+            return self
+        if first + rows > self.damaged_last:
+            return replace(self, damaged_first=0, damaged_last=0)
+        return replace(self, damaged_first=first + rows)
 
     def counted(self, runs: Sequence[Run]) -> "Stream":
         """Return the stream with these verdicts added to its counts."""
@@ -176,8 +192,8 @@ def put_stream(view: WriteView, stream: Stream) -> None:
         stream.digest,
         stream.receipt,
     ]
-    if stream.owners_before:
-        form.append(stream.owners_before)
+    more = [stream.owners_before, stream.damaged_first, stream.damaged_last]
+    form += more if any(more) else []
     view.put_stream(stream.name, msgpack.packb(form))
 
 

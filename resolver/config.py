@@ -162,6 +162,8 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     slow_acts_per_address_max: Count = 8
     open_streams_per_identity_max: Count = 1_000
     streams_per_identity_max: Count = 100_000
+    stream_ratio_max: Count = 250
+    stream_ratio_free_octets: Octets = 16_777_216
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):

@@ -224,6 +224,7 @@ class Registrar:
                 "status": self._status,
                 "registrations_begin": registrations.begin,
                 "registrations_rows": registrations.rows,
+                "registrations_damaged": registrations.damaged,
                 "registrations_end": registrations.end,
                 "registrations_show": registrations.show,
                 "act": acts.perform,

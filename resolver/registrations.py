@@ -2,6 +2,7 @@
 
     begin  {authorization, key, address, transport}  proves who asks, opens or finds the stream
     rows   {name, token, first, rows}                decided and durable when it is answered
+    damaged {name, token, first, last}               these came out of a damaged body
     end    {name, token, rows}                       none follow so many: signs the receipt
     show   {authorization, key, address, transport}  how far the stream has come
 
@@ -175,6 +176,27 @@ class Registrations:
         found = self._quotas.find_all_left(sorted(prefixes))
         return {name: list(left) for name, left in found.items()}
 
+    async def damaged(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Note rows that came out of a body which proved damaged: they have to come again."""
+        name, sender = payload["name"], self._senders.get(payload["name"])
+        if sender is None or sender.token != payload["token"]:
+            return _refused(_NOT_THE_SENDER)
+        first, last = payload["first"], payload["last"]
+
+        def work(view: WriteView) -> Stream:
+            stream = find_stream(view, name)
+            if stream is None:
+                raise StoreError("the stream is not kept any more: begin it anew")
+            if not stream.ended_ms:  # then all rows were there already
+                stream = stream.damaged(first, last)
+                put_stream(view, stream)
+            return stream
+
+        try:
+            return _known(await self._commit.transact(work))
+        except (NotWritingError, StoreError) as error:
+            return _failed(error)
+
     async def end(self, payload: dict[str, Any]) -> dict[str, Any]:
         """End a stream and sign its receipt; of one that has ended, show that."""
         name, sender = payload["name"], self._senders.get(payload["name"])
@@ -188,6 +210,7 @@ class Registrations:
             if stream.rows < payload["rows"]:
                 raise StoreError(f"row {stream.rows + 1} and what follows it have not arrived")
             if not stream.ended_ms:
+                _check_damage(stream)
                 stream = await self._end(stream)
         except (NotWritingError, StoreError, ProtocolError) as error:
             return _failed(error)
@@ -335,6 +358,14 @@ def _open(
     put_stream(view, stream)
     count_begun(view, stream)
     return stream
+
+
+def _check_damage(stream: Stream) -> None:
+    """Make sure that no row waits to be sent again. Raises: StreamError."""
+    first, last = stream.damaged_first, stream.damaged_last
+    if last:
+        words = f"rows {first} to {last} came out of a damaged body: send them again, or all rows"
+        raise StreamError(f"{words} in a new stream", first)
 
 
 def _count(before: Stream, after: Stream) -> None:

@@ -14,6 +14,10 @@ An answer is NDJSON. Lines with `row` are verdicts: {"row": 1, "through": 4096, 
 how far the stream has come, and what is left of `quotas`. A row that was sent before with other
 content is listed in `changed`: what became of it stands.
 
+Of a body in gzip or zstd, rows are registered before its checksum has come (`content_coding`). When
+it fails, `damaged` says which rows came out of the damaged member, and the stream does not end, so
+that it has no receipt, before they are sent again: rows that were others are listed in `changed`.
+
 The headers RateLimit-Limit, -Remaining and -Reset tell of the quota of identifiers, the only one
 that ends a stream, or else of that of requests: once the body was read of the prefixes of its last
 rows, with verdicts=stream of the sender's own prefix.
@@ -44,7 +48,7 @@ from resolver.api.context import Context, context_of, peer_of
 from resolver.api.errors import RequestError, http_status
 from resolver.api.parameters import Parameters, query_parameters
 from resolver.link import LinkDown
-from resolver.rows.content_coding import Decoder, make_decoder
+from resolver.rows.content_coding import CodingError, Decoder, Expansion, make_decoder
 from resolver.rows.errors import RowsError
 from resolver.rows.pieces import Piece, pack_rows
 from resolver.rows.readers import Reader, feed_packed, make_reader
@@ -215,6 +219,11 @@ class _Intake:
         """The name of the stream in the store."""
         return self._name
 
+    @property
+    def next_row(self) -> int:
+        """The number of the row that is read next."""
+        return self._next + self._count
+
     async def take(self, pieces: Iterable[Piece]) -> None:
         """Take rows in; waits while too many are under way. Raises: _StoppedError, LinkDown."""
         for rows, octets in pieces:
@@ -240,6 +249,12 @@ class _Intake:
         """End the stream. Raises: _StoppedError, LinkDown."""
         payload = {"name": self._name, "token": self._token, "rows": self._next - 1}
         self._note(await self._operations.registrations("end", payload))
+        self._check()
+
+    async def tell_damage(self, first: int, last: int) -> None:
+        """Tell that rows came out of what proved to be damaged. Raises: _StoppedError, LinkDown."""
+        payload = {"name": self._name, "token": self._token, "first": first, "last": last}
+        self._note(await self._operations.registrations("damaged", payload))
         self._check()
 
     def abandon(self) -> None:
@@ -323,7 +338,12 @@ class _RegistrationsResponse(Response):
         self._decoder = decoder
         self._wanted = wanted
         self._ends = ends
-        self._first = intake._next
+        self._first = intake.next_row
+        self._member_first = self._first  # the row under way when the coding's member began
+        self._members = 0  # of the coding that have come whole
+        self._damaged: tuple[int, int] | None = None
+        limits = self._context.config.limits
+        self._expansion = Expansion(limits.stream_ratio_max, limits.stream_ratio_free_octets)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the request."""
@@ -352,19 +372,40 @@ class _RegistrationsResponse(Response):
         intake = self._intake
         try:
             async for data in self._request.stream():
-                for piece in self._decoder.decode(data):
-                    for start in range(0, len(piece), SLICE_OCTETS):
-                        part = piece[start : start + SLICE_OCTETS]
-                        await intake.take(feed_packed(self._reader, part))
-                        await asyncio.sleep(0)
+                await self._take_in(data)
             self._decoder.end()
             await intake.take(pack_rows(self._reader.end()))
-        except RowsError:
+        except CodingError as error:
+            self._note_member()
             await intake.finish()  # what came before it counts
+            if self._member_first < intake.next_row:
+                self._damaged = (self._member_first, intake.next_row - 1)
+                if not error.is_cut_off:
+                    await intake.tell_damage(*self._damaged)
+            raise
+        except RowsError:
+            await intake.finish()
             raise
         await intake.finish()
         if self._ends:
             await intake.end()
+
+    async def _take_in(self, data: bytes) -> None:
+        """Take in a piece of the body, by slices. Raises: RowsError, _StoppedError, LinkDown."""
+        intake = self._intake
+        self._expansion.receive(len(data))
+        for piece in self._decoder.decode(data):
+            self._note_member()
+            for start in range(0, len(piece), SLICE_OCTETS):
+                part = piece[start : start + SLICE_OCTETS]
+                await intake.take(feed_packed(self._reader, part))
+                self._expansion.make(len(part), intake.next_row - self._first)
+                await asyncio.sleep(0)
+
+    def _note_member(self) -> None:
+        """Note the row under way if another member of the coding begins with it."""
+        if self._decoder.members != self._members:
+            self._members, self._member_first = self._decoder.members, self._intake.next_row
 
     def _answer_stopped(self, error: Exception) -> Response:
         self._intake.abandon()
@@ -393,12 +434,17 @@ class _RegistrationsResponse(Response):
 
     def _unreadable_form(self, error: RowsError) -> dict[str, Any]:
         problem = _unreadable(error)
-        return {
+        form = {
             "responseCode": int(problem.response_code),
             "message": problem.words,
             "next": self._intake.latest["next"],
             **self._changed_form(),
         }
+        if self._damaged is not None:
+            first, last = self._damaged
+            form["damaged"] = {"row": first, "through": last}
+            form["message"] += f"; rows {first} to {last} came out of it and may be others"
+        return form
 
     async def _serve_both_ways(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer while the body is read: whoever does not read yet does not hold it up."""

@@ -34,7 +34,14 @@ STREAM = Stream(
 
 def receipt(**changes: Any) -> Receipt:
     kept = asdict(STREAM)
-    for name in ("begun_ms", "ended_ms", "receipt", "owners_before"):
+    for name in (
+        "begun_ms",
+        "ended_ms",
+        "receipt",
+        "owners_before",
+        "damaged_first",
+        "damaged_last",
+    ):
         del kept[name]
     said = kept | {
         "node": "enterprise",

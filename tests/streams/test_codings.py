@@ -1,6 +1,7 @@
 """Compressed bodies that are damaged, cut off, or stand for far more than they are."""
 
 import gzip
+import os
 from collections.abc import Callable
 
 import pytest
@@ -81,7 +82,10 @@ def test_what_came_before_the_harm_is_registered_and_the_rest_can_follow(
 def test_rows_that_came_as_others_can_be_told_from_those_sent(
     streams: Streams, node: Node, key: str, coding: str
 ) -> None:
-    """Both codings read on through damage, and the checksum stands at the end: too late."""
+    """Both codings read on through damage, and the checksum stands at the end: too late.
+
+    The answer says which rows it was, and there is no receipt before they have come again.
+    """
     lines = list(rows(1, ROWS, f"{coding}-damaged-"))
     packed = PACKERS[coding](b"".join(lines))
     at = len(packed) * 6 // 10
@@ -91,12 +95,44 @@ def test_rows_that_came_as_others_can_be_told_from_those_sent(
     assert coding in answer.last["message"]
     received = answer.last["next"] - 1
     assert len(row_by_row(streams.verdicts(key))) == received
+    assert answer.last["damaged"] == {"row": 1, "through": received}
+    assert f"rows 1 to {received} came out of it and may be others" in answer.last["message"]
+    refused = streams.post(key, b"", query={"from": received + 1})
+    assert (refused.status, refused.last["next"]) == (409, 1)
+    assert f"rows 1 to {received} came out of a damaged body" in refused.last["message"]
+    assert streams.state(key)["receipt"] is None
     again = streams.post(key, b"".join(lines))
     changed = again.last.get("changedCount", 0)
-    assert (again.last["digest"] == digest_of(lines).hex()) == (received <= ROWS and not changed)
+    if received > ROWS:
+        assert again.status == 409
+    else:
+        assert (again.last["digest"] == digest_of(lines).hex()) == (not changed)
+        assert again.last["receipt"]
     numbers = range(1, ROWS + 1, 10)
     found = [values_of(node, f"{coding}-damaged-{number}") for number in numbers]
     assert found.count(None) <= changed
+
+
+def test_only_the_member_that_was_damaged_has_to_come_again(
+    streams: Streams, key: str, stem: str, coding: str
+) -> None:
+    # One that is smaller is compared with its checksum before anything comes out.
+    lines = list(rows(1, 3 * ROWS, stem))
+    pack = PACKERS[coding]
+    members = [pack(b"".join(lines[at : at + ROWS])) for at in (0, ROWS, 2 * ROWS)]
+    # The last octets of both are their checksum, behind which gzip has a length.
+    at = len(members[1]) - (8 if coding == "gzip" else 4)
+    members[1] = members[1][:at] + bytes([members[1][at] ^ 1]) + members[1][at + 1 :]
+    answer = streams.post(key, b"".join(members), Content_Encoding=coding)
+    last = answer.last["next"] - 1
+    assert (answer.status, answer.last["damaged"]) == (400, {"row": ROWS + 1, "through": last})
+    rest = streams.post(key, b"".join(lines[last:]), query={"from": last + 1})
+    assert (rest.status, rest.last["next"]) == (409, ROWS + 1)
+    half = streams.post(key, b"".join(lines[ROWS : ROWS + 50]), query={"from": ROWS + 1})
+    assert (half.status, half.last["next"]) == (409, ROWS + 51)
+    whole = streams.post(key, b"".join(lines[ROWS + 50 :]), query={"from": ROWS + 51})
+    assert (whole.status, whole.last["digest"]) == (200, digest_of(lines).hex())
+    assert whole.last["receipt"]
 
 
 def test_a_body_that_is_not_what_its_coding_says(streams: Streams, key: str, coding: str) -> None:
@@ -124,16 +160,25 @@ def bomb(coding: str, first: bytes, piece: bytes, octets: int) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
-@pytest.mark.parametrize("coding", ["zstd", "gzip"])
-def test_a_gibibyte_of_one_row(
-    streams: Streams, node: Node, key: str, stem: str, coding: str
+@pytest.mark.parametrize("piece", [b"a", b"\n"], ids=["long", "blank"])
+def test_a_gibibyte_of_nothing_is_not_read_to_its_end(
+    streams: Streams, node: Node, key: str, stem: str, coding: str, piece: bytes
 ) -> None:
-    packed = bomb(coding, b"".join(rows(1, 3, stem)), b"a" * MEBIBYTE, GIBIBYTE)
-    assert len(packed) < 1.2 * MEBIBYTE
+    packed = bomb(coding, b"".join(rows(1, 3, stem)), piece * (MEBIBYTE // len(piece)), GIBIBYTE)
+    packed = packed[: MEBIBYTE // 32]
     with growth_below(node, GROWTH_MAX):
         answer = streams.post(key, packed, Content_Encoding=coding)
-    assert row_by_row(answer.verdicts) == ["created"] * 3 + ["refused"]
-    assert answer.verdict(4)["message"] == "row of more than 1,048,576 octets"
+    assert (answer.status, answer.last["responseCode"]) == (400, 4)
+    assert "stands for more than 250 times its octets" in answer.last["message"]
+    assert row_by_row(streams.verdicts(key))[:3] == ["created"] * 3
+    assert values_of(node, f"{stem}3") is not None
+
+
+def test_a_row_of_ten_mebibytes_is_refused_alone(streams: Streams, key: str, stem: str) -> None:
+    packed = pack_zstd(b"".join([row(f"{stem}1"), b"a" * 10 * MEBIBYTE + b"\n"]))
+    answer = streams.post(key, packed, Content_Encoding="zstd")
+    assert row_by_row(answer.verdicts) == ["created", "refused"]
+    assert answer.verdict(2)["message"] == "row of more than 1,048,576 octets"
 
 
 @pytest.mark.parametrize("line", [b"\n", b"[]\n"], ids=["blank", "short"])
@@ -155,7 +200,8 @@ def test_look_ups_have_their_turn_while_a_bomb_goes_off(
 ) -> None:
     """One worker has both to do; a look-up waits for a slice of the body, not for all of it."""
     streams.post(f"{key}-1", row(f"{stem}1"))
-    packed = bomb("zstd", b"", b"a" * MEBIBYTE, GIBIBYTE // 4)
+    piece = os.urandom(4_400).hex().encode()
+    packed = bomb("zstd", b"", piece + b"a" * (MEBIBYTE - len(piece)), GIBIBYTE // 4)
     with Upload(streams, key, Content_Encoding="zstd") as upload:
         upload.send(packed)
         upload.end()

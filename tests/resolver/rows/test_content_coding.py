@@ -1,4 +1,5 @@
 import gzip
+import os
 import tracemalloc
 
 import pytest
@@ -6,7 +7,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resolver.rows.content_coding import PIECE_OCTETS_MAX, make_decoder
+from resolver.rows.content_coding import (
+    PIECE_OCTETS_MAX,
+    ROW_OCTETS,
+    CodingError,
+    Expansion,
+    make_decoder,
+)
 from resolver.rows.errors import RowsError
 from tests.resolver.rows.streams import cut
 
@@ -55,6 +62,39 @@ def test_damage_is_said(coding: str) -> None:
     for cut_off in (octets[:1], octets[:-1]):
         with pytest.raises(RowsError, match=f"the {coding} ends too early"):
             decode(coding, cut_off)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_members_count_when_they_are_whole_and_have_come_out(coding: str) -> None:
+    one = encode(coding, TEXT)
+    decoder = make_decoder(coding)
+    seen = [decoder.members for _ in decoder.decode(one + one + one[:-1])]
+    assert sorted(set(seen)) == [0, 1, 2]
+    assert decoder.members == 2
+    with pytest.raises(CodingError) as caught:
+        decoder.end()
+    assert caught.value.is_cut_off
+
+
+def test_octets_of_a_large_member_come_out_before_its_checksum_fails() -> None:
+    packed = gzip.compress(os.urandom(200_000))
+    decoder = make_decoder("gzip")
+    pieces = decoder.decode(packed[:-8] + bytes(8))
+    assert len(next(pieces)) > 1_000
+    with pytest.raises(CodingError, match="incorrect data check") as caught:
+        list(pieces)
+    assert (caught.value.is_cut_off, decoder.members) == (False, 0)
+
+
+def test_a_body_stands_for_so_much_and_no_more() -> None:
+    expansion = Expansion(ratio_max=10, free_octets=1_000)
+    expansion.receive(10)
+    expansion.make(1_100 - 3 * ROW_OCTETS, rows=3)
+    expansion.receive(1)
+    expansion.make(10, rows=3)
+    expansion.receive(7)
+    with pytest.raises(RowsError, match="more than 10 times its octets"):
+        expansion.make(10, rows=4)
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, zstd", "deflate"])
