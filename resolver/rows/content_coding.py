@@ -30,7 +30,8 @@ GZIP_INPUT_OCTETS = 16_384  # what zlib leaves over of it is copied for every pi
 ZSTD_INPUT_OCTETS = 32
 ZSTD_WINDOW_OCTETS_MAX = 8_388_608  # what RFC 8878 asks every decoder to have; that of level 19
 
-ROW_OCTETS = 64  # what a row weighs beside its octets: 3 us here, some 10 in the registrar
+ROW_OCTETS = 64  # what a row weighs: 3 us here, some 10 in the registrar
+ROW_OCTETS_FREE = 4_096  # of a row, on average
 
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 
@@ -164,8 +165,9 @@ class ZstdDecoder:
 class Expansion:
     """How much a body stands for, and how much it may: a few octets may be gigabytes of nothing.
 
-    A row weighs its octets and ROW_OCTETS, since a row of one octet costs as much as others; line
-    ends between rows weigh themselves.
+    Rows alike but for their serials come down to little more than an octet each, however long they
+    are. So a row weighs ROW_OCTETS; of its own octets only those weigh that are more than
+    ROW_OCTETS_FREE, as do blank lines and rows without an end.
 
     Args:
         ratio_max: weight for each octet received.
@@ -174,22 +176,22 @@ class Expansion:
 
     def __init__(self, ratio_max: int, free_octets: int) -> None:
         self._ratio_max = ratio_max
-        self._left = free_octets
-        self._rows = 0
+        self._allowed = free_octets
+        self._octets = 0
 
     def receive(self, octets: int) -> None:
         """Note how many octets were received."""
-        self._left += octets * self._ratio_max
+        self._allowed += octets * self._ratio_max
 
     def make(self, octets: int, rows: int) -> None:
-        """Note how many octets came out, and how many rows there are by now.
+        """Note how many more octets came out, and how many rows there are by now.
 
         Raises:
             RowsError: more than may be.
         """
-        self._left -= octets + (rows - self._rows) * ROW_OCTETS
-        self._rows = rows
-        if self._left < 0:
+        self._octets += octets
+        beyond_rows = max(0, self._octets - rows * ROW_OCTETS_FREE)
+        if rows * ROW_OCTETS + beyond_rows > self._allowed:
             raise RowsError(
                 f"the body stands for more than {self._ratio_max} times its octets",
                 "send it without its coding, or see that it has no blank lines",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from resolver.rows.content_coding import (
     PIECE_OCTETS_MAX,
     ROW_OCTETS,
+    ROW_OCTETS_FREE,
     CodingError,
     Expansion,
     make_decoder,
@@ -89,12 +90,27 @@ def test_octets_of_a_large_member_come_out_before_its_checksum_fails() -> None:
 def test_a_body_stands_for_so_much_and_no_more() -> None:
     expansion = Expansion(ratio_max=10, free_octets=1_000)
     expansion.receive(10)
-    expansion.make(1_100 - 3 * ROW_OCTETS, rows=3)
-    expansion.receive(1)
-    expansion.make(10, rows=3)
-    expansion.receive(7)
+    expansion.make(1_100, rows=0)
     with pytest.raises(RowsError, match="more than 10 times its octets"):
-        expansion.make(10, rows=4)
+        expansion.make(1, rows=0)
+    expansion.receive(1)
+    expansion.make(9, rows=0)
+    expansion = Expansion(ratio_max=10, free_octets=1_000)
+    for rows in range(1, 1 + 1_000 // ROW_OCTETS):
+        expansion.make(ROW_OCTETS_FREE, rows=rows)
+    with pytest.raises(RowsError):
+        expansion.make(0, rows=rows + 1)
+
+
+def test_a_lot_of_rows_that_differ_in_their_serials_is_no_bomb() -> None:
+    text = "x" * 2_000
+    lines = [b'{"handle":"88/lot.%06d","text":"%b"}\n' % (n, text.encode()) for n in range(20_000)]
+    packed = zstandard.ZstdCompressor(level=3).compress(b"".join(lines))
+    expansion = Expansion(ratio_max=250, free_octets=0)
+    expansion.receive(len(packed))
+    octets = sum(map(len, lines))
+    assert octets > 500 * len(packed)
+    expansion.make(octets, rows=len(lines))
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, zstd", "deflate"])
