@@ -159,7 +159,9 @@ class RowSource:
         if self.coding == "gzip":
             packer = zlib.compressobj(level=1, wbits=_GZIP_BITS)
             return packer.compress(body) + packer.flush()
-        return zstandard.ZstdCompressor().compress(body) if self.coding == "zstd" else body
+        if self.coding == "zstd":  # which has a checksum only when asked for
+            return zstandard.ZstdCompressor(write_checksum=True).compress(body)
+        return body
 
     def _rows(self) -> Iterator[bytes]:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import httpx
+import zstandard
 
 from registry.receipts import START, chain
 from registry.stream_rows import PackedRow
@@ -130,6 +131,8 @@ def _read(request: httpx.Request, body: bytes) -> Iterator[PackedRow]:
     query = request.url.params
     options = {name: query.get_list(name) for name in CSV_OPTIONS if name in query}
     reader = make_reader(request.headers["content-type"], options, lambda: 0.0)
-    for piece in make_decoder(request.headers.get("content-encoding", "")).decode(body):
+    coding = request.headers.get("content-encoding", "")
+    assert coding != "zstd" or zstandard.get_frame_parameters(body).has_checksum
+    for piece in make_decoder(coding).decode(body):
         yield from reader.feed(piece)
     yield from reader.end()
