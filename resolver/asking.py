@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from protocol.bodies import Body, ResolutionRequest, ValuesRequest, decode_response_body
 from protocol.codes import QUERY_OPCODES, MessageFlag, OpCode, ResponseCode
@@ -41,12 +41,35 @@ class Hop(NamedTuple):
     problem: str = ""
 
 
+class Channel(Protocol):
+    """A session with one server, as the asking side keeps it (`client.sessions`)."""
+
+    @property
+    def number(self) -> int:
+        """The session's id."""
+        ...
+
+    @property
+    def flags(self) -> int:
+        """Header flags that every request in it carries."""
+        ...
+
+    def seal(self, request: Message) -> bytes:
+        """Return the octets to send. Raises: DecodeError, larger than any peer takes."""
+        ...
+
+    def open(self, octets: bytes) -> Message:
+        """Return an answer in clear. Raises: SecurityError, it is not one of this session."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to ask, before a server, its protocol version and a request id are known.
 
     `handle` decides on the server of a site. `challenged` is header and body of the request whose
-    challenge this one answers: the reply's digest may be of either.
+    challenge this one answers: the reply's digest may be of either. `channel` is the session it
+    is sent in, with the one server that has it.
     """
 
     handle: bytes
@@ -56,6 +79,7 @@ class Request:
     session_id: int = 0
     recursion_count: int = 0
     challenged: bytes = b""
+    channel: Channel | None = None
 
     @property
     def is_query(self) -> bool:
@@ -133,13 +157,16 @@ def version_for(site: HsSite) -> Version:
 
 def build_message(request: Request, site: HsSite, *, certify: bool, now_s: float) -> Message:
     """Make a request a message for one site, with a request id nobody can guess."""
-    flags = request.flags
+    flags, session_id = request.flags, request.session_id
     if certify:
         flags |= MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
+    if request.channel is not None:
+        flags |= request.channel.flags
+        session_id = request.channel.number
     request_id = 1 + secrets.randbelow(_REQUEST_ID_MAX)
     expires_s = int(now_s) + EXPIRY_DEFAULT_S
     return Message(
-        Envelope(version_for(site), BEST, 0, request.session_id, request_id, 0, 0),
+        Envelope(version_for(site), BEST, 0, session_id, request_id, 0, 0),
         Header(
             request.opcode,
             ResponseCode.REQUEST,
@@ -150,6 +177,11 @@ def build_message(request: Request, site: HsSite, *, certify: bool, now_s: float
         ),
         request.body.encode(),
     )
+
+
+def encode_request(request: Request, message: Message) -> bytes:
+    """Return the octets to send: sealed when the request is one of a session. Raises: DecodeError."""
+    return message.encode() if request.channel is None else request.channel.seal(message)
 
 
 def check_answer(
@@ -167,7 +199,8 @@ def check_answer(
         DecodeError: not a response, damaged, or about another operation or handle.
         SecurityError: the digest of another request, or a signature that is missing or false.
     """
-    message = decode_message(received)
+    in_session = request.channel is not None
+    message = request.channel.open(received) if request.channel else decode_message(received)
     digest, body = decode_response_body(message.header, message.body)
     _check_opcode(request, message)
     _check_handle(request, body)
@@ -177,10 +210,16 @@ def check_answer(
     if certify:
         if digest is None:
             raise SecurityError("the certified answer does not say which request it is for")
-        if not candidate.server.public_key:
-            raise SecurityError("the site names no key to check the certified answer with")
-        verify_message(message, decode_public_key(candidate.server.public_key))
+        if not in_session:
+            verify_message(message, decode_public_key(server_key(candidate)))
     return Answer(sent, message, body, digest, candidate, elapsed_ms)
+
+
+def server_key(candidate: Candidate) -> bytes:
+    """Return the HS_PUBKEY data of a server. Raises: SecurityError, its site names none."""
+    if not candidate.server.public_key:
+        raise SecurityError("the site names no key to check the certified answer with")
+    return candidate.server.public_key
 
 
 def _check_opcode(request: Request, message: Message) -> None:

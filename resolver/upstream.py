@@ -36,6 +36,7 @@ from resolver.asking import (
     build_message,
     check_answer,
     choose_server,
+    encode_request,
     interfaces_of,
 )
 from resolver.exchanges import (
@@ -54,6 +55,7 @@ from resolver.upstream_settings import UpstreamSettings
 TRANSPORTS = (TRANSPORT_UDP, TRANSPORT_TCP, TRANSPORT_HTTP, TRANSPORT_HTTPS)
 STREAM_TRANSPORTS = TRANSPORTS[1:]
 STREAM_OCTETS_MAX = 1 << 30  # 20 million handles of 50 octets; more is asked for by prefix
+CHANGE_UNKNOWN = "whether the change was made is not known: look it up"
 _LIST_OPCODES = frozenset({OpCode.LIST_HANDLES, OpCode.LIST_HOMED_NAS})
 
 Mover = Callable[[bytes, Endpoint, ExchangeLimits, bytes], AsyncGenerator[bytes, None]]
@@ -141,7 +143,8 @@ class Upstream:
         endpoint, limits = candidate.endpoint, self.settings.limits
         octets = 0
         started_s = self._clock()
-        messages = self._mover(sent.encode(), endpoint, limits, request.handle)
+        octets_sent = encode_request(request, sent)
+        messages = self._mover(octets_sent, endpoint, limits, request.handle)
         async with self._turns, contextlib.aclosing(messages) as moved:
             async for received in moved:
                 octets += len(received)
@@ -183,9 +186,7 @@ class Upstream:
             except NotSentError as error:
                 problems.append(str(error))
             except ExchangeError as error:
-                raise NoAnswerError(
-                    [*problems, f"{error}; whether the change was made is not known: look it up"]
-                ) from None
+                raise NoAnswerError([*problems, f"{error}; {CHANGE_UNKNOWN}"]) from None
         raise NoAnswerError(problems)
 
     async def attempt(

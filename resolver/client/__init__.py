@@ -33,6 +33,7 @@ from resolver.client.identities import (
     reference_to_text,
 )
 from resolver.client.results import Resolution
+from resolver.client.sessions import OwnKey, SessionOptions
 from resolver.client.sites import fetch_site, site_at
 from resolver.exchanges import Endpoint, ExchangeLimits
 from resolver.node_files import read_bootstrap, read_site
@@ -57,12 +58,14 @@ __all__ = [
     "Identity",
     "InvalidRequestError",
     "KeyIdentity",
+    "OwnKey",
     "Permission",
     "PermissionRefusedError",
     "Reference",
     "Resolution",
     "SecretIdentity",
     "ServiceUnavailableError",
+    "SessionOptions",
     "StreamChangedError",
     "StreamEndedError",
     "StreamError",

@@ -42,4 +42,5 @@ async def answer_challenge(challenge: Answer, request: Request, identity: Identi
         request.flags,
         session_id=envelope.session_id,
         challenged=covered,
+        channel=request.channel,
     )

@@ -27,6 +27,7 @@ from resolver.asking import Answer, Request
 from resolver.client.dialogue import Dialogue
 from resolver.client.identities import Identity
 from resolver.client.results import Resolution
+from resolver.client.sessions import SessionBook, SessionOptions
 from resolver.upstream import TRANSPORTS, Upstream
 from resolver.walker import ReplyMemory
 
@@ -50,6 +51,7 @@ class HandleClient:
         identity: proves who is asking when a node wants to know.
         certify: have every answer signed and check it with the keys in the sites' records.
         transports: those allowed, in order of preference.
+        sessions: make changes in sessions like these; None: every change is challenged.
         upstream: asks and keeps time; give `Upstream(UpstreamSettings(...))` for other time-outs.
         wall_clock: seconds since 1970.
     """
@@ -62,6 +64,7 @@ class HandleClient:
         identity: Identity | None = None,
         certify: bool = False,
         transports: Sequence[int] = TRANSPORTS,
+        sessions: SessionOptions | None = None,
         upstream: Upstream | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -70,14 +73,27 @@ class HandleClient:
         start = () if site is None else (site,)
         self._certify = certify
         self._transports = tuple(transports)
+        upstream = upstream or Upstream(wall_clock=wall_clock)
+        self._sessions = SessionBook(upstream, identity, sessions) if sessions else None
         self._dialogue = Dialogue(
-            upstream or Upstream(wall_clock=wall_clock),
+            upstream,
             ReplyMemory(PREFIXES_KEPT_MAX, wall_clock, SERVICE_TTL_MAX_S),
             roots=tuple(roots) or start,
             start=start,
             identity=identity,
             certify=certify,
+            sessions=self._sessions,
         )
+
+    @property
+    def session_refusals(self) -> tuple[str, ...]:
+        """What servers said that do no sessions and are asked without."""
+        return self._sessions.refusals if self._sessions is not None else ()
+
+    async def end_sessions(self) -> None:
+        """End the sessions that were set up; the next change sets up a new one."""
+        if self._sessions is not None:
+            await self._sessions.end()
 
     async def resolve(
         self,

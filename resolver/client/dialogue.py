@@ -15,9 +15,11 @@ from resolver.asking import Answer, Candidate, Hop, Request, interfaces_of
 from resolver.client.challenges import CHALLENGES_MAX, answer_challenge, is_challenge
 from resolver.client.errors import HandleError, error_for, unreachable
 from resolver.client.identities import Identity
+from resolver.client.sessions import SessionBook
 from resolver.exchanges import ExchangeError, NotSentError
+from resolver.racing import NoAnswerError
 from resolver.recursion import Ask, Done, Failure, Reply, Walk
-from resolver.upstream import STREAM_TRANSPORTS, Upstream
+from resolver.upstream import CHANGE_UNKNOWN, STREAM_TRANSPORTS, Upstream
 from resolver.walker import Lookups, ReplyMemory, follow, reply_from, words_of
 
 
@@ -30,6 +32,7 @@ class Dialogue:
         roots: where a walk starts; `start`, when not empty, is asked instead.
         identity: answers challenges.
         certify: have every answer signed.
+        sessions: in which changes are asked for; None: each change is challenged.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Dialogue:
         start: tuple[HsSite, ...],
         identity: Identity | None,
         certify: bool,
+        sessions: SessionBook | None = None,
     ) -> None:
         self._upstream = upstream
         self._memory = memory
@@ -48,6 +52,7 @@ class Dialogue:
         self._start = start
         self._identity = identity
         self._certify = certify
+        self._sessions = sessions
 
     @property
     def asks_one_site(self) -> bool:
@@ -183,6 +188,10 @@ class Dialogue:
         transports: Sequence[int],
         hops: list[Hop],
     ) -> Answer:
+        if self._sessions is not None and not request.is_query:
+            in_session = await self._in_session(self._sessions, request, sites, transports, hops)
+            if in_session is not None:
+                return in_session
         answer = await self._upstream.exchange(
             request, sites, transports=transports, certify=self._certify, trace=hops
         )
@@ -193,6 +202,28 @@ class Dialogue:
             candidate = self._by_stream(answer.candidate, transports)
             answer = await self._upstream.attempt(request, candidate, self._certify, hops)
         return answer
+
+    async def _in_session(
+        self,
+        sessions: SessionBook,
+        request: Request,
+        sites: Sequence[HsSite],
+        transports: Sequence[int],
+        hops: list[Hop],
+    ) -> Answer | None:
+        """Ask for a change in a session; None: the server does none and may be asked without."""
+        streams = [each for each in transports if each in STREAM_TRANSPORTS]
+        problems = []
+        for candidate in self._upstream.candidates(request, sites, streams):
+            try:
+                return await sessions.ask(request, candidate, hops)
+            except NotSentError as error:
+                problems.append(str(error))
+            except ExchangeError as error:
+                raise NoAnswerError([*problems, f"{error}; {CHANGE_UNKNOWN}"]) from None
+        if problems:
+            raise NoAnswerError(problems)
+        return None
 
     def _by_stream(self, candidate: Candidate, transports: Sequence[int]) -> Candidate:
         """Return the same server over TCP where it can be: a proof sent twice is refused."""

@@ -33,16 +33,23 @@ def site_at(
         interfaces.append(SiteInterface(KIND_BOTH, TRANSPORT_UDP, port))
     if http_port is not None:
         interfaces.append(SiteInterface(KIND_BOTH, TRANSPORT_HTTP, http_port))
+    return _stand_in(address, *interfaces)
+
+
+def _stand_in(address: str, *interfaces: SiteInterface) -> HsSite:
     octets = address_octets(ipaddress.ip_address(address))
-    server = SiteServer(1, octets, b"", tuple(interfaces))
+    server = SiteServer(1, octets, b"", interfaces)
     return HsSite(protocol_version=V2_3, serial=0xFFFF, is_primary=True, servers=(server,))
 
 
-async def fetch_site(address: str, port: int = HANDLE_PORT) -> HsSite:
+async def fetch_site(
+    address: str, port: int = HANDLE_PORT, transport: int = TRANSPORT_TCP
+) -> HsSite:
     """Ask a node for its site record. Its key is as trustworthy as the way to it.
 
     Raises:
         ValueError: `address` is not an IPv4 or IPv6 address.
         HandleError: refused, or nobody answered.
     """
-    return await HandleClient(site=site_at(address, port, udp=False)).site_info()
+    site = _stand_in(address, SiteInterface(KIND_BOTH, transport, port))
+    return await HandleClient(site=site).site_info()
