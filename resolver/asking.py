@@ -180,7 +180,7 @@ def build_message(request: Request, site: HsSite, *, certify: bool, now_s: float
 
 
 def encode_request(request: Request, message: Message) -> bytes:
-    """Return the octets to send: sealed when the request is one of a session. Raises: DecodeError."""
+    """Return the octets to send, sealed when it is one of a session. Raises: DecodeError."""
     return message.encode() if request.channel is None else request.channel.seal(message)
 
 

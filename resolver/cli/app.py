@@ -95,6 +95,7 @@ ORDER = (
     "update",
     "delete",
     "import",
+    "batch",
     "receipt",
     "prefix",
     "range",

@@ -12,10 +12,11 @@ from resolver.cli.errors import CliError, ExitCode
 PASSPHRASE_VARIABLE = "BIAOSHI_PASSPHRASE"
 
 
-def read_private_key(path: Path) -> PrivateKey:
+def read_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     """Return the private key in a file.
 
-    The passphrase of an encrypted one comes from BIAOSHI_PASSPHRASE or is asked for.
+    The passphrase of an encrypted one, when not given, comes from BIAOSHI_PASSPHRASE or is asked
+    for.
 
     Raises:
         CliError: no such file, not a key file, or not its passphrase.
@@ -28,7 +29,8 @@ def read_private_key(path: Path) -> PrivateKey:
             "give the administrator's private key, such as FOLDER/admin-key.bin",
         ) from None
     try:
-        passphrase = ask_passphrase(f"passphrase of {path}: ") if is_encrypted(octets) else None
+        if passphrase is None and is_encrypted(octets):
+            passphrase = ask_passphrase(f"passphrase of {path}: ")
         return decode_private_key(octets, passphrase)
     except KeyFileError as error:
         raise CliError(f"{path}: {error}", "check the file and its passphrase") from None

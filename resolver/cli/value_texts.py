@@ -25,6 +25,7 @@ from resolver.rows.errors import RowsError
 from resolver.rows.value_texts import (
     FIRST_ADMIN_INDEX,
     INDEX_MAX,
+    SITE_TYPES,
     check_data,
     encode_data,
     usual_permission,
@@ -36,7 +37,6 @@ FIRST_INDEXES = {
     b"HS_PUBKEY": 300,
     b"HS_SECKEY": 300,
 }
-SITE_TYPES = frozenset({b"HS_SITE", b"HS_SITE.6", b"HS_SITE.PREFIX", b"HS_NA_DELEGATE"})
 
 _TEXT = re.compile(r"(?P<type>[^=:]+)(?::(?P<index>[0-9]{1,10}))?=(?P<data>.*)", re.DOTALL)
 

@@ -20,6 +20,7 @@ from resolver.rows.errors import RowsError
 FIRST_ADMIN_INDEX = 100
 SECRET_PERMISSION = Permission.ADMIN_READ | Permission.ADMIN_WRITE
 INDEX_MAX = 2**31 - 1
+SITE_TYPES = frozenset({b"HS_SITE", b"HS_SITE.6", b"HS_SITE.PREFIX", b"HS_NA_DELEGATE"})
 
 
 def parse_identity(text: str) -> Reference:

@@ -1,0 +1,1 @@
+"""Handle.Net's batch files: read, run against any server, written from a store."""

@@ -1,0 +1,340 @@
+"""`biaoshi batch`: run a batch file of Handle.Net against any server."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO, TextIO
+
+import typer
+from rich.progress import Progress
+
+from protocol.key_files import PrivateKey
+from protocol.types.hs_site import HsSite
+from resolver.batch.place import Place, PlaceError, PlaceFile, check_place
+from resolver.batch.reader import BatchReader
+from resolver.batch.runner import BatchRunner, BatchStoppedError, Outcome
+from resolver.batch.sections import Fault, LogIn, Section, SessionWish
+from resolver.batch.value_lines import find_file
+from resolver.cli.batch_reports import BatchReport
+from resolver.cli.by_row import make_progress
+from resolver.cli.connect import (
+    AdminOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    RootOption,
+    SecretOption,
+    ServerOption,
+    Target,
+    Where,
+    find_target,
+)
+from resolver.cli.errors import CliError, ExitCode
+from resolver.cli.keys import read_private_key
+from resolver.cli.output import print_json
+from resolver.client import HandleClient, Identity, SessionOptions
+
+FAULTS_SHOWN_MAX = 100
+STDIN = "-"
+
+
+def batch(
+    file: Annotated[str, typer.Argument(help="The batch file; - is stdin.", show_default=False)],
+    log: Annotated[
+        Path | None,
+        typer.Argument(help="File for a line per operation.  [default: FILE.log, or .2.log ...]"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read all of it, report every mistake, ask nobody.")
+    ] = False,
+    stop_on_error: Annotated[
+        bool, typer.Option("--stop-on-error", help="End at the first operation that fails.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an interrupted run of FILE stopped.")
+    ] = False,
+    sessions: Annotated[
+        bool,
+        typer.Option(
+            "--sessions/--no-sessions",
+            help="Whether to use encrypted sessions where FILE says nothing about it.",
+        ),
+    ] = True,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="Holds the passphrase of key files that FILE names without one."),
+    ] = None,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a batch file as hdl-genericbatch reads it, against any Handle server.
+
+    Sections are CREATE, ADD, MODIFY, REMOVE, DELETE, HOME, UNHOME, AUTHENTICATE, SESSIONSETUP, one
+    after the other. Those that fail are put into FILE.failed, to be mended and run again: it holds
+    the log-ins of FILE too, so only you may read it. Ctrl-C ends the run behind the operation under
+    way; --resume goes on. A HOME goes to the server it names, all else where the options say.
+    Exit code 1 when an operation failed.
+    Example: biaoshi batch estate.batch --root bootstrap.json
+    """
+    reads = _Files(file, passphrase_file)
+    with reads.opened() as octets:
+        reader = BatchReader(octets, reads.read)
+        if dry_run:
+            _check(file, reader, as_json=as_json)
+            return
+        where = Where(node, server, root, key, secret, admin)
+        target = find_target(where, log_in=bool(node))
+        options = SessionOptions() if sessions else None
+        with _prepared(file, log, reader, resume=resume, stop_on_error=stop_on_error) as run:
+            _run(run, target, options, reads)
+    _show(file, run, as_json=as_json)
+
+
+class _Files:
+    """The files that a batch consists of."""
+
+    def __init__(self, name: str, passphrase_file: Path | None) -> None:
+        self.name = name
+        self._folder = Path(name).parent
+        self._passphrase: bytes | None = None
+        if passphrase_file is not None:
+            with _readable(f"the passphrase file {passphrase_file}"):
+                self._passphrase = passphrase_file.read_bytes().rstrip(b"\r\n")
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        if self.name == STDIN:
+            yield sys.stdin.buffer
+            return
+        with _readable(f"the batch {self.name}"):
+            file = open(self.name, "rb")  # noqa: SIM115  # closed below
+        with file:
+            yield file
+
+    def read(self, path: str) -> bytes:
+        """Return the data that a value names. Raises: OSError."""
+        return find_file(path, self._folder).read_bytes()
+
+    def read_key(self, path: str, passphrase: bytes | None) -> PrivateKey:
+        """Return a private key. Raises: CliError."""
+        if passphrase is None:
+            passphrase = self._passphrase
+        return read_private_key(find_file(path, self._folder), passphrase)
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CliError(f"{what} cannot be read: {error.strerror}", "check the path") from None
+
+
+def _check(file: str, reader: BatchReader, *, as_json: bool) -> None:
+    """Read all of a batch and report what is wrong with it."""
+    operations = faults = 0
+    shown = []
+    for section in reader:
+        if isinstance(section, LogIn | SessionWish):
+            continue
+        operations += 1
+        if isinstance(section, Fault):
+            faults += 1
+            if faults <= FAULTS_SHOWN_MAX:
+                error = section.error
+                shown.append({"line": error.line, "column": error.column, "problem": error.what})
+                hint = f"; {error.hint}" if error.hint else ""
+                words = f"{file}:{error.line}:{error.column}: {error.what}{hint}"
+                print(words, file=sys.stderr)
+    if as_json:
+        print_json({"operations": operations, "wrong": faults, "problems": shown})
+    else:
+        print(f"{operations:,} operations: {faults:,} wrong" if faults else _all_well(operations))
+    if faults:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _all_well(operations: int) -> str:
+    return f"{operations:,} operations: all can be read; nobody was asked"
+
+
+class _Prepared:
+    """A run, ready to begin: what it reads, and where what comes of it goes."""
+
+    def __init__(self, reader: BatchReader, report: BatchReport, begun: Place, log: Path) -> None:
+        self.reader = reader
+        self.report = report
+        self.begun = begun
+        self.log = log
+        self.seconds = 0.0
+        self.stopped: BatchStoppedError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        report = self.report
+        return not (report.is_interrupted or report.is_stopped or self.stopped)
+
+    def sections(self) -> Iterator[Section]:
+        for section in check_place(self.reader, self.begun):
+            if isinstance(section, LogIn | SessionWish):
+                self.report.note(section)
+            yield section
+
+
+@contextlib.contextmanager
+def _prepared(
+    file: str, log: Path | None, reader: BatchReader, *, resume: bool, stop_on_error: bool
+) -> Iterator[_Prepared]:
+    place_file = None if file == STDIN else PlaceFile(Path(f"{file}.place.json"))
+    begun = _find_place(file, place_file, resume=resume)
+    log_path = Path(begun.log) if begun.log else log or _new_path(file, "log")
+    failed = Path(begun.failed) if begun.failed else _new_path(file, "failed")
+    with _open_log(log_path) as lines:
+        report = BatchReport(
+            reader,
+            lines,
+            failed,
+            place_file,
+            begun,
+            log_path=str(log_path),
+            stop_on_error=stop_on_error,
+        )
+        run = _Prepared(reader, report, begun, log_path)
+        is_done = False
+        try:
+            yield run
+            is_done = run.is_complete
+        finally:
+            report.close()
+            if place_file is not None:
+                place_file.close(is_done=is_done)
+
+
+def _find_place(file: str, place_file: PlaceFile | None, *, resume: bool) -> Place:
+    if place_file is None:
+        if resume:
+            raise CliError("what comes from stdin cannot be resumed", "give a file", ExitCode.USAGE)
+        return Place()
+    try:
+        place = place_file.read()
+    except PlaceError as error:
+        raise CliError(str(error), "remove it to run the batch from its beginning") from None
+    if place is None and resume:
+        raise CliError(f"no run of {file} was interrupted", "leave --resume out", ExitCode.USAGE)
+    if place is not None and not resume:
+        raise CliError(
+            f"a run of {file} stopped behind line {place.line}, {place.operations:,} operations",
+            f"add --resume to go on, or remove {place_file.path} to run it from its beginning",
+            ExitCode.USAGE,
+        )
+    return place or Place()
+
+
+def _new_path(file: str, ending: str) -> Path:
+    """Return a name beside the batch that no file has."""
+    name = "batch" if file == STDIN else file
+    path, number = Path(f"{name}.{ending}"), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{name}.{number}.{ending}")
+    return path
+
+
+@contextlib.contextmanager
+def _open_log(path: Path) -> Iterator[TextIO]:
+    try:
+        log = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"the log {path} cannot be written: {error.strerror}") from None
+    with log:
+        yield log
+
+
+def _run(run: _Prepared, target: Target, options: SessionOptions | None, files: _Files) -> None:
+    def open_client(
+        identity: Identity | None, sessions: SessionOptions | None, site: HsSite | None
+    ) -> HandleClient:
+        one = site or target.site
+        roots = () if one is not None else target.roots
+        return HandleClient(roots, site=one, identity=identity, sessions=sessions)
+
+    begun_s = time.monotonic()
+    with make_progress() as progress:
+        progress.add_task("operations", total=None, completed=run.begun.operations)
+        runner = BatchRunner(open_client, files.read_key, target.identity, options, _warn)
+        try:
+            asyncio.run(_run_until_interrupted(run, runner, progress))
+        except BatchStoppedError as error:
+            run.stopped = error
+        except PlaceError as error:
+            raise CliError(str(error), "run it from its beginning, without --resume") from None
+        except CliError as error:
+            run.stopped = BatchStoppedError(runner.line, error.what, error.hint)
+        finally:
+            run.seconds = time.monotonic() - begun_s
+
+
+async def _run_until_interrupted(run: _Prepared, runner: BatchRunner, progress: Progress) -> None:
+    """Run, and end behind the operation under way when Ctrl-C is pressed; twice: at once."""
+    loop = asyncio.get_running_loop()
+    report = run.report
+
+    def interrupt() -> None:
+        report.is_interrupted = True
+        loop.remove_signal_handler(signal.SIGINT)
+        print("ending behind the operation under way, Ctrl-C again ends at once", file=sys.stderr)
+
+    def take(outcome: Outcome) -> bool:
+        progress.advance(progress.task_ids[0])
+        return report.take(outcome)
+
+    sections: Iterable[Section] = run.sections()
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        await runner.run(sections, take, run.begun.operations)
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _warn(words: str) -> None:
+    print(f"warning: {words}", file=sys.stderr)
+
+
+def _show(file: str, run: _Prepared, *, as_json: bool) -> None:
+    report = run.report
+    counts = {"succeeded": report.succeeded, "failed": report.failures}
+    failed = str(report.failed) if report.failures and report.failed.exists() else None
+    if as_json:
+        files = {"log": str(run.log), "failed_file": failed}
+        print_json({**counts, "complete": run.is_complete, "seconds": run.seconds, **files})
+    else:
+        done = report.operations - run.begun.operations
+        rate = done / run.seconds if run.seconds else 0.0
+        print(
+            f"{report.succeeded:,} of {report.succeeded + report.failures:,} operations succeeded "
+            f"({run.seconds:.1f} s, {rate:,.0f}/s); log: {run.log}"
+        )
+        for line in report.shown:
+            print(f"  {line}")
+        if failed:
+            print(f"all {report.failures:,} that failed, to mend and run again: {failed}")
+    if run.stopped is not None:
+        line = f"line {run.stopped.line}: " if run.stopped.line else ""
+        resume = "then add --resume" if report.operations else ""
+        hint = "; ".join(filter(None, (run.stopped.hint, resume)))
+        code = ExitCode.UNREACHABLE if run.stopped.is_unanswered else ExitCode.REFUSED
+        raise CliError(f"{line}{run.stopped.what}", hint, code)
+    if report.is_interrupted:
+        words = f"interrupted behind operation {report.operations:,}"
+        raise CliError(words, f"biaoshi batch {file} --resume goes on", ExitCode.INTERRUPTED)
+    if report.failures:
+        raise typer.Exit(ExitCode.REFUSED)
