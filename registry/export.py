@@ -18,7 +18,7 @@ from registry.marks import Mark, State, decode_marked, is_deleted, is_marked
 from registry.offices import OFFICES, STANDING
 from registry.outcomes import identity_text
 from registry.range_changes import tombstones
-from registry.range_documents import read_range
+from registry.range_documents import Range, read_range
 from registry.range_shown import show_range
 from registry.schema import decode_record, folded_key
 from registry.standings import decode_standing
@@ -59,6 +59,47 @@ def export_pages(
         for _, handle, record in page:
             yield handle, record.values
         after = page[-1][0]
+
+
+def export_answers(
+    store: Store, page_records: int = PAGE_RECORDS
+) -> Iterator[tuple[bytes, tuple[HandleValue, ...]]]:
+    """Iterate over (handle, values) of all that answers, identifiers in ranges one by one.
+
+    For whoever knows no ranges; a transaction per page.
+
+    Raises:
+        RecordError: a row or a range is damaged.
+    """
+    yield from export_pages(store, page_records)
+    after = b""
+    while True:
+        with store.read() as view:
+            page = view.table("ranges").page(after, 1)
+        if not page:
+            return
+        after, octets = page[0]
+        yield from _range_answers(store, read_range(after, octets), page_records)
+
+
+def _range_answers(
+    store: Store, found: Range, page_records: int
+) -> Iterator[tuple[bytes, tuple[HandleValue, ...]]]:
+    """Iterate over the identifiers of a range that have no row of their own."""
+    if found.revoked is not None:
+        return
+    span = found.span
+    for low in range(span.low, span.high + 1, page_records):
+        page = []
+        with store.read() as view:
+            for number in range(low, min(low + page_records, span.high + 1)):
+                handle = span.stem + span.tail(number)
+                if view.stored_row(folded_key(handle)) is not None:
+                    continue
+                record = view.find_record(handle)
+                if record is not None:
+                    page.append((handle, record.values))
+        yield from page
 
 
 def export_forms(store: Store, page_records: int = PAGE_RECORDS) -> Iterator[dict[str, Any]]:

@@ -218,11 +218,12 @@ def load_records(
     Raises:
         StoreFullError: no room; the batches yielded before are stored, this one is not.
     """
-    for batch in _batches(rows):
-        yield _load_batch(store, batch, policy, now_s())
+    for batch in batches(rows):
+        yield load_batch(store, batch, policy, now_s())
 
 
-def _batches(rows: Iterable[LoadRow]) -> Iterator[list[LoadRow]]:
+def batches(rows: Iterable[LoadRow]) -> Iterator[list[LoadRow]]:
+    """Iterate over rows in lists, each small enough for one transaction."""
     batch: list[LoadRow] = []
     octets = 0
     for row in rows:
@@ -240,9 +241,10 @@ def _data_octets(values: Iterable[HandleValue]) -> int:
     return sum(len(value.data) for value in values)
 
 
-def _load_batch(
+def load_batch(
     store: Store, batch: Sequence[LoadRow], policy: LoadPolicy, now_s: int
 ) -> LoadedBatch:
+    """Store rows in one transaction with one frame. Raises: StoreFullError, nothing is stored."""
     loaded = LoadedBatch()
     items: list[list[Any]] = []
     with store.write() as view:
@@ -250,8 +252,7 @@ def _load_batch(
             try:
                 item = _load_row(view, row, policy, now_s)
             except StoreError as error:
-                code = getattr(error, "response_code", ResponseCode.INVALID_VALUE)
-                loaded.refused.append(RefusedRow(row, int(code), str(error)))
+                loaded.refused.append(refusal_of(row, error))
                 continue
             if item is None:
                 loaded.existed += 1
@@ -261,6 +262,17 @@ def _load_batch(
             LocalLog(view).append_packed(items, now_s * 1000)
     loaded.stored = len(items)
     return loaded
+
+
+def refusal_of(row: LoadRow, error: StoreError) -> RefusedRow:
+    """Return a row with why it was not stored."""
+    code = getattr(error, "response_code", ResponseCode.INVALID_VALUE)
+    return RefusedRow(row, int(code), str(error))
+
+
+def try_row(view: WriteView, row: LoadRow, now_s: int) -> None:
+    """Do what a row says in a transaction that is to be taken back. Raises: StoreError."""
+    _load_row(view, row, LoadPolicy.REFUSE, now_s)
 
 
 class _ExistsError(StoreError):

@@ -127,7 +127,7 @@ class BatchReader:
         return tuple(values)
 
     def _prefixes(self, line: Line, verb: Verb, at: int, rest: str) -> Iterator[Section]:
-        server = _read_server(line, at, rest)
+        server = read_server(line, at, rest)
         head = "".join(self._lines)
         is_first = True
         while (each := self._next_within()) is not None:
@@ -268,7 +268,8 @@ def _read_indexes(line: Line, at: int, text: str) -> tuple[int, ...]:
     return tuple(indexes)
 
 
-def _read_server(line: Line, at: int, text: str) -> ServerPlace:
+def read_server(line: Line, at: int, text: str) -> ServerPlace:
+    """Return the server that a HOME names, at offset `at`. Raises: BatchError."""
     address, _, protocol = text.rpartition(":")
     address, _, port = address.rpartition(":")
     if not address or protocol.upper() not in _TRANSPORTS:

@@ -105,6 +105,7 @@ ORDER = (
     "verify",
     "export",
     "load",
+    "takeover",
     "statistics",
     "doctor",
     "admin",

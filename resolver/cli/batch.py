@@ -7,19 +7,19 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, BinaryIO, TextIO
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.progress import Progress
 
 from protocol.key_files import PrivateKey
 from protocol.types.hs_site import HsSite
-from resolver.batch.place import Place, PlaceError, PlaceFile, check_place
+from resolver.batch.place import PlaceError
 from resolver.batch.reader import BatchReader
 from resolver.batch.runner import BatchRunner, BatchStoppedError, Outcome
 from resolver.batch.sections import Fault, LogIn, Section, SessionWish
 from resolver.batch.value_lines import find_file
-from resolver.cli.batch_reports import BatchReport
+from resolver.cli.batch_runs import STDIN, PreparedRun, prepared_run
 from resolver.cli.by_row import make_progress
 from resolver.cli.connect import (
     AdminOption,
@@ -39,7 +39,6 @@ from resolver.cli.output import print_json
 from resolver.client import HandleClient, Identity, SessionOptions
 
 FAULTS_SHOWN_MAX = 100
-STDIN = "-"
 
 
 def batch(
@@ -94,7 +93,7 @@ def batch(
         where = Where(node, server, root, key, secret, admin)
         target = find_target(where, log_in=bool(node))
         options = SessionOptions() if sessions else None
-        with _prepared(file, log, reader, resume=resume, stop_on_error=stop_on_error) as run:
+        with prepared_run(file, log, reader, resume=resume, stop_on_error=stop_on_error) as run:
             _run(run, target, options, reads)
     _show(file, run, as_json=as_json)
 
@@ -167,99 +166,7 @@ def _all_well(operations: int) -> str:
     return f"{operations:,} operations: all can be read; nobody was asked"
 
 
-class _Prepared:
-    """A run, ready to begin: what it reads, and where what comes of it goes."""
-
-    def __init__(self, reader: BatchReader, report: BatchReport, begun: Place, log: Path) -> None:
-        self.reader = reader
-        self.report = report
-        self.begun = begun
-        self.log = log
-        self.seconds = 0.0
-        self.stopped: BatchStoppedError | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        report = self.report
-        return not (report.is_interrupted or report.is_stopped or self.stopped)
-
-    def sections(self) -> Iterator[Section]:
-        for section in check_place(self.reader, self.begun):
-            if isinstance(section, LogIn | SessionWish):
-                self.report.note(section)
-            yield section
-
-
-@contextlib.contextmanager
-def _prepared(
-    file: str, log: Path | None, reader: BatchReader, *, resume: bool, stop_on_error: bool
-) -> Iterator[_Prepared]:
-    place_file = None if file == STDIN else PlaceFile(Path(f"{file}.place.json"))
-    begun = _find_place(file, place_file, resume=resume)
-    log_path = Path(begun.log) if begun.log else log or _new_path(file, "log")
-    failed = Path(begun.failed) if begun.failed else _new_path(file, "failed")
-    with _open_log(log_path) as lines:
-        report = BatchReport(
-            reader,
-            lines,
-            failed,
-            place_file,
-            begun,
-            log_path=str(log_path),
-            stop_on_error=stop_on_error,
-        )
-        run = _Prepared(reader, report, begun, log_path)
-        is_done = False
-        try:
-            yield run
-            is_done = run.is_complete
-        finally:
-            report.close()
-            if place_file is not None:
-                place_file.close(is_done=is_done)
-
-
-def _find_place(file: str, place_file: PlaceFile | None, *, resume: bool) -> Place:
-    if place_file is None:
-        if resume:
-            raise CliError("what comes from stdin cannot be resumed", "give a file", ExitCode.USAGE)
-        return Place()
-    try:
-        place = place_file.read()
-    except PlaceError as error:
-        raise CliError(str(error), "remove it to run the batch from its beginning") from None
-    if place is None and resume:
-        raise CliError(f"no run of {file} was interrupted", "leave --resume out", ExitCode.USAGE)
-    if place is not None and not resume:
-        raise CliError(
-            f"a run of {file} stopped behind line {place.line}, {place.operations:,} operations",
-            f"add --resume to go on, or remove {place_file.path} to run it from its beginning",
-            ExitCode.USAGE,
-        )
-    return place or Place()
-
-
-def _new_path(file: str, ending: str) -> Path:
-    """Return a name beside the batch that no file has."""
-    name = "batch" if file == STDIN else file
-    path, number = Path(f"{name}.{ending}"), 1
-    while path.exists():
-        number += 1
-        path = Path(f"{name}.{number}.{ending}")
-    return path
-
-
-@contextlib.contextmanager
-def _open_log(path: Path) -> Iterator[TextIO]:
-    try:
-        log = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise CliError(f"the log {path} cannot be written: {error.strerror}") from None
-    with log:
-        yield log
-
-
-def _run(run: _Prepared, target: Target, options: SessionOptions | None, files: _Files) -> None:
+def _run(run: PreparedRun, target: Target, options: SessionOptions | None, files: _Files) -> None:
     def open_client(
         identity: Identity | None, sessions: SessionOptions | None, site: HsSite | None
     ) -> HandleClient:
@@ -283,7 +190,7 @@ def _run(run: _Prepared, target: Target, options: SessionOptions | None, files: 
             run.seconds = time.monotonic() - begun_s
 
 
-async def _run_until_interrupted(run: _Prepared, runner: BatchRunner, progress: Progress) -> None:
+async def _run_until_interrupted(run: PreparedRun, runner: BatchRunner, progress: Progress) -> None:
     """Run, and end behind the operation under way when Ctrl-C is pressed; twice: at once."""
     loop = asyncio.get_running_loop()
     report = run.report
@@ -309,7 +216,7 @@ def _warn(words: str) -> None:
     print(f"warning: {words}", file=sys.stderr)
 
 
-def _show(file: str, run: _Prepared, *, as_json: bool) -> None:
+def _show(file: str, run: PreparedRun, *, as_json: bool) -> None:
     report = run.report
     counts = {"succeeded": report.succeeded, "failed": report.failures}
     failed = str(report.failed) if report.failures and report.failed.exists() else None

@@ -55,20 +55,26 @@ def load(
     time of the first run and differ: add --existing skip). Exit code 1 when a row was refused.
     Example: biaoshi load enterprise.ndjson --node restored
     """
+    config = find_registering(node)
+    name = "load" if file == "-" else file
+    report = RefusedFile(new_refused_path(Path(name), refused))
+    begun_s = time.monotonic()
+    with _lines(file) as lines, stopped(config, node), report:
+        counts = _load(config, lines, existing, report)
+    _show(counts, report, time.monotonic() - begun_s, as_json)
+    if counts[Verdict.REFUSED]:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def find_registering(node: str) -> Config:
+    """Return the configuration of a node that holds a store. Raises: CliError, it has none."""
     config = load_config(find_node(node).config)
     if not config.role.registers:
         raise CliError(
             f"a recursive node holds no store: the one in {node} has a cache only",
             "give the folder of a top, secondary or enterprise node",
         )
-    name = "load" if file == "-" else file
-    report = RefusedFile(new_refused_path(Path(name), refused))
-    begun_s = time.monotonic()
-    with _lines(file) as lines, _stopped(config, node), report:
-        counts = _load(config, lines, existing, report)
-    _show(counts, report, time.monotonic() - begun_s, as_json)
-    if counts[Verdict.REFUSED]:
-        raise typer.Exit(ExitCode.REFUSED)
+    return config
 
 
 @contextlib.contextmanager
@@ -85,8 +91,8 @@ def _lines(file: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _stopped(config: Config, node: str) -> Iterator[None]:
-    """Hold the lock that a running node holds."""
+def stopped(config: Config, node: str) -> Iterator[None]:
+    """Hold the lock that a running node holds. Raises: CliError, it runs."""
     config.run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     pid_file = take_pid_file(config.run_folder / "pid")
     if pid_file is None:
@@ -113,20 +119,21 @@ def _load(
             else:
                 yield row
 
-    with _open_store(config) as store, make_progress() as progress:
+    with open_store(config) as store, make_progress() as progress:
         task = progress.add_task("loading", total=None)
         batches = load_records(store, good_rows(), policy=policy, now_s=lambda: int(time.time()))
         for batch in batches:
             counts[Verdict.REGISTERED] += batch.stored
             counts[Verdict.EXISTED] += batch.existed
             for one in batch.refused:
-                verdict = _verdict_of(one)
-                refuse(verdict, _line_of(one.row, verdict))
+                verdict = verdict_of(one)
+                refuse(verdict, line_of(one.row, verdict))
             progress.advance(task, _size(batch))
     return counts
 
 
-def _open_store(config: Config) -> Store:
+def open_store(config: Config) -> Store:
+    """Return a node's store, opened for writing."""
     return Store.open(
         config.store_folder,
         map_octets=config.store.map_octets,
@@ -138,13 +145,14 @@ def _size(batch: LoadedBatch) -> int:
     return batch.stored + batch.existed + len(batch.refused)
 
 
-def _verdict_of(refused: RefusedRow) -> RowVerdict:
+def verdict_of(refused: RefusedRow) -> RowVerdict:
+    """Return a refused row as the file of refused rows has it."""
     number, handle, values = refused.row[:3]
     row = Row(number, handle, _values_of(values) if values else ())
     return RowVerdict(row, Verdict.REFUSED, refused.code, refused.reason)
 
 
-def _line_of(row: LoadRow, verdict: RowVerdict) -> dict[str, object]:
+def line_of(row: LoadRow, verdict: RowVerdict) -> dict[str, object]:
     """Return the line for the file of refused rows, which can be loaded when mended.
 
     A document has its own `reason`, so why it was refused is said beside it.

@@ -2,23 +2,29 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import msgspec
 import typer
 
 from registry.errors import StoreError
-from registry.export import count_left_out, export_forms
+from registry.export import count_left_out, export_answers, export_forms
 from registry.store import Store
 from registry.verify import verify as verify_store
+from resolver.batch.reader import read_server
+from resolver.batch.sections import BatchError
+from resolver.batch.value_lines import Line
+from resolver.batch.writer import BatchWriter
 from resolver.cli.connect import find_node
 from resolver.cli.errors import CliError, ExitCode
+from resolver.cli.loading import find_registering
 from resolver.cli.output import print_json
 from resolver.cli.where_options import JsonOption
-from resolver.config import load_config
 from resolver.node_files import SECRET_MODE
 
 NodeArgument = Annotated[
@@ -53,13 +59,34 @@ def verify(node: NodeArgument, as_json: JsonOption = False) -> None:
         raise typer.Exit(ExitCode.REFUSED)
 
 
+class ExportFormat(StrEnum):
+    """What an export is written as."""
+
+    NDJSON = "ndjson"
+    BATCH = "batch"
+
+
 def export(
     node: NodeArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write.  [default: the screen]")
     ] = None,
+    format_: Annotated[
+        ExportFormat,
+        typer.Option("--format", help="ndjson for biaoshi load, batch for a Handle.Net server."),
+    ] = ExportFormat.NDJSON,
+    home: Annotated[
+        str,
+        typer.Option(help="batch: begin with a HOME of all prefixes at ADDRESS:PORT:TCP."),
+    ] = "",
 ) -> None:
     """Write all records and ranges, and what is frozen or revoked, as NDJSON for `biaoshi load`.
+
+    As a batch: a CREATE for everything that answers, identifiers in ranges one by one. What is no
+    line of text, keys and sites among it, goes to files in OUTPUT.files: take them along, and run
+    the batch from the folder that both are in. That form has no timestamps, references, absolute
+    times to live, marks and history; what was lost is counted. Exit code 1 when a handle or type
+    cannot be written in it at all.
 
     `biaoshi import` reads it too, but refuses what is revoked, and freezes nothing. What was made
     from a template comes out as ordinary values. Not in it: templates, history, statistics, which
@@ -67,6 +94,12 @@ def export(
     which prefixes are suspended: their handles are in it, and answer where they are loaded).
     Restricted values, secrets among them, are in it: keep the file safe.
     """
+    if format_ is ExportFormat.BATCH:
+        with _hinting(node):
+            _export_batch(_find_store(node), output, home)
+        return
+    if home:
+        raise CliError("--home is for --format batch", "leave it out", ExitCode.USAGE)
     with (
         _hinting(node),
         Store.open(_find_store(node), readonly=True, case_sensitive=None) as store,
@@ -80,6 +113,36 @@ def export(
         entries, suspended = count_left_out(store)
     if entries:
         print(_left_out(suspended), file=sys.stderr)
+
+
+def _export_batch(folder: Path, output: Path | None, home: str) -> None:
+    if output is None:
+        words = "a batch needs --output: data that are no text go to files beside it"
+        raise CliError(words, "add --output estate.batch", ExitCode.USAGE)
+    if home:
+        _check_server(home)
+    with (
+        Store.open(folder, readonly=True, case_sensitive=None) as store,
+        _new_file(output) as file,
+    ):
+        writer = BatchWriter(file, output.with_name(output.name + ".files"), int(time.time()))
+        if home:
+            with store.read() as view:
+                writer.write_homes(home, view.homed())
+        for handle, values in export_answers(store):
+            writer.write(handle, values)
+    print(f"{writer.handles:,} handles in {output}, {writer.files:,} files beside it")
+    for words in writer.losses():
+        print(f"not in it: {words}", file=sys.stderr)
+    if writer.left_out:
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _check_server(home: str) -> None:
+    try:
+        read_server(Line(1, home), 0, home)
+    except BatchError as error:
+        raise CliError(f"--home: {error.what}", error.hint, ExitCode.USAGE) from None
 
 
 def _left_out(suspended: int) -> str:
@@ -99,13 +162,19 @@ def _hinting(node: str) -> Iterator[None]:
         raise CliError(str(error), f"biaoshi doctor {find_node(node).path} tells more") from error
 
 
-def _write(output: Path, rows: Iterator[dict[str, Any]]) -> int:
+@contextmanager
+def _new_file(output: Path) -> Iterator[TextIO]:
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_MODE)
     except FileExistsError:
         raise CliError(f"{output} exists and is not overwritten", "give another name") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        yield file
+
+
+def _write(output: Path, rows: Iterator[dict[str, Any]]) -> int:
     count = 0
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with _new_file(output) as file:
         for row in rows:
             file.write(_line(row) + "\n")
             count += 1
@@ -113,13 +182,7 @@ def _write(output: Path, rows: Iterator[dict[str, Any]]) -> int:
 
 
 def _find_store(node: str) -> Path:
-    config = load_config(find_node(node).config)
-    if not config.role.registers:
-        raise CliError(
-            f"a recursive node holds no store: the one in {node} has a cache only",
-            "give the folder of a top, secondary or enterprise node",
-        )
-    return config.store_folder
+    return find_registering(node).store_folder
 
 
 def _line(row: dict[str, Any]) -> str:

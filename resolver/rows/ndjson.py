@@ -1,6 +1,7 @@
 """NDJSON files: one object a line, `{"handle": ..., "values": [...]}`.
 
-That is what `biaoshi export` writes; values are as in the REST interface. `read_ndjson_rows` makes
+That is what `biaoshi export` writes; values are as in the REST interface, whose answers to a GET,
+one a line, are rows as well. `read_ndjson_rows` makes
 values of them, `read_load_rows` mostly wire octets at once.
 """
 
@@ -9,6 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
+from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
 from protocol.handle import check_handle
 from protocol.json_forms import values_from_json
@@ -26,12 +28,19 @@ from resolver.rows.plain import PLAIN_ERRORS, read_plain
 from resolver.rows.row import BadRow, Row, check_filled
 
 _OPERATION = b'"operation"'
+_RESPONSE_CODE = '"responseCode"'
 _BOM = b"\xef\xbb\xbf"
 
 
 class _Form(msgspec.Struct):
     handle: str
     values: list[dict[str, object]]
+
+
+class _Reply(msgspec.Struct, rename="camel"):
+    handle: str = ""
+    message: str = ""
+    response_code: int = ResponseCode.SUCCESS
 
 
 class _Meant(msgspec.Struct):
@@ -69,6 +78,8 @@ def count_ndjson_rows(lines: Iterable[str]) -> int:
 
 def _make_ndjson_row(number: int, line: str) -> Row | BadRow:
     handle = b""
+    if _RESPONSE_CODE in line and (told := _find_refusal(line)) is not None:
+        return BadRow(number, *told)
     try:
         form = msgspec.json.decode(line.encode("utf-8", "surrogateescape"), type=_Form)
         handle = form.handle.encode()
@@ -79,6 +90,19 @@ def _make_ndjson_row(number: int, line: str) -> Row | BadRow:
     except RecursionError:
         return BadRow(number, handle, "nested too deep")
     return check_filled(Row(number, handle, tuple(values)))
+
+
+def _find_refusal(line: str) -> tuple[bytes, str] | None:
+    """Return (handle, why) of a line in which a REST interface says that it has no record."""
+    try:
+        reply = msgspec.json.decode(line.encode("utf-8", "surrogateescape"), type=_Reply)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None  # said where the row is read
+    if reply.response_code == ResponseCode.SUCCESS:
+        return None
+    words = f": {reply.message}" if reply.message else ""
+    handle = reply.handle.encode("utf-8", "replace")
+    return handle, f"no record, but the answer {reply.response_code}{words}"
 
 
 def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | BadRow]:
