@@ -81,13 +81,12 @@ def find_problems(
         now_s: for values without a timestamp.
     """
     for batch in batches(rows):
-        refused = _try_batch(store, batch, findings, now_s)
-        numbers = {each.row.number for each in refused}
-        twice = load_batch(scratch, batch, LoadPolicy.REFUSE, now_s).refused
-        for each in twice:
-            if each.row.number not in numbers:
-                refused.append(each._replace(reason=f"it comes twice in the file: {each.reason}"))
-        yield from sorted(refused, key=lambda each: each.row.number)
+        refused = {each.row.number: each for each in _try_batch(store, batch, findings, now_s)}
+        for each in load_batch(scratch, batch, LoadPolicy.REFUSE, now_s).refused:
+            if each.code == ResponseCode.HANDLE_ALREADY_EXISTS:
+                words = "it comes twice in the file, with other values"
+                refused[each.row.number] = each._replace(reason=words)
+        yield from (refused[number] for number in sorted(refused))
 
 
 def _try_batch(

@@ -145,11 +145,11 @@ class BatchReader:
 
     def _log_in(self, line: Line, at: int, rest: str) -> LogIn:
         kind, colon, who = rest.partition(":")
-        if kind.strip().upper() not in ("SECKEY", "PUBKEY") or not colon:
+        if kind.strip(SPACE).upper() not in ("SECKEY", "PUBKEY") or not colon:
             hint = "write AUTHENTICATE PUBKEY:index:handle or SECKEY:index:handle"
             raise line.fault(at, "this does not say how to log in", hint)
         identity = read_identity(line, at + len(kind) + 1, who)
-        is_secret = kind.strip().upper() == "SECKEY"
+        is_secret = kind.strip(SPACE).upper() == "SECKEY"
         what = "the secret" if is_secret else "the path of the private key"
         following = self._next()
         text = following.text.strip(SPACE) if following is not None else ""

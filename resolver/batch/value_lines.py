@@ -94,7 +94,7 @@ def read_value_line(line: Line, read_file: ReadFile) -> HandleValue:
     fields = [(match.start(), match.group()) for match in _first_fields(line.text)]
     if len(fields) < len(_FIELD_NAMES):
         missing = _FIELD_NAMES[len(fields)]
-        raise line.fault(len(line.text.rstrip()), f"the value has no {missing}", _EXAMPLE)
+        raise line.fault(len(line.text.rstrip(SPACE)), f"the value has no {missing}", _EXAMPLE)
     index, type_, ttl, permissions, encoding = fields
     start = encoding[0] + len(encoding[1])
     rest = line.text[start:]
@@ -165,24 +165,24 @@ def _read_data(
 
 def _read_admin(line: Line, at: int, text: str) -> bytes:
     parts = text.split(":", 2)
-    if len(parts) != 3 or not parts[2].strip():
+    if len(parts) != 3 or not parts[2].strip(SPACE):
         hint = "write ADMIN index:permissions:handle, as ADMIN 300:111111111111:0.NA/88.118"
         raise line.fault(at, "the administrator is not complete", hint)
-    index = read_number(line, at, parts[0].strip(), "administrator's index", 0)
-    digits = parts[1].strip()
+    index = read_number(line, at, parts[0].strip(SPACE), "administrator's index", 0)
+    digits = parts[1].strip(SPACE)
     if len(digits) != len(ADMIN_ORDER) or set(digits) - {"0", "1"}:
         where = at + len(parts[0]) + 1
         raise line.fault(where, f"{digits[:40]!r} are not the 12 digits 0 or 1 of an administrator")
     granted = sum(bit for bit, digit in zip(ADMIN_ORDER, digits, strict=True) if digit == "1")
-    return HsAdmin(granted, Reference(parts[2].strip().encode(), index)).encode()
+    return HsAdmin(granted, Reference(parts[2].strip(SPACE).encode(), index)).encode()
 
 
 def _read_list(line: Line, at: int, text: str) -> bytes:
     references = []
     for part in text.split(";"):
-        if part.strip():
-            start = at + len(part) - len(part.lstrip())
-            references.append(read_identity(line, start, part.strip()))
+        if part.strip(SPACE):
+            start = at + len(part) - len(part.lstrip(SPACE))
+            references.append(read_identity(line, start, part.strip(SPACE)))
         at += len(part) + 1
     if not references:
         raise line.fault(at - 1, "the list is empty", "write LIST index:handle;index:handle;")
@@ -192,9 +192,11 @@ def _read_list(line: Line, at: int, text: str) -> bytes:
 def read_identity(line: Line, at: int, text: str) -> Reference:
     """Return what `index:handle` stands for. Raises: BatchError."""
     index, colon, handle = text.partition(":")
-    if not colon or not handle.strip():
+    if not colon or not handle.strip(SPACE):
         raise line.fault(at, f"{text[:80]!r} is not index:handle", _IDENTITY_HINT)
-    return Reference(handle.strip().encode(), read_number(line, at, index.strip(), "index", 0))
+    return Reference(
+        handle.strip(SPACE).encode(), read_number(line, at, index.strip(SPACE), "index", 0)
+    )
 
 
 def _read_file_data(line: Line, at: int, path: str, type_: bytes, read_file: ReadFile) -> bytes:

@@ -29,6 +29,7 @@ from resolver.rows.row import BadRow, Row, check_filled
 
 _OPERATION = b'"operation"'
 _RESPONSE_CODE = '"responseCode"'
+_SUCCESS = b'"responseCode":1,'
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -119,6 +120,9 @@ def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | Bad
         number += 1
         if _OPERATION in line:
             yield _read_operation(number, line)
+            continue
+        if _RESPONSE_CODE.encode() in line and _SUCCESS not in line:
+            yield _read_any(number, line)
             continue
         try:
             handle, octets = read_plain(line, now_s)
