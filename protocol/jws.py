@@ -7,7 +7,11 @@
      key              alg      signature (RFC 7518 §3.1)
      RSA              RS256    PKCS#1 v1.5 with SHA-256
      EC, P-256        ES256    32 octets r, 32 octets s, with SHA-256
-     DSA, others      none: refused
+     DSA              DS160    SHA-1, as Handle.Net's own name has it; only `with_dsa`
+     others           none: refused
+
+Handle values that are tokens (`claims`) come in the JSON form of RFC 7515 §7.2.1 too, with one
+signature; `to_compact` makes one of the other.
 
 The key decides the algorithm; a header that names another one, "none" among them, is refused.
 A token has one spelling only: padding, line breaks and stray bits in the last character are
@@ -21,6 +25,7 @@ from dataclasses import dataclass
 
 import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPrivateKey, DSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
     SECP256R1,
@@ -33,7 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from protocol.errors import DecodeError, InvalidValueError, SecurityError
 from protocol.key_files import PrivateKey
@@ -45,6 +50,7 @@ VerifyingKey = PublicKey | EllipticCurvePublicKey
 
 RS256 = "RS256"
 ES256 = "ES256"
+DS160 = "DS160"
 
 # A payload of 8 KiB, a signature by the longest key computed with (1 KiB), a third more for
 # base64, and room for the header: everything fits into one header field or form field elsewhere.
@@ -60,25 +66,39 @@ class JwsHeader:
     key_id: str
 
 
-def sign(payload: bytes, key: SigningKey, *, key_id: str) -> str:
+def sign(
+    payload: bytes,
+    key: SigningKey,
+    *,
+    key_id: str = "",
+    with_dsa: bool = False,
+    octets_max: int = TOKEN_OCTETS_MAX,
+) -> str:
     """Return a token of `payload` signed with `key`.
 
     Raises:
         SecurityError: no algorithm fits the key.
-        InvalidValueError: the token would have more than TOKEN_OCTETS_MAX octets.
+        InvalidValueError: the token would have more than `octets_max` octets.
     """
-    algorithm = find_algorithm(key)
-    header = msgspec.json.encode({"alg": algorithm, "kid": key_id})
+    algorithm = find_algorithm(key, with_dsa=with_dsa)
+    named = {"alg": algorithm, "kid": key_id} if key_id else {"alg": algorithm}
+    header = msgspec.json.encode(named)
     signed = f"{_to_base64(header)}.{_to_base64(payload)}"
     token = f"{signed}.{_to_base64(_make_signature(key, signed.encode()))}"
-    if len(token) > TOKEN_OCTETS_MAX:
+    if len(token) > octets_max:
         raise InvalidValueError(
-            f"the signed token has {len(token)} octets, at most {TOKEN_OCTETS_MAX} are allowed"
+            f"the signed token has {len(token)} octets, at most {octets_max} are allowed"
         )
     return token
 
 
-def verify(token: str, key: VerifyingKey) -> bytes:
+def verify(
+    token: str,
+    key: VerifyingKey,
+    *,
+    with_dsa: bool = False,
+    octets_max: int = TOKEN_OCTETS_MAX,
+) -> bytes:
     """Return the payload of a token that `key` signed.
 
     Raises:
@@ -86,8 +106,8 @@ def verify(token: str, key: VerifyingKey) -> bytes:
         SecurityError: no algorithm fits the key, the token names another one or asks for an
             extension, or the signature does not hold.
     """
-    header, payload, signed, signature = _take_apart(token)
-    algorithm = find_algorithm(key)
+    header, payload, signed, signature = _take_apart(token, octets_max)
+    algorithm = find_algorithm(key, with_dsa=with_dsa)
     if header.alg != algorithm:
         raise SecurityError(
             f"the token is signed with {header.alg[:32]!r}, with this key it has to be {algorithm}"
@@ -99,14 +119,40 @@ def verify(token: str, key: VerifyingKey) -> bytes:
     return payload
 
 
-def peek(token: str) -> tuple[JwsHeader, bytes]:
+def peek(token: str, octets_max: int = TOKEN_OCTETS_MAX) -> tuple[JwsHeader, bytes]:
     """Return header and payload of a token, nothing of which is proved. Raises: DecodeError."""
-    header, payload, _, _ = _take_apart(token)
+    header, payload, _, _ = _take_apart(token, octets_max)
     return JwsHeader(header.alg, header.kid), payload
 
 
-def find_algorithm(key: SigningKey | VerifyingKey) -> str:
+def to_compact(text: str) -> str:
+    """Return the compact form of a token in either form. Raises: DecodeError."""
+    if not text.lstrip().startswith("{"):
+        return text.strip()
+    try:
+        form = msgspec.json.decode(text, type=_JsonForm)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise DecodeError(f"the token's JSON form cannot be read: {error}") from None
+    if len(form.signatures) != 1:
+        raise DecodeError(f"the token has {len(form.signatures)} signatures, one is expected")
+    return f"{form.signatures[0].protected}.{form.payload}.{form.signatures[0].signature}"
+
+
+def to_json_form(token: str) -> str:
+    """Return the JSON form of a compact token. Raises: DecodeError."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise DecodeError(f"a token has 3 parts with dots between them, this has {len(parts)}")
+    form = _JsonForm(parts[1], [_JsonSignature(parts[0], parts[2])])
+    return msgspec.json.encode(form).decode()
+
+
+def find_algorithm(key: SigningKey | VerifyingKey, *, with_dsa: bool = False) -> str:
     """Return the algorithm that belongs to a key.
+
+    Args:
+        key: private or public.
+        with_dsa: let DSA keys sign too, with SHA-1: handle values do, receipts never.
 
     Raises:
         SecurityError: none does.
@@ -119,6 +165,8 @@ def find_algorithm(key: SigningKey | VerifyingKey) -> str:
         if isinstance(key.curve, SECP256R1):
             return ES256
         raise SecurityError(f"EC keys sign tokens on curve secp256r1, this one is {key.curve.name}")
+    if with_dsa and isinstance(key, DSAPrivateKey | DSAPublicKey):
+        return DS160
     kind = type(key).__name__.removesuffix("PublicKey").removesuffix("PrivateKey").upper()
     raise SecurityError(f"{kind} keys sign no tokens: it takes an RSA key or an EC key on P-256")
 
@@ -129,10 +177,20 @@ class _Header(msgspec.Struct):
     crit: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def _take_apart(token: str) -> tuple[_Header, bytes, bytes, bytes]:
+class _JsonSignature(msgspec.Struct):
+    protected: str
+    signature: str
+
+
+class _JsonForm(msgspec.Struct):
+    payload: str
+    signatures: list[_JsonSignature]
+
+
+def _take_apart(token: str, octets_max: int) -> tuple[_Header, bytes, bytes, bytes]:
     """Return header, payload, the octets signed, and the signature. Raises: DecodeError."""
-    if len(token) > TOKEN_OCTETS_MAX:
-        raise DecodeError(f"a token has at most {TOKEN_OCTETS_MAX} octets, this has {len(token)}")
+    if len(token) > octets_max:
+        raise DecodeError(f"a token has at most {octets_max} octets, this has {len(token)}")
     parts = token.split(".")
     if len(parts) != 3:
         raise DecodeError(f"a token has 3 parts with dots between them, this has {len(parts)}")
@@ -151,6 +209,8 @@ def _read_header(octets: bytes) -> _Header:
 def _make_signature(key: SigningKey, octets: bytes) -> bytes:
     if isinstance(key, RSAPrivateKey):
         return key.sign(octets, PKCS1v15(), SHA256())
+    if isinstance(key, DSAPrivateKey):
+        return key.sign(octets, SHA1())
     assert isinstance(key, EllipticCurvePrivateKey), "find_algorithm refuses the others"
     numbers = decode_dss_signature(key.sign(octets, ECDSA(SHA256())))
     return b"".join(number.to_bytes(_ES256_NUMBER_OCTETS, "big") for number in numbers)
@@ -160,6 +220,9 @@ def _signature_holds(key: VerifyingKey, octets: bytes, signature: bytes) -> bool
     try:
         if isinstance(key, RSAPublicKey):
             key.verify(signature, octets, PKCS1v15(), SHA256())
+            return True
+        if isinstance(key, DSAPublicKey):
+            key.verify(signature, octets, SHA1())
             return True
         assert isinstance(key, EllipticCurvePublicKey), "find_algorithm refuses the others"
         if len(signature) != 2 * _ES256_NUMBER_OCTETS:

@@ -101,6 +101,7 @@ ORDER = (
     "range",
     "template",
     "life",
+    "trust",
     "keygen",
     "verify",
     "export",

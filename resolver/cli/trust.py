@@ -1,0 +1,276 @@
+"""`biaoshi trust`: sign values, certify keys, check what is signed (HS_SIGNATURE, HS_CERT)."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from protocol.claims import (
+    HS_CERT,
+    HS_SIGNATURE,
+    digest_values,
+    reference_text,
+)
+from protocol.handle import to_text
+from protocol.value import HandleValue
+from resolver.cli.connect import (
+    AdminOption,
+    JsonOption,
+    KeyOption,
+    NodeOption,
+    RootOption,
+    SecretOption,
+    ServerOption,
+    Where,
+    find_target,
+)
+from resolver.cli.errors import ExitCode
+from resolver.cli.explain import explain_handle_error
+from resolver.cli.keys import read_private_key
+from resolver.cli.output import print_json, visible
+from resolver.cli.trust_values import (
+    choose_values,
+    key_at,
+    make_claims,
+    make_value,
+    read_grant,
+    read_links,
+    read_time,
+)
+from resolver.cli.trusted_keys import find_trusted, read_public_key
+from resolver.cli.value_texts import parse_identity
+from resolver.client import BlockingClient, HandleError
+from resolver.trust_chains import ChainChecker, Checked
+
+app = typer.Typer(no_args_is_help=True, help="Sign values, certify keys, check what is signed.")
+
+SignerOption = Annotated[
+    str, typer.Option("--signer", help="Whose key it is, such as 300:0.NA/88.118.")
+]
+SigningKeyOption = Annotated[
+    Path, typer.Option("--signing-key", help="The signer's private key.", dir_okay=False)
+]
+ChainOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--chain", help="index:handle of the signer's HS_CERT, then of that one's issuer."
+    ),
+]
+DaysOption = Annotated[int, typer.Option("--days", help="Days it is valid.", min=1, max=36_500)]
+FromOption = Annotated[
+    str, typer.Option("--from", help="When it begins, as 2026-11-21T08:00:00Z.  [default: now]")
+]
+JsonFormOption = Annotated[
+    bool, typer.Option("--json-form", help="Write the token in its JSON form, not compact.")
+]
+StoreOption = Annotated[
+    bool, typer.Option("--store", help="Put the value into the handle; needs --admin and --key.")
+]
+IndexOption = Annotated[
+    int,
+    typer.Option("--index", help="Of the value.  [default: the signer's own, or a free one]"),
+]
+
+
+@app.command()
+def sign(
+    handle: Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)],
+    signer: SignerOption,
+    signing_key: SigningKeyOption,
+    value: Annotated[
+        list[int] | None, typer.Option("--value", help="Index to sign.  [default: all]", min=1)
+    ] = None,
+    chain: ChainOption = None,
+    days: DaysOption = 365,
+    begin: FromOption = "",
+    json_form: JsonFormOption = False,
+    index: IndexOption = 0,
+    store: StoreOption = False,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Sign values of a handle: make its HS_SIGNATURE value, and with --store put it there.
+
+    What is signed is what anybody may read, or with --admin and --key what that identity may. A
+    signature holds while index, type, data, permissions, ttl and references stay as they are.
+    Example: biaoshi trust sign 88.118.5/valve-7 --signer 300:0.NA/88.118.5 --signing-key key.bin
+    """
+    private_key = read_private_key(signing_key)
+    issuer, links = parse_identity(signer), read_links(chain)
+    where = Where(node, server, root, key, secret, admin)
+    with _opened(where, log_in=store) as client:
+        values = _resolve(client, handle, private=key is not None or secret is not None)
+        chosen = choose_values(values, value or [], handle)
+        digests = digest_values(chosen)
+        claims = make_claims(issuer, handle, links, days, begin, digests=digests)
+        made = make_value(HS_SIGNATURE, claims, private_key, values, index, json_form=json_form)
+        _finish(client if store else None, handle, made, as_json=as_json)
+
+
+@app.command()
+def certify(
+    subject: Annotated[str, typer.Argument(help="Whose key: index:handle.", show_default=False)],
+    signer: SignerOption,
+    signing_key: SigningKeyOption,
+    perm: Annotated[
+        list[str],
+        typer.Option(
+            help="What it may sign: everything, or thisHandle:, derivedPrefixes: or "
+            "handlesUnderThisPrefix: with a handle behind it; repeat for more."
+        ),
+    ],
+    public_key: Annotated[
+        Path | None,
+        typer.Option(help="HS_PUBKEY file.  [default: what the subject's handle has]"),
+    ] = None,
+    chain: ChainOption = None,
+    days: DaysOption = 365,
+    begin: FromOption = "",
+    json_form: JsonFormOption = False,
+    index: IndexOption = 0,
+    store: StoreOption = False,
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Certify a key: make an HS_CERT value for the subject's handle, and with --store put it there.
+
+    A root certifies itself: subject and signer are the same.
+    Example: biaoshi trust certify 300:0.NA/88.118 --perm handlesUnderThisPrefix:0.NA/88.118
+    --signer 300:0.NA/88 --signing-key key.bin
+    """
+    private_key = read_private_key(signing_key)
+    reference, issuer = parse_identity(subject), parse_identity(signer)
+    grants, links = tuple(map(read_grant, perm)), read_links(chain)
+    where = Where(node, server, root, key, secret, admin)
+    handle = to_text(reference.handle)
+    with _opened(where, log_in=store) as client:
+        is_private = key is not None or secret is not None
+        values = _resolve(client, handle, private=is_private)
+        data = read_public_key(public_key) if public_key is not None else key_at(values, reference)
+        who = reference_text(reference)
+        claims = make_claims(issuer, who, links, days, begin, public_key=data, grants=grants)
+        made = make_value(HS_CERT, claims, private_key, values, index, json_form=json_form)
+        _finish(client if store else None, handle, made, as_json=as_json)
+
+
+@app.command()
+def check(
+    handle: Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)],
+    trusted_key: Annotated[
+        list[Path] | None,
+        typer.Option(help="Public key (HS_PUBKEY file) that a root may have; repeat for more."),
+    ] = None,
+    bootstrap: Annotated[
+        Path | None,
+        typer.Option(help="Handle.Net's bootstrap_handles: the keys of 0.0/0.0 in it are trusted."),
+    ] = None,
+    index: Annotated[
+        list[int] | None, typer.Option(help="Only the value at this index; repeat for more.")
+    ] = None,
+    at: Annotated[
+        str, typer.Option(help="When it has to hold, as 2026-11-21T08:00:00Z.  [default: now]")
+    ] = "",
+    node: NodeOption = "",
+    server: ServerOption = "",
+    root: RootOption = "",
+    key: KeyOption = None,
+    secret: SecretOption = None,
+    admin: AdminOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Check every HS_SIGNATURE and HS_CERT of a handle, up to a root whose key is trusted.
+
+    Says of every step what holds and what is wrong: expired, not yet valid, a value that differs, a
+    signature that does not hold, a permission that lacks, a root nobody trusts.
+    Exit code 0 when there is something signed and all of it holds, else 1.
+    Example: biaoshi trust check 88.118.5/valve-7 --trusted-key root-public-key.bin
+    """
+    trusted = find_trusted(trusted_key or [], bootstrap)
+    now_s = read_time(at, "--at") if at else int(time.time())
+    is_private = key is not None or secret is not None
+    with _opened(Where(node, server, root, key, secret, admin), log_in=False) as client:
+        values = _resolve(client, handle, private=is_private)
+
+        def fetch(name: bytes) -> Sequence[HandleValue]:
+            try:
+                return client.resolve(name).values
+            except HandleError as error:
+                raise LookupError(error.words) from error
+
+        checker = ChainChecker(fetch, trusted, now_s)
+        found = list(checker.check(handle.encode(), values, index or []))
+    _show_check(handle, found, as_json=as_json)
+    if not found or not all(each.is_good for each in found):
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _opened(where: Where, *, log_in: bool) -> BlockingClient:
+    return find_target(where, log_in=log_in).open()
+
+
+def _resolve(client: BlockingClient, handle: str, *, private: bool) -> tuple[HandleValue, ...]:
+    try:
+        return tuple(client.resolve(handle, private=private, authoritative=True).values)
+    except HandleError as error:
+        raise explain_handle_error(error, handle) from error
+
+
+def _finish(
+    client: BlockingClient | None, handle: str, value: HandleValue, *, as_json: bool
+) -> None:
+    """Store a value, or show it."""
+    if client is not None:
+        try:
+            client.add(handle, [value], overwrite=True)
+        except HandleError as error:
+            raise explain_handle_error(error, handle) from error
+    name, token = to_text(value.type), to_text(value.data)
+    if as_json:
+        stored = client is not None
+        form = {"handle": handle, "index": value.index, "type": name, "value": token}
+        print_json({**form, "stored": stored})
+    elif client is not None:
+        print(f"{handle}: {name} stored at index {value.index}")
+    else:
+        print(token)
+
+
+def _show_check(handle: str, found: Sequence[Checked], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"handle": handle, "signed": [_form_of(each) for each in found]})
+        return
+    if not found:
+        print(f"{handle}: nothing in it is signed (no HS_SIGNATURE, no HS_CERT)")
+    for each in found:
+        print(f"{to_text(each.type)} at index {each.index}: {'good' if each.is_good else 'BAD'}")
+        for number, link in enumerate(each.links, 1):
+            print(visible(f"  {number}. {link.name}"))
+            for note in link.notes:
+                print(visible(f"     {note}"))
+            for problem in link.problems:
+                print(visible(f"     WRONG: {problem}"))
+
+
+def _form_of(checked: Checked) -> dict[str, Any]:
+    return {
+        "index": checked.index,
+        "type": to_text(checked.type),
+        "good": checked.is_good,
+        "verified": list(checked.verified),
+        "steps": [
+            {"name": link.name, "notes": link.notes, "problems": link.problems}
+            for link in checked.links
+        ],
+    }
