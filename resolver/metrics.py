@@ -98,6 +98,12 @@ CERTIFICATE_EXPIRY = Gauge(
     "When the TLS certificate expires, seconds since 1970",
     multiprocess_mode="livemax",
 )
+TRUST_EXPIRY = Gauge(
+    "biaoshi_trust_expiry_timestamp_seconds",
+    "When the first HS_CERT or HS_SIGNATURE of the node's own prefix handles expires, seconds since"
+    " 1970; 0: there is none",
+    multiprocess_mode="livemax",
+)
 CONNECTIONS = Gauge(
     "biaoshi_connections", "Connections open", ["transport"], multiprocess_mode="livesum"
 )

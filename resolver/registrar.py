@@ -50,7 +50,7 @@ from resolver.limits import Places
 from resolver.link_server import LinkServer
 from resolver.listing import Pages
 from resolver.messages import Messages
-from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS
+from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS, TRUST_EXPIRY
 from resolver.node import Node, load_node
 from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
@@ -63,6 +63,7 @@ from resolver.rest_requests import RestRequests
 from resolver.rest_sessions import RestSessions
 from resolver.sessions import Sessions
 from resolver.supervisor import EXIT_HOPELESS, Ready, stop_signal
+from resolver.trust_expiry import find_soonest_expiry
 from resolver.upstream import Upstream
 from resolver.upstream_settings import upstream_settings
 from resolver.walker import Lookups, follow
@@ -70,6 +71,7 @@ from resolver.walker import Lookups, follow
 TICK_S = 1.0  # how often room, time-outs and metrics are looked at
 QUOTAS_EVERY = 10  # ticks between two looks at what is nearly used up
 READERS_EVERY = 10  # ticks between two searches for readers that died
+TRUST_EVERY = 60  # ticks between two looks at when certificates of our own handles end
 PURGE_EVERY = 3_600  # ticks between two looks for streams that need not be kept any more
 COUNT_PAUSE_S = 0.02  # between two pages of an older store: as long as a page takes
 COUNT_AGAIN_S = 60.0  # when nothing can be written
@@ -111,6 +113,9 @@ class Registrar:
     ) -> None:
         """Open the store and read the node's files. Raises: StoreError, NodeFilesError."""
         self._config = config
+        self._administrators = [
+            identity_from_text(each).handle for each in config.roles.administrators
+        ]
         self._clock_s = clock_s
         node = load_node(config)
         self._store = Store.open(
@@ -318,6 +323,8 @@ class Registrar:
         STORE_OCTETS.set(self._store.used_octets())
         with self._store.read() as view:
             STORE_HANDLES.set(view.count_records())
+            if count % TRUST_EVERY == 1:
+                TRUST_EXPIRY.set(find_soonest_expiry(view, self._administrators))
         if count % READERS_EVERY == 0:
             # A worker that was killed leaves its slot, which would keep old pages for ever.
             self._store.clear_dead_readers()

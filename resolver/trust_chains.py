@@ -272,20 +272,3 @@ def time_text(seconds: int) -> str:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
     except (ValueError, OverflowError, OSError):
         return str(seconds)
-
-
-def soonest_expiry(values: Sequence[HandleValue]) -> int | None:
-    """Return when the first of a record's signatures and certificates ends; None: it has none.
-
-    One that cannot be read, or names no end, is passed over: `biaoshi trust check` says so.
-    """
-    found = []
-    for value in values:
-        if value.type in TRUST_TYPES:
-            try:
-                _, claims = read_claims(value.data)
-            except ProtocolError:
-                continue
-            if claims.expires_s is not None:
-                found.append(claims.expires_s)
-    return min(found, default=None)

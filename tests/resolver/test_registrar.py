@@ -3,6 +3,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from protocol.bodies import (
@@ -20,14 +21,16 @@ from protocol.bodies import (
     VerifyChallengeRequest,
 )
 from protocol.challenge import answer_secret_key
+from protocol.claims import Claims, sign_claims
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.credential import verify_message
 from protocol.digests import OLD_FORM, SHA1, SHA256, RequestDigest
 from protocol.key_files import encode_private_key
 from protocol.message import Message, decode_message
 from protocol.types.hs_site import TRANSPORT_UDP
-from protocol.value import Reference
+from protocol.value import HandleValue, Reference
 from protocol.versions import V2_0, V2_3, V2_4, V2_6, V2_9, V2_10
+from registry.offline import seed_store
 from registry.outcomes import Unavailable
 from registry.schema import Record
 from resolver.config import Config, NodeRole, RolesConfig
@@ -514,6 +517,33 @@ def test_a_registrar_is_put_together_from_its_folder(
     registrar.tick(0)
     page, _ = render_metrics()
     assert b"biaoshi_store_handles 0.0" in page
+    registrar.close()
+
+
+def test_the_first_end_of_what_is_signed_about_own_handles_is_in_the_metrics(
+    tmp_path: Path,
+) -> None:
+    config = msgspec.structs.replace(
+        write_folder(tmp_path), roles=RolesConfig(administrators=("300:88.118/admin",))
+    )
+    prefix, administrator, identifier = b"0.NA/88.118", b"88.118/admin", b"88.118/X"
+    ends_s = {prefix: 2_000_000_000, administrator: 1_900_000_000, identifier: 1_800_000_000}
+
+    def signed(handle: bytes) -> HandleValue:
+        claims = Claims(Reference(b"0.NA/88", 300), f"300:{handle.decode()}", ends_s[handle])
+        return HandleValue(400, b"HS_CERT", sign_claims(claims, SERVER_KEY).encode())
+
+    damaged = HandleValue(401, b"HS_SIGNATURE", b"x.y.z")
+    seed_store(
+        config.store_folder,
+        {handle: [signed(handle), damaged] for handle in ends_s},
+        [prefix],
+        now_s=1,
+    )
+    registrar = Registrar(config, clock_s=lambda: 0.0)
+    registrar.tick(1)
+    page, _ = render_metrics()
+    assert b"biaoshi_trust_expiry_timestamp_seconds 1.9e+09" in page
     registrar.close()
 
 
