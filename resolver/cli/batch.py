@@ -12,12 +12,13 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.progress import Progress
 
-from protocol.key_files import PrivateKey
+from protocol.errors import KeyFileError
+from protocol.key_files import PrivateKey, is_encrypted
 from protocol.types.hs_site import HsSite
 from resolver.batch.place import PlaceError
 from resolver.batch.reader import BatchReader
 from resolver.batch.runner import BatchRunner, BatchStoppedError, Outcome
-from resolver.batch.sections import Fault, LogIn, Section, SessionWish
+from resolver.batch.sections import BatchError, Fault, LogIn, Operation, Section, SessionWish
 from resolver.batch.value_lines import find_file
 from resolver.cli.batch_runs import STDIN, PreparedRun, prepared_run
 from resolver.cli.by_row import make_progress
@@ -88,7 +89,7 @@ def batch(
     with reads.opened() as octets:
         reader = BatchReader(octets, reads.read)
         if dry_run:
-            _check(file, reader, as_json=as_json)
+            _check(reads, reader, as_json=as_json)
             return
         where = Where(node, server, root, key, secret, admin)
         target = find_target(where, log_in=bool(node))
@@ -138,21 +139,18 @@ def _readable(what: str) -> Iterator[None]:
         raise CliError(f"{what} cannot be read: {error.strerror}", "check the path") from None
 
 
-def _check(file: str, reader: BatchReader, *, as_json: bool) -> None:
+def _check(files: _Files, reader: BatchReader, *, as_json: bool) -> None:
     """Read all of a batch and report what is wrong with it."""
     operations = faults = 0
     shown = []
     for section in reader:
-        if isinstance(section, LogIn | SessionWish):
-            continue
-        operations += 1
-        if isinstance(section, Fault):
+        operations += isinstance(section, Operation | Fault)
+        for error in _faults_of(section, files):
             faults += 1
             if faults <= FAULTS_SHOWN_MAX:
-                error = section.error
                 shown.append({"line": error.line, "column": error.column, "problem": error.what})
                 hint = f"; {error.hint}" if error.hint else ""
-                words = f"{file}:{error.line}:{error.column}: {error.what}{hint}"
+                words = f"{files.name}:{error.line}:{error.column}: {error.what}{hint}"
                 print(words, file=sys.stderr)
     if as_json:
         print_json({"operations": operations, "wrong": faults, "problems": shown})
@@ -160,6 +158,23 @@ def _check(file: str, reader: BatchReader, *, as_json: bool) -> None:
         print(f"{operations:,} operations: {faults:,} wrong" if faults else _all_well(operations))
     if faults:
         raise typer.Exit(ExitCode.REFUSED)
+
+
+def _faults_of(section: Section, files: _Files) -> Iterator[BatchError]:
+    """Yield what is wrong with a section; of key files whether they are there and are any."""
+    if isinstance(section, Fault):
+        yield section.error
+    paths: tuple[str, ...] = ()
+    if isinstance(section, LogIn):
+        paths = (section.key_path,)
+    elif isinstance(section, SessionWish):
+        paths = (section.private_key_path,)
+    for path in filter(None, paths):
+        try:
+            is_encrypted(files.read(path))
+        except (OSError, KeyFileError) as error:
+            words = error.strerror if isinstance(error, OSError) else error
+            yield BatchError(section.line, 1, f"the key {path} cannot be used: {words}")
 
 
 def _all_well(operations: int) -> str:

@@ -172,12 +172,13 @@ def test_a_dry_run_names_every_mistake_and_asks_nobody(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = tmp_path / "wrong.batch"
-    batch.write_text("DELETE 1/a\nCREATE 1/b\n1 URL x 1110 UTF8 y\n\nNONSENSE\n\nREMOVE 1/a\n")
+    text = "DELETE 1/a\nCREATE 1/b\n1 URL x 1110 UTF8 y\n\nNONSENSE\n\nREMOVE 1/a\n"
+    batch.write_text(f"{text}AUTHENTICATE PUBKEY:1:a\nnone.bin\n")
     assert main(["batch", str(batch), "--dry-run"]) == ExitCode.REFUSED
     printed = capsys.readouterr()
-    assert "4 operations: 3 wrong" in printed.out
+    assert "4 operations: 4 wrong" in printed.out
     places = [line.partition(": ")[0] for line in printed.err.splitlines()]
-    assert places == [f"{batch}:3:7", f"{batch}:5:1", f"{batch}:7:8"]
+    assert places == [f"{batch}:3:7", f"{batch}:5:1", f"{batch}:7:8", f"{batch}:8:1"]
     assert list(tmp_path.iterdir()) == [batch]
 
 
