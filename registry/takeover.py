@@ -6,6 +6,9 @@
             find_differences  every row compared with what is stored then
 
 The rows are read anew for each step, so files may be of any length. The node is not running.
+
+Rows come as JSON, whose forms of HS_ADMIN, HS_SITE and keys leave octets out that mean nothing:
+those that old writers append, bits of flags that nobody knows. All else comes octet for octet.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +30,7 @@ from registry.offline import (
     refusal_of,
     try_row,
 )
-from registry.prefixes import PREFIX_OCTETS_MAX, is_responsible
+from registry.prefixes import PREFIX_OCTETS_MAX, find_silence, is_responsible
 from registry.replay import replay
 from registry.store import Store
 from registry.stream_rows import RowKind
@@ -110,6 +113,9 @@ def _try_row(view: WriteView, row: LoadRow, findings: Findings, now_s: int) -> N
         raise StoreError("only records are taken over: biaoshi load takes ranges and marks")
     findings.note(values_of(row), now_s)
     try_row(view, row, now_s)
+    silence = find_silence(view, row.handle)
+    if silence is not None:
+        raise _NotOursError(silence)
     if is_responsible(view, row.handle):
         return
     prefix, _ = split_handle(row.handle)

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,7 @@ from resolver.config import Config
 from resolver.rows.ndjson import read_load_rows
 from resolver.rows.row import BadRow
 
+FAULTS_MAX = 100  # differences looked for: more would not tell more
 SHOWN_MAX = 20  # problems and prefixes shown on the screen; all problems are in the file
 
 
@@ -162,7 +164,7 @@ def _take(config: Config, taking: _Taking) -> None:
             progress.advance(task, batch.stored + batch.existed)
         task = progress.add_task("comparing", total=taking.findings.rows)
         rows = progress.track(taking.good_rows(), task_id=task)
-        taking.faults += find_differences(store, rows)
+        taking.faults += islice(find_differences(store, rows), FAULTS_MAX)
 
 
 def _show(taking: _Taking, *, as_json: bool, dry_run: bool) -> None:

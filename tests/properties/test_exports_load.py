@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from protocol.value import HandleValue
 from registry.counters import Totals
-from registry.export import export_forms
+from registry.export import export_answers, export_forms
 from registry.marks import Mark
 from registry.offline import LoadRow, load_records
 from registry.store import Store
@@ -90,6 +90,19 @@ def known(store: Store) -> tuple[dict[str, Known], Totals]:
         return found, view.counts()
 
 
+def check_answers(store: Store) -> None:
+    """What is told to those who know no ranges is what every identifier answers, each once."""
+    answers = list(export_answers(store, 3))
+    with store.read() as view:
+        there = {view.fold(handle.encode()) for handle in HANDLES}
+        answering = {each: view.find_record(each) for each in there}
+        told = {view.fold(handle): values for handle, values in answers}
+    assert len(told) == len(answers)
+    assert {each: values for each, values in told.items() if each in there} == {
+        each: record.values for each, record in answering.items() if record is not None
+    }
+
+
 def exported(store: Store) -> bytes:
     return b"".join(msgspec.json.encode(form) + b"\n" for form in export_forms(store, 3))
 
@@ -114,6 +127,7 @@ def test_a_loaded_export_is_the_store_it_was_written_of(
             prepare(store)
             for operation in (("range", [2, 9], 0), *given_operations):
                 carry_out(store, operation)
+            check_answers(store)
             text = exported(store)
             assert load(other, text) == text.count(b"\n")
             assert known(other) == known(store)

@@ -1,6 +1,7 @@
 """Suspending, resuming, transferring, releasing and removing prefixes."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import Reference
 from registry.answers import Question, resolve
 from registry.authentication import Keys, find_keys
+from registry.offline import LoadRow
 from registry.operations import Change
 from registry.outcomes import Need, Refusal
 from registry.owners import owners_before
 from registry.standings import TRANSITIONS, State, find_standing, next_state, second_text
 from registry.store import Store
+from registry.takeover import Findings, find_problems
 from registry.views import View
 from tests.registry.builders import (
     NOW_S,
@@ -27,6 +30,7 @@ from tests.registry.builders import (
     delete,
     modify,
     on_handle,
+    open_store,
     perform,
     put,
     site_value,
@@ -195,6 +199,16 @@ def test_acts_on_templates_of_a_suspended_prefix_say_so(hosted: Store) -> None:
     assert (run.code, run.words.decode()) == (401, SUSPENDED)
     do(hosted, "prefixes.resume", {"prefix": "88.118.5"})
     assert do(hosted, "templates.show", named, None)["template"]["code"] == "auto-part"
+
+
+def test_nothing_is_taken_over_under_a_suspended_prefix(hosted: Store, tmp_path: Path) -> None:
+    suspend(hosted)
+    rows = [LoadRow(1, b"88.118.5/taken", (url(),))]
+    findings = Findings()
+    with open_store(tmp_path / "scratch") as scratch:
+        (refused,) = find_problems(hosted, scratch, rows, findings, now_s=NOW_S)
+    assert refused.reason == SUSPENDED
+    assert not findings.unhomed, "homing it would be another way round"
 
 
 def test_whoever_logs_in_with_a_key_of_a_suspended_prefix_is_known(hosted: Store) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocol.bodies import ErrorAnswer, HandleRequest
+from protocol.bodies import Empty, ErrorAnswer, HandleRequest
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.credential import sign_message
 from protocol.envelope import Envelope, decode_envelope
@@ -13,9 +13,11 @@ from protocol.session import make_session_key
 from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import Reference
 from protocol.versions import BEST
+from resolver.client import HandleClient, SessionOptions, UnreachableError
 from resolver.client.sessions import ClientSession, SessionEndedError
 from resolver.sessions import Session, SessionError
-from tests.resolver.network import server_key
+from tests.resolver.client.test_client import SECRET, Administered, done, run, upstream_of
+from tests.resolver.network import Tiers, make_reply, make_site, make_tiers, server_key
 
 KEY = make_session_key()
 NAME = b"88.118.5/secret-name"
@@ -83,3 +85,65 @@ def test_an_answer_without_mac_is_refused_unless_it_ends_the_session() -> None:
             client.open(octets)
     with pytest.raises(SecurityError, match="does not hold"):
         client.open(sign_message(ends, server_key(2)).encode())
+
+
+def server_without_sessions(code: ResponseCode) -> tuple[Tiers, Administered]:
+    """The enterprise node takes SECRET's changes, and refuses sessions."""
+    tiers = make_tiers(certified=True)
+    administered = Administered(SECRET, done(Empty()))
+
+    def answer_as(request: Message) -> list[Message] | None:
+        if request.header.opcode == OpCode.SESSION_SETUP:
+            return [make_reply(request, code, ErrorAnswer(b"no sessions here"))]
+        return administered(request)
+
+    tiers.enterprise.answerer = answer_as
+    return tiers, administered
+
+
+def client_for(tiers: Tiers, options: SessionOptions) -> HandleClient:
+    site = make_site("10.0.0.3", key=server_key(2))
+    upstream = upstream_of(tiers.network)
+    return HandleClient(site=site, identity=SECRET, sessions=options, upstream=upstream)
+
+
+def test_a_server_without_sessions_is_asked_without_and_that_is_said() -> None:
+    tiers, administered = server_without_sessions(ResponseCode.OPERATION_NOT_SUPPORTED)
+    client = client_for(tiers, SessionOptions())
+
+    async def change_twice() -> None:
+        await client.delete("88.118.5/a")
+        await client.delete("88.118.5/b")
+
+    run(change_twice())
+    assert administered.done == [HandleRequest(b"88.118.5/a"), HandleRequest(b"88.118.5/b")]
+    (words,) = client.session_refusals
+    assert "no sessions here (response code 5)" in words
+    opcodes = [message.header.opcode for message in tiers.enterprise.asked]
+    assert opcodes.count(OpCode.SESSION_SETUP) == 1, "it is asked once"
+
+
+def test_without_falling_back_nothing_is_sent() -> None:
+    tiers, administered = server_without_sessions(ResponseCode.OPERATION_NOT_SUPPORTED)
+    client = client_for(tiers, SessionOptions(fall_back=False))
+    with pytest.raises(UnreachableError, match="no session"):
+        run(client.delete("88.118.5/a"))
+    assert administered.done == []
+
+
+def test_whoever_answers_a_set_up_with_another_key_is_not_believed() -> None:
+    tiers, administered = server_without_sessions(ResponseCode.OPERATION_NOT_SUPPORTED)
+    tiers.enterprise.key = server_key(9)
+    client = client_for(tiers, SessionOptions())
+    with pytest.raises(UnreachableError, match="does not hold"):
+        run(client.delete("88.118.5/a"))
+    assert administered.done == [], "a refusal that is not the server's is no reason to fall back"
+
+
+def test_sessions_need_the_servers_key() -> None:
+    tiers, _ = server_without_sessions(ResponseCode.OPERATION_NOT_SUPPORTED)
+    site = make_site("10.0.0.3")
+    upstream = upstream_of(tiers.network)
+    client = HandleClient(site=site, identity=SECRET, sessions=SessionOptions(), upstream=upstream)
+    with pytest.raises(UnreachableError, match="names no key"):
+        run(client.delete("88.118.5/a"))
