@@ -208,7 +208,8 @@ def _read_file_data(line: Line, at: int, path: str, type_: bytes, read_file: Rea
         words = f"the file {path} cannot be read: {error.strerror or error}"
         raise line.fault(at, words, "check the path, seen from here or from the batch") from None
     if len(data) > MESSAGE_OCTETS_MAX:
-        raise line.fault(at, f"the file {path} has {len(data)} octets, no message is so long")
+        words = f"the file {path} has over {MESSAGE_OCTETS_MAX} octets"
+        raise line.fault(at, words, "no message is so long")
     if type_ in SITE_TYPES and data.lstrip()[:1] == b"{":
         try:
             return site_from_json(msgspec.json.decode(data)).encode()

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from protocol.errors import KeyFileError
 from protocol.key_files import PrivateKey, is_encrypted
 from protocol.types.hs_site import HsSite
+from protocol.wire import MESSAGE_OCTETS_MAX
 from resolver.batch.place import PlaceError
 from resolver.batch.reader import BatchReader
 from resolver.batch.runner import BatchRunner, BatchStoppedError, Outcome
@@ -122,7 +123,8 @@ class _Files:
 
     def read(self, path: str) -> bytes:
         """Return the data that a value names. Raises: OSError."""
-        return find_file(path, self._folder).read_bytes()
+        with find_file(path, self._folder).open("rb") as file:
+            return file.read(MESSAGE_OCTETS_MAX + 1)  # longer ones are refused where they stand
 
     def read_key(self, path: str, passphrase: bytes | None) -> PrivateKey:
         """Return a private key. Raises: CliError."""
@@ -199,6 +201,13 @@ def _run(run: PreparedRun, target: Target, options: SessionOptions | None, files
             run.stopped = error
         except PlaceError as error:
             raise CliError(str(error), "run it from its beginning, without --resume") from None
+        except KeyboardInterrupt:
+            raise CliError(
+                f"interrupted at once behind operation {run.report.operations:,}: the next one "
+                "may have been made",
+                f"biaoshi batch {files.name} --resume does it again and goes on",
+                ExitCode.INTERRUPTED,
+            ) from None
         except CliError as error:
             run.stopped = BatchStoppedError(runner.line, error.what, error.hint)
         finally:

@@ -14,6 +14,7 @@ from protocol.types.hs_admin import HsAdmin, decode_hs_admin
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP
 from protocol.types.hs_vlist import HsVlist
 from protocol.value import TTL_ABSOLUTE, HandleValue, Reference
+from protocol.wire import MESSAGE_OCTETS_MAX
 from resolver.batch.reader import LINE_OCTETS_MAX, SECTION_OCTETS_MAX, BatchReader
 from resolver.batch.sections import (
     Fault,
@@ -190,6 +191,12 @@ def test_a_fault_says_where_and_what(text: str | bytes, line: int, column: int, 
     error = fault(text).error
     assert (error.line, error.column) == (line, column), error
     assert words in error.what
+
+
+def test_a_file_longer_than_any_message_is_refused() -> None:
+    (section,) = read("CREATE 1/a\n1 X 1 1110 FILE big\n", {"big": bytes(MESSAGE_OCTETS_MAX + 1)})
+    assert isinstance(section, Fault)
+    assert "over 262144 octets" in section.error.what
 
 
 def test_reading_goes_on_behind_what_is_wrong() -> None:
