@@ -24,13 +24,6 @@ from resolver.batch.value_lines import find_file
 from resolver.cli.batch_runs import STDIN, PreparedRun, prepared_run
 from resolver.cli.by_row import make_progress
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Target,
     Where,
     find_target,
@@ -38,12 +31,15 @@ from resolver.cli.connect import (
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.keys import read_private_key
 from resolver.cli.output import print_json
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client import HandleClient, Identity, SessionOptions
 
 FAULTS_SHOWN_MAX = 100
 
 
+@asks()
 def batch(
+    where: Where,
     file: Annotated[str, typer.Argument(help="The batch file; - is stdin.", show_default=False)],
     log: Annotated[
         Path | None,
@@ -69,12 +65,6 @@ def batch(
         Path | None,
         typer.Option(help="Holds the passphrase of key files that FILE names without one."),
     ] = None,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a batch file as hdl-genericbatch reads it, against any Handle server.
@@ -92,8 +82,7 @@ def batch(
         if dry_run:
             _check(reads, reader, as_json=as_json)
             return
-        where = Where(node, server, root, key, secret, admin)
-        target = find_target(where, log_in=bool(node))
+        target = find_target(where, log_in=bool(where.node))
         options = SessionOptions() if sessions else None
         with prepared_run(file, log, reader, resume=resume, stop_on_error=stop_on_error) as run:
             _run(run, target, options, reads)

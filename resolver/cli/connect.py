@@ -46,6 +46,11 @@ class Where:
     admin: str = ""
     cacert: Path | None = None
 
+    @property
+    def names_a_key(self) -> bool:
+        """Say whether there is a key or a secret of its own to log in with."""
+        return self.key is not None or self.secret is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -69,7 +69,7 @@ def resolve(
                 handle.encode("utf-8", "surrogateescape"),
                 [text.encode() for text in type_ or []],
                 index or [],
-                private=where.key is not None or where.secret is not None,
+                private=where.names_a_key,
                 authoritative=authoritative,
                 transport=transport,
             )

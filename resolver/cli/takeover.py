@@ -17,11 +17,11 @@ from registry.store import Store
 from registry.takeover import Findings, find_differences, find_problems, home_prefixes
 from registry.verify import verify as verify_store
 from resolver.cli.by_row import RefusedFile, make_progress, new_refused_path
-from resolver.cli.connect import JsonOption
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.importing import RowVerdict, Verdict
 from resolver.cli.loading import find_registering, line_of, open_store, stopped, verdict_of
 from resolver.cli.output import print_json
+from resolver.cli.where_options import JsonOption
 from resolver.config import Config
 from resolver.rows.ndjson import read_load_rows
 from resolver.rows.row import BadRow

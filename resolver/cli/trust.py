@@ -16,13 +16,6 @@ from protocol.claims import (
 from protocol.handle import to_text
 from protocol.value import HandleValue
 from resolver.cli.connect import (
-    AdminOption,
-    JsonOption,
-    KeyOption,
-    NodeOption,
-    RootOption,
-    SecretOption,
-    ServerOption,
     Where,
     find_target,
 )
@@ -41,6 +34,7 @@ from resolver.cli.trust_values import (
 )
 from resolver.cli.trusted_keys import find_trusted, read_public_key
 from resolver.cli.value_texts import parse_identity
+from resolver.cli.where_options import JsonOption, asks
 from resolver.client import BlockingClient, HandleError
 from resolver.trust_chains import ChainChecker, Checked
 
@@ -75,7 +69,9 @@ IndexOption = Annotated[
 
 
 @app.command()
+@asks()
 def sign(
+    where: Where,
     handle: Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)],
     signer: SignerOption,
     signing_key: SigningKeyOption,
@@ -88,12 +84,6 @@ def sign(
     json_form: JsonFormOption = False,
     index: IndexOption = 0,
     store: StoreOption = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Sign values of a handle: make its HS_SIGNATURE value, and with --store put it there.
@@ -104,9 +94,8 @@ def sign(
     """
     private_key = read_private_key(signing_key)
     issuer, links = parse_identity(signer), read_links(chain)
-    where = Where(node, server, root, key, secret, admin)
     with _opened(where, log_in=store) as client:
-        values = _resolve(client, handle, private=key is not None or secret is not None)
+        values = _resolve(client, handle, private=where.names_a_key)
         chosen = choose_values(values, value or [], handle)
         digests = digest_values(chosen)
         claims = make_claims(issuer, handle, links, days, begin, digests=digests)
@@ -115,7 +104,9 @@ def sign(
 
 
 @app.command()
+@asks()
 def certify(
+    where: Where,
     subject: Annotated[str, typer.Argument(help="Whose key: index:handle.", show_default=False)],
     signer: SignerOption,
     signing_key: SigningKeyOption,
@@ -136,12 +127,6 @@ def certify(
     json_form: JsonFormOption = False,
     index: IndexOption = 0,
     store: StoreOption = False,
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Certify a key: make an HS_CERT value for the subject's handle, and with --store put it there.
@@ -153,10 +138,9 @@ def certify(
     private_key = read_private_key(signing_key)
     reference, issuer = parse_identity(subject), parse_identity(signer)
     grants, links = tuple(map(read_grant, perm)), read_links(chain)
-    where = Where(node, server, root, key, secret, admin)
     handle = to_text(reference.handle)
     with _opened(where, log_in=store) as client:
-        is_private = key is not None or secret is not None
+        is_private = where.names_a_key
         values = _resolve(client, handle, private=is_private)
         data = read_public_key(public_key) if public_key is not None else key_at(values, reference)
         who = reference_text(reference)
@@ -166,7 +150,9 @@ def certify(
 
 
 @app.command()
+@asks()
 def check(
+    where: Where,
     handle: Annotated[str, typer.Argument(help="prefix/suffix", show_default=False)],
     trusted_key: Annotated[
         list[Path] | None,
@@ -182,12 +168,6 @@ def check(
     at: Annotated[
         str, typer.Option(help="When it has to hold, as 2026-11-21T08:00:00Z.  [default: now]")
     ] = "",
-    node: NodeOption = "",
-    server: ServerOption = "",
-    root: RootOption = "",
-    key: KeyOption = None,
-    secret: SecretOption = None,
-    admin: AdminOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Check every HS_SIGNATURE and HS_CERT of a handle, up to a root whose key is trusted.
@@ -199,8 +179,8 @@ def check(
     """
     trusted = find_trusted(trusted_key or [], bootstrap)
     now_s = read_time(at, "--at") if at else int(time.time())
-    is_private = key is not None or secret is not None
-    with _opened(Where(node, server, root, key, secret, admin), log_in=False) as client:
+    is_private = where.names_a_key
+    with _opened(where, log_in=False) as client:
         values = _resolve(client, handle, private=is_private)
 
         def fetch(name: bytes) -> Sequence[HandleValue]:
