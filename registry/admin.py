@@ -9,6 +9,8 @@
         Need                fetch these handles, add them to `foreign`, call again
         Referral            answer 303
         Listing             page through the view
+        Told                answer with its body
+        Mirroring           answer, then stream its plan
         Change              within the write transaction decide again with its WriteView, then
                             `apply`, then one `log.append_operations` for all that were applied
 
@@ -24,6 +26,7 @@ from protocol.codes import OpCode, ResponseCode
 from protocol.handle import fold_handle
 from protocol.value import Reference
 from registry.admin_handles import decide_create, decide_delete
+from registry.admin_mirrors import decide_mirroring, decide_next_id
 from registry.admin_prefixes import decide_homing, decide_list, decide_list_homed
 from registry.admin_step import Step
 from registry.admin_values import decide_add, decide_modify, decide_remove
@@ -121,4 +124,7 @@ _DECIDERS: dict[int, Callable[[Step], Outcome]] = {
     OpCode.HOME_NA: decide_homing,
     OpCode.UNHOME_NA: decide_homing,
     OpCode.LIST_HOMED_NAS: decide_list_homed,
+    OpCode.GET_NEXT_TXN_ID: decide_next_id,
+    OpCode.RETRIEVE_TXN_LOG: decide_mirroring,
+    OpCode.DUMP_HANDLES: decide_mirroring,
 }

@@ -219,6 +219,20 @@ def operations_on(
         raise JournalError(f"frame {seq} does not decode: {error}") from error
 
 
+def touched_handles(frame: bytes) -> list[tuple[Kind, bytes, bytes]]:
+    """Return kind, handle and octets of each operation of a frame; these are not decoded.
+
+    Raises:
+        JournalError: damaged, or of a format this version does not know.
+    """
+    seq = decode_head(frame).seq
+    try:
+        items = _unpack(_decompress(frame[_HEAD.size :]))
+        return [(Kind(item[0]), item[1], item[2]) for item in items]
+    except (ValueError, TypeError, LookupError, zstandard.ZstdError) as error:
+        raise JournalError(f"frame {seq} does not decode: {error}") from error
+
+
 def decode_frame(frame: bytes) -> Frame:
     """Take a frame apart.
 

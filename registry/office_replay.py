@@ -65,6 +65,11 @@ def row_after(operation: JournalOperation) -> bytes | None:
     return _unpack(operation.payload)[1]
 
 
+def changes_row(payload: bytes) -> bool:
+    """Say whether a change of the office changed the row of its handle. Raises: JournalError."""
+    return _unpack(payload)[1] is not None
+
+
 def _let_answer(view: WriteView, prefix_handle: bytes, value: bytes) -> None:
     try:
         view.let_answer(prefix_handle, not decode_standing(value).silent)

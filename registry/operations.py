@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from protocol.bodies import Body, Empty
-from protocol.value import HandleValue
+from protocol.value import HandleValue, Reference
 from registry.journal import Kind
+from registry.mirror_plans import Plan
 from registry.outcomes import Need, NeedAuthentication, Refusal
 
 
@@ -65,10 +66,28 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Permitted: nothing changes, `body` answers with response code 1."""
+
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Mirroring:
+    """Permitted: answer with response code 1, then stream what a mirror asks for.
+
+    `identity` is who asks, or claims to.
+    """
+
+    plan: Plan
+    identity: Reference
+
+
+@dataclass(frozen=True, slots=True)
 class Referral:
     """303: another node administers this prefix; the values say which."""
 
     values: tuple[HandleValue, ...]
 
 
-Outcome = Refusal | NeedAuthentication | Need | Change | Listing | Referral
+Outcome = Refusal | NeedAuthentication | Need | Change | Listing | Told | Mirroring | Referral

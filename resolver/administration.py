@@ -24,16 +24,20 @@ from protocol.message import Message
 from protocol.value import Reference
 from protocol.versions import answer_version
 from registry.answers import Answer
-from registry.operations import Change, Listing, Operation, Outcome
+from registry.operations import Change, Listing, Mirroring, Operation, Outcome, Told
 from registry.outcomes import Need, NeedAuthentication, Refusal
 from resolver.asked import LIST_OPCODES, Asked, AskedReplies, Conversations
 from resolver.challenges import Challenge, new_nonce, new_number
 from resolver.listing import Pages
+from resolver.mirrors import MIRROR_OPCODES, MirrorReply
 from resolver.node import must_resolve_for
 from resolver.operations import Known, Operations, Proof
 from resolver.query import question_of
 from resolver.query_counts import QueryCounts
 from resolver.refused_log_ins import RefusedLogIns
+
+# Decided and answered; the one write transaction is not waited for.
+_CHANGING_NOTHING = LIST_OPCODES | MIRROR_OPCODES
 
 ResolveAfar = Callable[[ResolutionRequest, Answer, int], Awaitable[Answer]]
 
@@ -43,6 +47,9 @@ class ListReply(NamedTuple):
 
     asked: Asked
     listing: Listing
+
+
+Reply = Message | ListReply | MirrorReply
 
 
 class Administration:
@@ -90,17 +97,17 @@ class Administration:
             return self._challenge(asked)
         return self._replies.answer(asked, answer)
 
-    async def administer(self, asked: Asked) -> Message | ListReply:
+    async def administer(self, asked: Asked) -> Reply:
         """Answer a request to change or list something."""
         known, operation, identity = Known(), asked.operation, asked.identity
-        if identity is None or operation.opcode in LIST_OPCODES:
+        if identity is None or operation.opcode in _CHANGING_NOTHING:
             # Strangers are told here, without waiting for the one write transaction.
             outcome = await self._operations.decide(operation, identity, known)
             if not isinstance(outcome, Change):
                 return self._reply(asked, outcome)
         return self._reply(asked, await self._operations.carry_out(operation, identity, known))
 
-    async def take_answer(self, asked: Asked) -> Message | ListReply | None:
+    async def take_answer(self, asked: Asked) -> Reply | None:
         """Answer a RESPONSE_TO_CHALLENGE, each once; None: stay silent."""
         number = asked.request.envelope.session_id
         turn = (number, asked.request.envelope.request_id)
@@ -137,9 +144,13 @@ class Administration:
             return self._replies.reply(asked, ResponseCode.SUCCESS, VerificationAnswer(0))
         return self._replies.refusal(asked, identity)
 
-    def _reply(self, asked: Asked, outcome: Outcome) -> Message | ListReply:
+    def _reply(self, asked: Asked, outcome: Outcome) -> Reply:
         if isinstance(outcome, Listing):
             return ListReply(asked, outcome)
+        if isinstance(outcome, Mirroring):
+            return MirrorReply(asked, outcome)
+        if isinstance(outcome, Told):
+            return self._replies.reply(asked, ResponseCode.SUCCESS, outcome.body)
         if isinstance(outcome, NeedAuthentication):
             return self._challenge(asked)
         assert not isinstance(outcome, Need), "what was needed has been fetched"
@@ -159,7 +170,7 @@ class Administration:
             return self._replies.refuse(asked, ResponseCode.SERVER_TOO_BUSY, words)
         return self._replies.replies.challenge(request, challenge.nonce, digest, number)
 
-    async def _answer_as(self, asked: Asked, proof: Proof) -> Message | ListReply:
+    async def _answer_as(self, asked: Asked, proof: Proof) -> Reply:
         """Decide with the claimed identity, check the proof, then do it."""
         known = Known()
         operation = None if asked.is_query else asked.operation
@@ -181,7 +192,7 @@ class Administration:
             if isinstance(answer, Refusal):
                 return self._replies.refusal(asked, answer)
             return self._replies.answer(asked, answer)
-        if operation.opcode in LIST_OPCODES:
+        if operation.opcode in _CHANGING_NOTHING:
             return self._reply(asked, await self._operations.decide(operation, identity, known))
         return self._reply(asked, await self._operations.carry_out(operation, identity, known))
 
@@ -200,7 +211,7 @@ class Administration:
                 return None
             return self._replies.answer(asked, answer)
         outcome = await self._operations.decide(operation, claimed, known)
-        if isinstance(outcome, Change | Listing):
+        if isinstance(outcome, Change | Listing | Told | Mirroring):
             return None
         reply = self._reply(asked, outcome)
         assert isinstance(reply, Message)

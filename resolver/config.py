@@ -125,6 +125,13 @@ class StreamsConfig(Struct, frozen=True, kw_only=True):
     """How long verdicts and receipt of a stream are kept after its end: 90 days."""
 
 
+class MirrorsConfig(Struct, frozen=True, kw_only=True):
+    """Nodes and servers that keep a copy of this one; who may is in `roles.peers`."""
+
+    allow_unencrypted: bool = False
+    """Whether values, secret keys among them, may cross the network in clear: old mirrors."""
+
+
 class LimitsConfig(Struct, frozen=True, kw_only=True):
     """Everything a stranger can make this node hold or wait for. Per worker unless said."""
 
@@ -164,6 +171,7 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     streams_per_identity_max: Count = 100_000
     stream_ratio_max: Count = 250
     stream_ratio_free_octets: Octets = 16_777_216
+    mirrors_max: Count = 4
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
@@ -195,6 +203,7 @@ class Config(Struct, frozen=True, kw_only=True):
     store: StoreConfig = StoreConfig()
     commit: CommitConfig = CommitConfig()
     streams: StreamsConfig = StreamsConfig()
+    mirrors: MirrorsConfig = MirrorsConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()

@@ -15,7 +15,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Executor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from protocol.bodies import (
     ResolutionRequest,
@@ -27,12 +27,16 @@ from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
 from protocol.errors import DecodeError, ProtocolError
 from protocol.header import Header, decode_header
 from protocol.message import Message, decode_message
+from resolver.connection_streams import ConnectionStream
 from resolver.link import Link, LinkDown, LinkLost
 from resolver.metrics import RequestMetrics
 from resolver.node import Node, must_resolve_for
 from resolver.query import Records, ask_keeper
 from resolver.query_counts import QueryCounts
 from resolver.replies import Replies, readable_request, sign_if_asked
+
+# Makes a stream of what the registrar says should follow an answer.
+OpenStream = Callable[[dict[str, Any]], ConnectionStream]
 
 READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
 
@@ -56,6 +60,7 @@ class Dispatcher:
         metrics: counts what is answered.
         now_s: the time since 1970.
         counts: where queries answered here are counted for statistics; None: nowhere.
+        open_stream: makes what the registrar wants to follow an answer; None: nothing ever does.
     """
 
     def __init__(
@@ -67,8 +72,10 @@ class Dispatcher:
         metrics: RequestMetrics,
         now_s: Callable[[], float] = time.time,
         counts: QueryCounts | None = None,
+        open_stream: OpenStream | None = None,
     ) -> None:
         self._counts = counts
+        self._open_stream = open_stream
         self._node = node
         self._records = records
         self._link = link
@@ -107,12 +114,14 @@ class Dispatcher:
         self._metrics.count(reply.header, peer.transport, time.perf_counter() - started)
         return self.replies.encoded(request, reply)
 
-    async def answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes, None]:
+    async def answer(
+        self, octets: bytes, peer: Peer
+    ) -> AsyncGenerator[bytes | ConnectionStream, None]:
         """Yield the answer to a request that `answer_now` declined, message by message."""
         started = time.perf_counter()
         async with contextlib.aclosing(self._answer(octets, peer)) as items:
             async for item in items:
-                header, _ = _head_of(item)
+                header = _head_of(item)[0] if isinstance(item, bytes) else None
                 if header is not None:
                     self._metrics.count(header, peer.transport, time.perf_counter() - started)
                 yield item
@@ -147,7 +156,9 @@ class Dispatcher:
             self._counts.add(body.handle, peer.address, answered=is_success)
         return self.replies.reply(request, answer.response_code, answer.body)
 
-    async def _answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes, None]:
+    async def _answer(
+        self, octets: bytes, peer: Peer
+    ) -> AsyncGenerator[bytes | ConnectionStream, None]:
         is_answered = False
         envelope = decode_envelope(octets)
         try:
@@ -164,8 +175,13 @@ class Dispatcher:
             payload = {"octets": octets, "address": peer.address, "transport": peer.transport}
             async with contextlib.aclosing(self._link.stream("message", payload)) as items:
                 async for item in items:
-                    is_answered = not _has_more(item)
-                    yield item
+                    if isinstance(item, bytes):
+                        is_answered = not _has_more(item)
+                        yield item
+                    else:
+                        assert self._open_stream is not None, "nothing here can be streamed"
+                        yield self._open_stream(item)
+                        return  # nothing follows it; the registrar hears that it is done
         except ProtocolError as error:
             yield await self._refuse(octets, error.response_code, str(error))
         except LinkDown as error:

@@ -149,7 +149,7 @@ class Link:
         frames.send(CALL, number, kind, payload)
         return frames, number, answer
 
-    async def stream(self, kind: str, payload: Payload) -> AsyncGenerator[bytes, None]:
+    async def stream(self, kind: str, payload: Payload) -> AsyncGenerator[Any, None]:
         """Send one request and yield what the other side streams; closing it early cancels.
 
         Raises:

@@ -28,7 +28,7 @@ from resolver.link_frames import (
 )
 
 CallHandler = Callable[[Payload], Awaitable[Payload]]
-StreamHandler = Callable[[Payload], AsyncGenerator[bytes, None]]
+StreamHandler = Callable[[Payload], AsyncGenerator[Any, None]]
 ShortHandler = Callable[[Any], "asyncio.Future[Any]"]
 
 _log = logging.getLogger(__name__)

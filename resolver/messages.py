@@ -23,9 +23,10 @@ from protocol.errors import DecodeError, ProtocolError
 from protocol.message import Message, decode_message
 from registry.errors import RecordError
 from registry.operations import Listing
-from resolver.administration import Administration, ListReply, ResolveAfar
+from resolver.administration import Administration, Reply, ResolveAfar
 from resolver.asked import Asked, AskedReplies, Conversations
 from resolver.listing import Pages
+from resolver.mirrors import MirrorReply, Mirrors
 from resolver.node import Node
 from resolver.operations import Operations
 from resolver.query import damaged_record
@@ -47,6 +48,7 @@ class Messages:
         operations: decides and carries out.
         conversations: challenges and sessions.
         pages: reads lists.
+        mirrors: says how mirrors are fed.
         resolve_afar: follows a referral for clients too old to do it.
         threads: where signatures are made.
         refused_log_ins: hears of identities that were claimed and not believed.
@@ -61,6 +63,7 @@ class Messages:
         operations: Operations,
         conversations: Conversations,
         pages: Pages,
+        mirrors: Mirrors,
         resolve_afar: ResolveAfar,
         threads: Executor,
         refused_log_ins: RefusedLogIns,
@@ -72,6 +75,7 @@ class Messages:
         self._node = node
         self._conversations = conversations
         self._pages = pages
+        self._mirrors = mirrors
         self._threads = threads
         self._clock_s = clock_s
         self._replies = AskedReplies(Replies(node.site.serial, node.site.is_primary, now_s))
@@ -87,7 +91,7 @@ class Messages:
         )
         setup = SessionSetup(operations, conversations, self._replies, clock_s)
         self._administer = administration.administer
-        self._handlers: dict[int, Callable[[Asked], Awaitable[Message | ListReply | None]]] = {
+        self._handlers: dict[int, Callable[[Asked], Awaitable[Reply | None]]] = {
             OpCode.RESOLUTION: administration.resolve,
             OpCode.GET_SITE_INFO: self._tell_site,
             OpCode.RESPONSE_TO_CHALLENGE: administration.take_answer,
@@ -97,8 +101,11 @@ class Messages:
             OpCode.SESSION_EXCHANGE_KEY: setup.refuse_key,
         }
 
-    async def answer(self, payload: dict[str, Any]) -> AsyncGenerator[bytes, None]:
-        """Yield the answer to a message handed on by a worker: {octets, address, transport}."""
+    async def answer(self, payload: dict[str, Any]) -> AsyncGenerator[Any, None]:
+        """Yield the answer to a message handed on by a worker: {octets, address, transport}.
+
+        Octets, and at most one dictionary behind them: what the worker is to stream.
+        """
         octets, address = payload["octets"], payload["address"]
         envelope = decode_envelope(octets)
         try:
@@ -111,6 +118,16 @@ class Messages:
         if asked.request.header.response_code != ResponseCode.REQUEST:
             return
         reply = await self._reply_to(asked)
+        if isinstance(reply, MirrorReply):
+            unfed = self._mirrors.refusal(reply)
+            if unfed is None:
+                with self._mirrors.feeding():
+                    answer = self._replies.reply(reply.asked, ResponseCode.SUCCESS, reply.body)
+                    yield await self._seal(reply.asked, answer)
+                    yield self._mirrors.order(reply)
+                    await asyncio.Event().wait()  # the worker cancels this when it is done
+                return
+            reply = self._replies.refusal(reply.asked, unfed)
         if isinstance(reply, Message):
             yield await self._seal(asked, reply)
         elif reply is not None:
@@ -131,8 +148,8 @@ class Messages:
             raise SessionError(ResponseCode.SESSION_TIMEOUT, f"session {number} is not known")
         return Asked(request, None, address, transport)
 
-    async def _reply_to(self, asked: Asked) -> Message | ListReply | None:
-        """Return a reply, a list to stream, or None to stay silent."""
+    async def _reply_to(self, asked: Asked) -> Reply | None:
+        """Return a reply, something to stream, or None to stay silent."""
         opcode = asked.request.header.opcode
         refusal = self._node.refusal(opcode, asked.transport)
         if refusal is not None:

@@ -51,6 +51,7 @@ from resolver.link_server import LinkServer
 from resolver.listing import Pages
 from resolver.messages import Messages
 from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS, TRUST_EXPIRY
+from resolver.mirrors import Mirrors
 from resolver.node import Node, load_node
 from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
@@ -181,6 +182,7 @@ class Registrar:
             operations,
             self._conversations,
             pages,
+            Mirrors(self._config, node),
             self._resolve_afar,
             self._threads,
             self._refused_log_ins,

@@ -18,6 +18,7 @@ want that close themselves.
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Iterator
 from typing import Protocol
@@ -27,6 +28,7 @@ from protocol.framing import StreamDecoder
 from protocol.types.hs_site import TRANSPORT_TCP
 from resolver.acceptor import Acceptor
 from resolver.config import LimitsConfig
+from resolver.connection_streams import ConnectionStream, Input
 from resolver.dispatch import Peer
 from resolver.limits import NEVER, Places
 from resolver.metrics import CONNECTIONS, REFUSED
@@ -68,6 +70,7 @@ class TcpConnection(asyncio.Protocol):
         self._room: asyncio.Event | None = None  # waited for while the client does not read
         self._reading_paused = False
         self._input_ended = False
+        self._input: Input | None = None  # of a stream that has the connection to its end
         self._message_begun_s: float | None = None
         self.deadline_s = NEVER
 
@@ -97,6 +100,10 @@ class TcpConnection(asyncio.Protocol):
         """Take octets in and answer what they complete."""
         if self._input_ended:
             return
+        if self._input is not None:
+            if not self._input.feed(data):
+                self.abort()
+            return
         try:
             self._decoder.feed(data)
         except ProtocolError:  # more than was ever read at once: reading was paused before
@@ -110,6 +117,8 @@ class TcpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what has been asked, then close: a client may close its sending half early."""
         self._input_ended = True
+        if self._input is not None:
+            self._input.end()
         self._settle()
         return True
 
@@ -211,11 +220,41 @@ class TcpConnection(asyncio.Protocol):
         self._task.add_done_callback(self._answered)
 
     async def _answer(self, octets: bytes) -> None:
-        async for answer in self._server.dispatcher.answer(octets, self._peer):
-            if self._room is not None:
-                await self._room.wait()
-            if self._transport is not None:
-                self._transport.write(answer)
+        answers = self._server.dispatcher.answer(octets, self._peer)
+        async with contextlib.aclosing(answers):
+            async for answer in answers:
+                if isinstance(answer, bytes):
+                    await self.write(answer)
+                else:
+                    await self._stream(answer)
+
+    async def _stream(self, stream: ConnectionStream) -> None:
+        """Let a stream have the connection; it is closed behind it."""
+        self._input = Input()
+        self._decoder = StreamDecoder()
+        self._waiting = []
+        self._balance_reading()
+        is_whole = await stream.send(self)
+        self._input_ended = True
+        if not is_whole:
+            self.abort()
+
+    async def write(self, octets: bytes) -> None:
+        """Write, once the client has read what was written before."""
+        if self._room is not None:
+            await self._room.wait()
+        if self._transport is not None:
+            self._transport.write(octets)
+
+    async def read(self) -> bytes:
+        """Return what the client sends during a stream."""
+        assert self._input is not None
+        return await self._input.read()
+
+    def take_input(self) -> bytes:
+        """Return what the client has sent by now during a stream."""
+        assert self._input is not None
+        return self._input.take()
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -244,11 +283,11 @@ class TcpConnection(asyncio.Protocol):
     def _balance_reading(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._is_busy and not self._reading_paused:
+        if self._is_busy and self._input is None and not self._reading_paused:
             if self._decoder.buffered_octets or self._waiting:
                 self._reading_paused = True
                 self._transport.pause_reading()
-        elif self._reading_paused and not self._is_busy:
+        elif self._reading_paused and (not self._is_busy or self._input is not None):
             self._reading_paused = False
             self._transport.resume_reading()
 

@@ -106,6 +106,22 @@ def open_certificate(
     """
     if config.certificate:
         return Certificate(data_folder / config.certificate, data_folder / config.key)
+    own = _make_own(run_folder, handle_key, addresses, now_s)
+    return Certificate(own, own)
+
+
+def open_own_context(
+    run_folder: Path, handle_key: PrivateKey, addresses: Sequence[str], now_s: float
+) -> ssl.SSLContext:
+    """Return what serves with our own certificate, whatever the operator's is; see above."""
+    own = _make_own(run_folder, handle_key, addresses, now_s)
+    return _make_context(own, own)
+
+
+def _make_own(
+    run_folder: Path, handle_key: PrivateKey, addresses: Sequence[str], now_s: float
+) -> Path:
+    """Return the file of our own certificate, made anew unless it is still good."""
     own = run_folder / OWN_FILE
     if not _is_usable(own, handle_key, now_s):
         run_folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +130,7 @@ def open_certificate(
         pem = made.public_bytes(serialization.Encoding.PEM)
         replace_file(own, pem + _key_pem(tls_key), SECRET_MODE)
         replace_file(run_folder / CERTIFICATE_FILE, pem, PUBLIC_MODE)
-    return Certificate(own, own)
+    return own
 
 
 def make_self_signed(

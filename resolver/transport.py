@@ -8,9 +8,10 @@ A transport moves whole messages (envelope and message, in one piece) between a 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Protocol
 
+from resolver.connection_streams import ConnectionStream
 from resolver.dispatch import Peer
 
 _log = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ class Answerer(Protocol):
         """Answer at once: a message, `b""` to stay silent, or None: use `answer`."""
         ...
 
-    def answer(self, octets: bytes, peer: Peer) -> AsyncIterator[bytes]:
-        """Answer everything else, message by message."""
+    def answer(self, octets: bytes, peer: Peer) -> AsyncGenerator[bytes | ConnectionStream, None]:
+        """Answer everything else, message by message; a stream is the last and ends the line."""
         ...
 
 

@@ -13,11 +13,13 @@ and flow control it thereby shares.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from protocol.envelope import ENVELOPE_OCTETS
 from protocol.wire import MESSAGE_OCTETS_MAX
+from resolver.connection_streams import ConnectionStream
 from resolver.dispatch import Peer
 
 if TYPE_CHECKING:
@@ -80,18 +82,35 @@ class TunnelExchange:
             self._write_one(answer)
 
     async def _answer(self, octets: bytes, peer: Peer) -> None:
-        answers = aiter(self._protocol.server_.dispatcher.answer(octets, peer))
-        first = await anext(answers, b"")
-        second = await anext(answers, None)
-        if second is None:
-            self._write_one(first)
-            return
-        self.keep_alive = False
-        self.response_started = True
-        await self._write(_HEAD + b"connection: close\r\n\r\n" + first + second)
-        async for answer in answers:
-            await self._write(answer)
+        answers = self._protocol.server_.dispatcher.answer(octets, peer)
+        async with contextlib.aclosing(answers):
+            first = await anext(answers, b"")
+            assert isinstance(first, bytes), "a stream follows an answer"
+            second = await anext(answers, None)
+            if second is None:
+                self._write_one(first)
+                return
+            self.keep_alive = False
+            self.response_started = True
+            await self.write(_HEAD + b"connection: close\r\n\r\n" + first)
+            await self._write_next(second)
+            async for answer in answers:
+                await self._write_next(answer)
         self._complete()
+
+    async def _write_next(self, answer: bytes | ConnectionStream) -> None:
+        if isinstance(answer, bytes):
+            await self.write(answer)
+        elif not await answer.send(self):
+            self._protocol.transport.abort()
+
+    async def read(self) -> bytes:
+        """Return nothing: a stream in a tunnel goes one way."""
+        return b""
+
+    def take_input(self) -> bytes:
+        """Return nothing likewise."""
+        return b""
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         if self._protocol.tunnel_task is task:  # the next request's may have begun
@@ -110,7 +129,8 @@ class TunnelExchange:
         self._protocol.transport.write(_HEAD + length + end + answer)
         self._complete()
 
-    async def _write(self, octets: bytes) -> None:
+    async def write(self, octets: bytes) -> None:
+        """Write, once the client has read what was written before."""
         await self._protocol.flow.drain()
         if not self.disconnected:
             self._protocol.transport.write(octets)

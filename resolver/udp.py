@@ -132,6 +132,7 @@ class UdpServer:
 
     async def _answer(self, octets: bytes, peer: Peer, address: Address) -> None:
         async for answer in self._dispatcher.answer(octets, peer):
+            assert isinstance(answer, bytes), "nothing is streamed over datagrams"
             self._send(answer, address)
 
     def _send(self, answer: bytes, address: Address) -> None:

@@ -16,13 +16,14 @@ import asyncio
 import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from registry.errors import StoreError
 from registry.store import CacheStore, Store
 from resolver.config import Config
+from resolver.connection_streams import ConnectionStream
 from resolver.dispatch import Dispatcher
 from resolver.fastpath import FastPathError, open_fast_path
 from resolver.large_pages import ask_for_large_pages
@@ -103,7 +104,13 @@ class Worker:
         metrics = RequestMetrics()
         counts = self._count_queries() if isinstance(store, Store) else None
         dispatcher = Dispatcher(
-            self._node, records, self._link, self._threads, metrics, counts=counts
+            self._node,
+            records,
+            self._link,
+            self._threads,
+            metrics,
+            counts=counts,
+            open_stream=self._open_stream,
         )
         limits = self._config.limits
         limiter = Places(limits.connections_max, limits.connections_per_address_max)
@@ -128,6 +135,13 @@ class Worker:
         self._threads.shutdown(cancel_futures=True)
         if self._store is not None:
             self._store.close()
+
+    def _open_stream(self, order: dict[str, Any]) -> ConnectionStream:
+        """Make the stream the registrar orders; few nodes have mirrors, so it is imported late."""
+        from resolver.mirror_feed import Feeding, MirrorFeed
+
+        assert isinstance(self._store, Store), "only a node that registers has mirrors"
+        return MirrorFeed(Feeding(self._config, self._node, self._store, self._threads), order)
 
     def _count_queries(self) -> QueryCounts:
         """Begin to count queries, and to tell the registrar of them."""

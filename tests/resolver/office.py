@@ -33,10 +33,11 @@ from registry.schema import Record
 from resolver.asked import Conversations
 from resolver.bounded_table import BoundedTable, Bounds
 from resolver.challenges import Challenges
-from resolver.config import NodeRole
+from resolver.config import Config, NodeRole
 from resolver.group_commit import GroupCommit
 from resolver.listing import Pages
 from resolver.messages import Messages
+from resolver.mirrors import Mirrors
 from resolver.node import Node
 from resolver.node_files import make_site
 from resolver.operations import Operations
@@ -210,6 +211,7 @@ class Office:
             self.operations,
             self.conversations,
             Pages(self.store),
+            Mirrors(Config(role=NodeRole.TOP), make_node()),
             self._resolve_afar,
             self.threads,
             self.refused_log_ins,

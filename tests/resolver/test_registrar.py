@@ -449,7 +449,7 @@ def test_administration_is_refused_on_a_query_interface(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-@pytest.mark.parametrize("opcode", [OpCode.GET_NEXT_TXN_ID, OpCode.BACKUP_SERVER])
+@pytest.mark.parametrize("opcode", [OpCode.BACKUP_SERVER])
 def test_what_is_not_there_is_not_supported(tmp_path: Path, opcode: int) -> None:
     async def scene(office: Office) -> None:
         answer = await office.ask(request(opcode, HandleRequest(b"/")))
