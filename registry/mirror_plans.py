@@ -4,7 +4,9 @@ A transaction id says which operation of the journal it stands for, so that ids 
 was sent up to one can be gone on behind:
 
     bits 16 to 62   sequence number of the frame
-    bits  0 to 15   place of the operation in it, from 1; of its last one 0xffff
+    bits  0 to 15   place in it: twice the operation's, from 1, and one less where it homes or
+                    unhomes a prefix (the prefix office does that and changes a handle at once);
+                    0xffff when nothing of the frame follows
 
 A mirror that has all of a frame thus needs no look into it, and finds the log whole even when that
 frame has been trimmed.
@@ -26,7 +28,7 @@ SOURCES_MAX = 1_024  # that a mirror follows
 
 
 def transaction_id(seq: int, place: int = WHOLE_FRAME) -> int:
-    """Return the id of an operation at a place of a frame, or of the frame's last."""
+    """Return the id of a place in a frame, or that of its end."""
     return seq << _PLACE_BITS | place
 
 

@@ -37,6 +37,7 @@ from protocol.replication import (
 )
 from registry.errors import JournalError
 from registry.journal import Kind, frame_time, touched_handles
+from registry.marks import answering_row
 from registry.mirror_plans import (
     WHOLE_FRAME,
     DumpPlan,
@@ -46,7 +47,7 @@ from registry.mirror_plans import (
     transaction_id,
 )
 from registry.office_replay import changes_row
-from registry.schema import storage_key
+from registry.schema import decode_record, storage_key
 from registry.store import Store
 from registry.views import View
 
@@ -162,7 +163,6 @@ class LogStream:
         operations = touched_handles(frame)
         told: dict[tuple[bytes, bool], _Touched] = {}
         for number, (kind, handle, octets) in enumerate(operations, 1):
-            place = number if number < len(operations) else WHOLE_FRAME
             if kind == Kind.RANGES:
                 self.left_out += 1
                 continue
@@ -174,8 +174,12 @@ class LogStream:
                 before = told.pop((handle, is_homing), None)
                 is_new = kind in _CREATING or (before is not None and before.is_new)
                 is_office = kind == Kind.APPLICATION and (before is None or before.is_office)
+                place = 2 * number - is_homing
                 told[handle, is_homing] = _Touched(place, handle, is_homing, is_new, is_office)
-        return list(told.values())
+        ordered = list(told.values())
+        if ordered:  # nothing that follows in this frame is for this mirror
+            ordered[-1] = ordered[-1]._replace(place=WHOLE_FRAME)
+        return ordered
 
 
 def _tellings(kind: Kind, octets: bytes) -> tuple[bool, ...]:
@@ -240,17 +244,23 @@ class DumpStream:
         key = storage_key(after, self._store.case_sensitive) if after else b""
         while True:
             with self._store.read() as view:
-                page = view.page_records(key, PIECE_ROWS)
+                page = view.table("handles").page(key, PIECE_ROWS)
+                piece = [part for row in page for part in self._row_parts(view, *row)]
             if not page:
                 return
-            piece = [
-                DumpHandle(handle, record.values).encode()
-                for _, handle, record in page
-                if self._share.holds(handle)
-            ]
             self.sent += len(piece)
             yield piece
             key = page[-1][0]
+
+    def _row_parts(self, view: View, key: bytes, stored: bytes) -> Iterator[bytes]:
+        """Iterate over the record of a row: none of one that does not answer, or is not shared."""
+        row = answering_row(stored)
+        if row is None:
+            return
+        record = decode_record(view.ordinary_row(key, row))
+        handle = record.handle or key
+        if self._share.holds(handle):
+            yield DumpHandle(handle, record.values).encode()
 
     def _prefixes(self, after: bytes | None) -> Iterator[Piece]:
         while True:

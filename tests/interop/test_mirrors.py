@@ -170,16 +170,37 @@ def test_a_dump_goes_on_where_it_was_broken_off(primary: Stand) -> None:
     assert broken.digest() == whole.digest()
 
 
-def test_frozen_revoked_ranged_and_suspended(primary: Stand, mirror: ForeignMirror) -> None:
+def test_a_suspended_prefix_is_gone_until_it_is_resumed(
+    primary: Stand, mirror: ForeignMirror
+) -> None:
+    folder = ["--node", str(primary.node.folder)]
+    homed, elsewhere = b"0.NA/74", b"0.NA/75"
+    for handle in (homed, elsewhere):
+        assert primary.client.create(handle, [primary.admin_value()], primary.admin).code == 1
+    assert primary.client.perform(wire.HOME, pack_str(homed), primary.admin).code == 1
+    mirror.dump()
+    for prefix in ("74", "75"):
+        must_run("prefix", "suspend", prefix, "--reason", "r", *folder)
+    assert followed(mirror) == [
+        (UNHOME, homed), (REMOVE, homed), (PLACEHOLDER, b""), (REMOVE, elsewhere),
+    ]  # fmt: skip
+    must_run("prefix", "resume", "74", *folder)
+    assert followed(mirror) == [(HOME, homed), (UPDATE, homed)]
+    fresh = ForeignMirror(primary.client, primary.admin)
+    fresh.dump()
+    assert fresh.digest() == mirror.digest()
+    must_run("prefix", "resume", "75", *folder)
+
+
+def test_frozen_revoked_and_ranged(primary: Stand, mirror: ForeignMirror) -> None:
     folder = ["--node", str(primary.node.folder)]
     frozen, revoked = primary.make(url()), primary.make(url())
     mirror.dump()
     must_run("life", "freeze", frozen.decode(), "--reason", "r", *folder)
     must_run("life", "revoke", revoked.decode(), "--reason", "r", "--yes", *folder)
     must_run(
-        "range", "register", "88/RANGED.", "--from", "1", "--to", "9", "--value",
-        "URL=https://example.org/{serial}", *folder,
-    )  # fmt: skip
+        "range", "register", "88/RANGED.", "1", "9", "-v", "URL=https://a.cn/{serial}", *folder
+    )
     assert followed(mirror) == [(UPDATE, frozen), (REMOVE, revoked), (PLACEHOLDER, b"")]
     assert "1 changes of ranges were not sent to the mirror" in primary.node.log
     fresh = ForeignMirror(primary.client, primary.admin)
