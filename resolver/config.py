@@ -132,6 +132,17 @@ class MirrorsConfig(Struct, frozen=True, kw_only=True):
     """Whether values, secret keys among them, may cross the network in clear: old mirrors."""
 
 
+class FollowConfig(Struct, frozen=True, kw_only=True):
+    """A primary of which this node is a mirror; with an empty `site` it is none."""
+
+    site: str = ""
+    """The primary's site.json; a relative path starts at the data folder."""
+    identity: str = ""
+    key: str = ""
+    poll_s: Seconds = 60
+    silence_timeout_s: Seconds = 60
+
+
 class LimitsConfig(Struct, frozen=True, kw_only=True):
     """Everything a stranger can make this node hold or wait for. Per worker unless said."""
 
@@ -204,6 +215,7 @@ class Config(Struct, frozen=True, kw_only=True):
     commit: CommitConfig = CommitConfig()
     streams: StreamsConfig = StreamsConfig()
     mirrors: MirrorsConfig = MirrorsConfig()
+    follow: FollowConfig = FollowConfig()
     limits: LimitsConfig = LimitsConfig()
     log: LogConfig = LogConfig()
     metrics: MetricsConfig = MetricsConfig()
@@ -354,6 +366,7 @@ def _contradictions(config: Config) -> Iterator[str]:
                 identity_from_text(identity)
             except ProtocolError as error:
                 yield f"roles.{name}: {error}"
+    yield from _bad_follow(config)
     if config.listen.handle_port == config.listen.http_port:
         yield f"listen.http_port is {config.listen.http_port}, as handle_port is: choose another"
     if bool(config.tls.certificate) != bool(config.tls.key):
@@ -363,6 +376,20 @@ def _contradictions(config: Config) -> Iterator[str]:
     for narrow, wide in _NARROW_AND_WIDE:
         if getattr(config.limits, narrow) > getattr(config.limits, wide):
             yield f"limits.{narrow} is larger than limits.{wide}: make it at most as large"
+
+
+def _bad_follow(config: Config) -> Iterator[str]:
+    follow = config.follow
+    given = [bool(each) for each in (follow.site, follow.identity, follow.key)]
+    if any(given) and not all(given):
+        yield "follow.site, follow.identity and follow.key go together: set all or none"
+    if follow.site and not config.role.registers:
+        yield "follow.site is set and role is recursive, which keeps no records: choose another"
+    if follow.identity:
+        try:
+            identity_from_text(follow.identity)
+        except ProtocolError as error:
+            yield f"follow.identity: {error}"
 
 
 _NARROW_AND_WIDE = (

@@ -106,6 +106,7 @@ class GroupCommit:
         now_s: the time since 1970.
         keys_lost: called on the loop with keys that were changed or taken away, before whoever
             did it is answered; None: nobody wants to know.
+        mirror_words: why this node registers nothing but what it follows; empty: it registers.
     """
 
     def __init__(
@@ -119,7 +120,9 @@ class GroupCommit:
         free_octets_min: int = 0,
         now_s: Callable[[], float] = time.time,
         keys_lost: Callable[[Collection[Reference]], None] | None = None,
+        mirror_words: str = "",
     ) -> None:
+        self._mirror_words = mirror_words
         self._store = store
         self._policy = policy
         self._window_s = window_s
@@ -157,6 +160,11 @@ class GroupCommit:
         """The number of operations waiting."""
         return len(self._queue)
 
+    @property
+    def registers_nothing(self) -> str:
+        """Why nobody can register anything at the moment; empty: everybody can."""
+        return self._mirror_words or self.read_only
+
     async def submit(
         self, operation: Operation, identity: Reference | None, foreign: Foreign, octets: int = 0
     ) -> Outcome:
@@ -168,8 +176,8 @@ class GroupCommit:
             foreign: what was fetched to decide on it.
             octets: size of the request, so that a batch does not outgrow the memory.
         """
-        if self.read_only:
-            return Refusal(ResponseCode.SERVER_BACKUP, self.read_only.encode())
+        if self.registers_nothing:
+            return Refusal(ResponseCode.SERVER_BACKUP, self.registers_nothing.encode())
         if len(self._queue) >= self._queue_max:
             words = f"{self._queue_max} registrations are waiting, try again"
             return Refusal(ResponseCode.SERVER_TOO_BUSY, words.encode())
@@ -193,7 +201,7 @@ class GroupCommit:
         """
         assert self._loop is not None, "started before anything is submitted"
         future: asyncio.Future[bool] = self._loop.create_future()
-        if self.read_only or len(self._queue) >= self._queue_max:
+        if self.registers_nothing or len(self._queue) >= self._queue_max:
             future.set_result(False)
             return future
         octets = sum(map(len, creation.pieces))
@@ -207,17 +215,19 @@ class GroupCommit:
             if len(self._queue) in (1, self._operations_max):
                 self._wake.notify()
 
-    async def transact(self, work: Callable[[WriteView], Done]) -> Done:
+    async def transact(self, work: Callable[[WriteView], Done], *, own: bool = False) -> Done:
         """Do something in a transaction of its own; return its result once that is durable.
 
         Args:
             work: called in the writer's thread; what it raises undoes the transaction.
+            own: it is the node's own doing, which a mirror does too, and nobody's request.
 
         Raises:
-            NotWritingError: read-only, no room, or too many wait.
+            NotWritingError: a mirror, read-only, no room, or too many wait.
         """
-        if self.read_only:
-            raise NotWritingError(Refusal(ResponseCode.SERVER_BACKUP, self.read_only.encode()))
+        words = self.read_only if own else self.registers_nothing
+        if words:
+            raise NotWritingError(Refusal(ResponseCode.SERVER_BACKUP, words.encode()))
         if len(self._jobs) >= JOBS_MAX:
             words = f"{JOBS_MAX} transactions are waiting, try again"
             raise NotWritingError(Refusal(ResponseCode.SERVER_TOO_BUSY, words.encode()))

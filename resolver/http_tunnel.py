@@ -37,7 +37,7 @@ async def stream_http(
         ProtocolError: octets that are no message, another request's, or a foreign certificate.
     """
     secure = endpoint.transport == TRANSPORT_HTTPS
-    reader, writer = await connect(endpoint, limits, _tls_context() if secure else None)
+    reader, writer = await connect(endpoint, limits, tls_context() if secure else None)
     try:
         if secure:
             check_certificate(writer.get_extra_info("ssl_object"), endpoint)
@@ -81,7 +81,8 @@ async def _read_http_head(
         raise ExchangeError(f"{endpoint}: a web server without the Handle tunnel answered")
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """Return what asks a server that is known by its key; see `check_certificate`."""
     # Handle's certificates are self-signed: the key, not an issuer, is what is checked.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

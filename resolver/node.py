@@ -1,7 +1,7 @@
 """What a running node knows of itself: its role, its site as others find it, its server key."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from protocol.bodies import ResolutionRequest
@@ -21,9 +21,21 @@ from resolver.config import Config, NodeRole
 from resolver.node_files import NodeFilesError, NodeFolder, read_site
 from resolver.server_keys import EarlierKey, load_server_keys
 
+MIRROR_WORDS = "this node is a mirror and registers nothing: ask its primary"
 NOT_ADMIN_WORDS = b"Received admin request on non-admin interface"
 NOT_REGISTERING_WORDS = b"a recursive node registers nothing"
 _OPCODES = frozenset(OpCode)
+_CHANGING_OPCODES = frozenset(
+    {
+        OpCode.CREATE_HANDLE,
+        OpCode.DELETE_HANDLE,
+        OpCode.ADD_VALUE,
+        OpCode.REMOVE_VALUE,
+        OpCode.MODIFY_VALUE,
+        OpCode.HOME_NA,
+        OpCode.UNHOME_NA,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,7 @@ class Node:
     private_key: PrivateKey
     public_key: bytes
     earlier_keys: tuple[EarlierKey, ...] = ()
+    is_mirror: bool = False
 
     @cached_property
     def _keys_by_serial(self) -> dict[int, PrivateKey]:
@@ -103,6 +116,8 @@ class Node:
             return ResponseCode.PROTOCOL_ERROR, NOT_ADMIN_WORDS
         if not self.registers:
             return ResponseCode.OPERATION_NOT_SUPPORTED, NOT_REGISTERING_WORDS
+        if self.is_mirror and opcode in _CHANGING_OPCODES:
+            return ResponseCode.SERVER_BACKUP, MIRROR_WORDS.encode()
         return None
 
 
@@ -136,4 +151,8 @@ def load_node(config: Config) -> Node:
         raise NodeFilesError(f"{folder.site} lists no server")
     keys = load_server_keys(folder, site)
     public_key = encode_public_key(keys.current.public_key())
-    return Node(config.role, site, site.encode(), keys.current, public_key, keys.earlier)
+    is_mirror = bool(config.follow.site)
+    if is_mirror:  # whatever its file says: it speaks with nobody's authority
+        site = replace(site, is_primary=False)
+    octets = site.encode()
+    return Node(config.role, site, octets, keys.current, public_key, keys.earlier, is_mirror)

@@ -52,7 +52,7 @@ class QueryStatistics:
             add_queries(view, days)
 
         try:
-            await self._commit.transact(add)
+            await self._commit.transact(add, own=True)
         except NotWritingError:
             self.counts.merge(days)
         except StoreError as error:
@@ -65,7 +65,7 @@ class QueryStatistics:
         def purge(view: WriteView) -> int:
             return purge_queries(view, today, PURGED_MAX)
 
-        while await self._commit.transact(purge):
+        while await self._commit.transact(purge, own=True):
             pass
 
     async def count_store(self) -> bool:
@@ -74,4 +74,4 @@ class QueryStatistics:
         def count(view: WriteView) -> bool:
             return count_page(view, int(self._now_s()))
 
-        return await self._commit.transact(count)
+        return await self._commit.transact(count, own=True)

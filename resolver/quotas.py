@@ -166,7 +166,7 @@ class Quotas:
                 put_used(view, REQUESTS, handle, used, now_s)
 
         try:
-            await self._commit.transact(work)
+            await self._commit.transact(work, own=True)
         except Exception:
             self._changed |= changed
             raise

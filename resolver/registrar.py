@@ -22,7 +22,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -52,7 +52,7 @@ from resolver.listing import Pages
 from resolver.messages import Messages
 from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS, TRUST_EXPIRY
 from resolver.mirrors import Mirrors
-from resolver.node import Node, load_node
+from resolver.node import MIRROR_WORDS, Node, load_node
 from resolver.node_files import NodeFilesError, read_bootstrap
 from resolver.operations import Operations
 from resolver.query_statistics import WRITE_S, QueryStatistics
@@ -68,6 +68,9 @@ from resolver.trust_expiry import find_soonest_expiry
 from resolver.upstream import Upstream
 from resolver.upstream_settings import upstream_settings
 from resolver.walker import Lookups, follow
+
+if TYPE_CHECKING:
+    from resolver.following import Follower
 
 TICK_S = 1.0  # how often room, time-outs and metrics are looked at
 QUOTAS_EVERY = 10  # ticks between two looks at what is nearly used up
@@ -135,7 +138,10 @@ class Registrar:
             free_octets_min=config.store.free_octets_min,
             now_s=now_s,
             keys_lost=self._end_sessions_of,
+            mirror_words=MIRROR_WORDS if node.is_mirror else "",
         )
+        self._follower = self._make_follower(now_s)
+        self._following: asyncio.Task[None] | None = None
         self._quotas = Quotas(self._store, self.commit, now_s=now_s)
         self._upstream = Upstream(upstream_settings(config.upstream))
         self._roots = _roots(config)
@@ -159,6 +165,14 @@ class Registrar:
         self._server = self._make_server(node, operations, now_s)
         self._ticker: asyncio.Task[None] | None = None
         self._counter: asyncio.Task[None] | None = None
+
+    def _make_follower(self, now_s: Callable[[], float]) -> "Follower | None":
+        """Make what follows a primary; few nodes are mirrors, so it is imported late."""
+        if not self._config.follow.site:
+            return None
+        from resolver.following import make_follower
+
+        return make_follower(self._config, self._store, self.commit, now_s)
 
     def _foreign(self, now_s: Callable[[], float]) -> ForeignRecords:
         upstream = self._config.upstream
@@ -279,10 +293,12 @@ class Registrar:
         await self._server.start()
         self._ticker = asyncio.create_task(self._tick_on())
         self._counter = asyncio.create_task(self._count_store())
+        if self._follower is not None:
+            self._following = asyncio.create_task(self._follower.run())
 
     async def stop(self) -> None:
         """Commit what is queued, then close everything."""
-        for task in (self._ticker, self._counter):
+        for task in (self._ticker, self._counter, self._following):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -361,7 +377,7 @@ class Registrar:
         with self._store.read() as view:
             prefixes = view.list_homed(None, PREFIXES_SHOWN_MAX)
         return {
-            "read_only": self.commit.read_only,
+            "read_only": self.commit.registers_nothing,
             "queue": self.commit.queue_depth,
             "prefixes": [to_text(each) for each in prefixes],
         }

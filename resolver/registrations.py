@@ -250,7 +250,7 @@ class Registrations:
         before_ms = int((self._now_s() - kept_s) * 1000)
         idle_before_ms = max(before_ms, int((self._now_s() - IDLE_KEPT_S) * 1000))
         while await self._commit.transact(
-            lambda view: purge(view, before_ms, idle_before_ms, PURGED_BATCHES_MAX)
+            lambda view: purge(view, before_ms, idle_before_ms, PURGED_BATCHES_MAX), own=True
         ):
             pass
 

@@ -1,0 +1,288 @@
+"""A mirror's work, in the registrar: dump the primary once, then ask for what changed.
+
+    fresh, or the log does not reach back ──> dump ──> sweep ──┐
+                                                               ▼
+                                        ask for the log, keep it, wait `follow.poll_s`, again
+
+Records are kept by `registry.following`, some hundred in a transaction that also says how far we
+have come. A dump that breaks off goes on behind the last record as long as this process lives;
+after a restart it begins anew, and what is there already costs a look-up. What cannot be reached is
+asked again at the next poll; lookups are answered all the while.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from protocol.bodies import DumpRequest, RetrieveLogRequest
+from protocol.codes import OpCode
+from protocol.errors import ProtocolError
+from protocol.key_files import PrivateKey, decode_private_key
+from protocol.replication import (
+    DUMP_HANDLE,
+    DUMP_PREFIX,
+    Action,
+    DumpHandle,
+    DumpPrefix,
+    DumpRecord,
+    DumpServer,
+    HandleChange,
+    LogStatus,
+)
+from protocol.replication_stream import dump_decoder, log_decoder
+from protocol.types.hs_site import HASH_BY_HANDLE
+from protocol.versions import V2_9
+from registry.errors import StoreError
+from registry.following import (
+    FollowState,
+    Named,
+    Taken,
+    begin_state,
+    end_dump,
+    note_named,
+    sweep,
+    take_dump,
+    take_log,
+)
+from registry.roles import identity_from_text
+from registry.store import Store
+from registry.views import WriteView
+from resolver.client.identities import KeyIdentity
+from resolver.config import Config
+from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.node_files import NodeFilesError, read_site
+from resolver.primary_line import PrimaryError, PrimaryLine
+
+RECORDS_MAX = 512  # in one transaction
+RESUME_AFTER_S = 1.0
+FAULTS_SHOWN_MAX = 10
+
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Follows one primary.
+
+    Args:
+        line: asks it.
+        source: the name of its key.
+        store: read.
+        commit: writes it.
+        poll_s: seconds between two questions.
+        now_s: the time since 1970.
+    """
+
+    def __init__(
+        self,
+        line: PrimaryLine,
+        source: str,
+        store: Store,
+        commit: GroupCommit,
+        *,
+        poll_s: float,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._line = line
+        self._store = store
+        self._commit = commit
+        self._poll_s = poll_s
+        self._now_s = now_s
+        self._is_reached = True
+        self.state = begin_state(store, source)
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                await self.catch_up()
+                self._tell_reached()
+            except (PrimaryError, NotWritingError, StoreError) as error:
+                if self._is_reached:
+                    words = "the primary %s cannot be followed: %s; asked again every %g s"
+                    _log.warning(words, self._line.name, error, self._poll_s)
+                self._is_reached = False
+            except Exception:  # a mistake of ours, of which lookups shall not suffer
+                _log.exception("following the primary %s failed", self._line.name)
+            await asyncio.sleep(self._poll_s)
+
+    def _tell_reached(self) -> None:
+        if not self._is_reached:
+            _log.warning("the primary %s is followed again", self._line.name)
+        self._is_reached = True
+
+    async def catch_up(self) -> None:
+        """Come to where the primary is now.
+
+        Raises:
+            PrimaryError: it cannot be followed at the moment.
+            NotWritingError, StoreError: we cannot write.
+        """
+        if not self.state.is_dumped or not await self._take_log():
+            await self._dump()
+            if not await self._take_log():
+                raise PrimaryError("its log does not reach back to the dump just made")
+
+    async def _take_log(self) -> bool:
+        """Take what changed; False: a dump is needed."""
+        state = self.state
+        mode = 0 if self._line.version.at_least(V2_9) else None
+        body = RetrieveLogRequest(
+            mode, state.transaction_id, state.date_ms, b"", HASH_BY_HANDLE, 1, 0
+        )
+        told = Taken()
+        stream = self._line.stream(OpCode.RETRIEVE_TXN_LOG, body, log_decoder)
+        async with contextlib.aclosing(stream):
+            async for decoder, records in stream:
+                if decoder.head is not None and decoder.head.status == LogStatus.NEED_REDUMP:
+                    _log.warning("the log of %s does not reach back to us", self._line.name)
+                    return False
+                for start in range(0, len(records), RECORDS_MAX):
+                    part = records[start : start + RECORDS_MAX]
+                    if any(_deletes_all(record) for record in part):
+                        return False
+                    taking = partial(
+                        take_log, records=part, state=self.state, now_ms=self._now_ms()
+                    )
+                    self.state, taken = await self._commit.transact(taking, own=True)
+                    _add(told, taken)
+        self._tell_taken(told, "changes")
+        return True
+
+    async def _dump(self) -> None:
+        """Copy everything, delete what is not there."""
+        _log.info("copying all of %s", self._line.name)
+        dump = _Dump(FollowState(self.state.source))
+        self.state = dump.state
+        while not dump.is_ended:
+            named = dump.records
+            try:
+                await self._take_dump(dump)
+            except PrimaryError as error:
+                if dump.records == named:
+                    raise
+                _log.warning("the dump of %s broke off, going on: %s", self._line.name, error)
+                await asyncio.sleep(RESUME_AFTER_S)
+        if not dump.has_server:
+            raise PrimaryError("its dump does not say where its log goes on")
+        await self._sweep(dump)
+        self._tell_taken(dump.taken, "handles and prefixes")
+
+    async def _take_dump(self, dump: "_Dump") -> None:
+        body = DumpRequest(HASH_BY_HANDLE, 1, 0, dump.last, dump.last_type)
+        stream = self._line.stream(OpCode.DUMP_HANDLES, body, dump_decoder)
+        async with contextlib.aclosing(stream):
+            async for decoder, records in stream:
+                for start in range(0, len(records), RECORDS_MAX):
+                    await self._keep_dumped(dump, records[start : start + RECORDS_MAX])
+                dump.is_ended = decoder.is_ended
+
+    async def _keep_dumped(self, dump: "_Dump", records: list[DumpRecord]) -> None:
+        dump.note(records)
+
+        def work(view: WriteView) -> Taken:
+            note_named(view, records, dump.handles, dump.prefixes)
+            return take_dump(view, records, FollowState(dump.state.source), self._now_ms())
+
+        _add(dump.taken, await self._commit.transact(work, own=True))
+        dump.advance(records)
+
+    async def _sweep(self, dump: "_Dump") -> None:
+        await asyncio.to_thread(dump.handles.sort)
+        after: bytes | None = b""
+        while after is not None:
+            sweeping = partial(sweep, after=after, named=dump.handles, now_ms=self._now_ms())
+            after, deleted = await self._commit.transact(sweeping, own=True)
+            dump.taken.changed += deleted
+        self.state = await self._commit.transact(
+            lambda view: end_dump(view, dump.prefixes, dump.state, self._now_ms()), own=True
+        )
+
+    def _tell_taken(self, taken: Taken, what: str) -> None:
+        if taken.changed:
+            _log.info("%d %s taken from %s", taken.changed, what, self._line.name)
+        if taken.faults:
+            shown = "; ".join(taken.faults[:FAULTS_SHOWN_MAX])
+            _log.error(
+                "%d %s of %s cannot be kept here: %s",
+                len(taken.faults), what, self._line.name, shown,
+            )  # fmt: skip
+
+    def _now_ms(self) -> int:
+        return int(self._now_s() * 1_000)
+
+
+class _Dump:
+    """How far a dump has come, over the connections that it takes."""
+
+    def __init__(self, state: FollowState) -> None:
+        self.state = state
+        self.handles = Named()
+        self.prefixes: set[bytes] = set()
+        self.taken = Taken()
+        self.records = 0
+        self.last: bytes | None = None
+        self.last_type = 0
+        self.has_server = False
+        self.is_ended = False
+
+    def note(self, records: list[DumpRecord]) -> None:
+        """Note where the log goes on, which only the first connection can tell."""
+        for record in records:
+            if isinstance(record, DumpServer) and not self.has_server:
+                self.has_server = True
+                self.state = FollowState(self.state.source, record.transaction_id, record.date_ms)
+
+    def advance(self, records: list[DumpRecord]) -> None:
+        """Note what is kept now."""
+        for record in records:
+            if isinstance(record, DumpHandle | DumpPrefix):
+                self.records += 1
+                self.last = record.handle
+                self.last_type = DUMP_HANDLE if isinstance(record, DumpHandle) else DUMP_PREFIX
+
+
+def _deletes_all(record: object) -> bool:
+    return isinstance(record, HandleChange) and record.action == Action.DELETE_ALL
+
+
+def _add(sum_: Taken, taken: Taken) -> None:
+    sum_.changed += taken.changed
+    sum_.faults += taken.faults
+
+
+def make_follower(
+    config: Config, store: Store, commit: GroupCommit, now_s: Callable[[], float]
+) -> Follower | None:
+    """Return what follows the primary that the configuration names; None: it names none.
+
+    Raises:
+        NodeFilesError: the primary's site or our key cannot be used.
+        StoreError: this node has registered something itself.
+    """
+    follow = config.follow
+    if not follow.site:
+        return None
+    site_path, key_path = config.folder / follow.site, config.folder / follow.key
+    site = read_site(site_path)
+    reference = identity_from_text(follow.identity)
+    identity = KeyIdentity(reference, _read_key(key_path))
+    try:
+        line = PrimaryLine(site, identity, now_s, follow.silence_timeout_s)
+    except PrimaryError as error:
+        raise NodeFilesError(f"{site_path}: {error}") from None
+    source = hashlib.sha256(site.servers[0].public_key).hexdigest()
+    return Follower(line, source, store, commit, poll_s=follow.poll_s, now_s=now_s)
+
+
+def _read_key(path: Path) -> PrivateKey:
+    try:
+        return decode_private_key(path.read_bytes())
+    except OSError as error:
+        raise NodeFilesError(f"{path} cannot be read: {error.strerror}") from None
+    except ProtocolError as error:
+        raise NodeFilesError(f"{path} is not a private key without a passphrase: {error}") from None
