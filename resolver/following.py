@@ -92,7 +92,7 @@ class Follower:
         self._commit = commit
         self._poll_s = poll_s
         self._now_s = now_s
-        self._is_reached = True
+        self._problem = ""  # why the primary could not be followed the last time
         self.state = begin_state(store, source)
 
     async def run(self) -> None:
@@ -100,20 +100,21 @@ class Follower:
         while True:
             try:
                 await self.catch_up()
-                self._tell_reached()
+                self._note_problem("")
             except (PrimaryError, NotWritingError, StoreError) as error:
-                if self._is_reached:
-                    words = "the primary %s cannot be followed: %s; asked again every %g s"
-                    _log.warning(words, self._line.name, error, self._poll_s)
-                self._is_reached = False
+                self._note_problem(str(error))
             except Exception:  # a mistake of ours, of which lookups shall not suffer
                 _log.exception("following the primary %s failed", self._line.name)
             await asyncio.sleep(self._poll_s)
 
-    def _tell_reached(self) -> None:
-        if not self._is_reached:
+    def _note_problem(self, words: str) -> None:
+        """Tell of a problem once, until it is another one or gone."""
+        if words and words != self._problem:
+            text = "the primary %s cannot be followed: %s; asked again every %g s"
+            _log.warning(text, self._line.name, words, self._poll_s)
+        elif self._problem and not words:
             _log.warning("the primary %s is followed again", self._line.name)
-        self._is_reached = True
+        self._problem = words
 
     async def catch_up(self) -> None:
         """Come to where the primary is now.

@@ -109,7 +109,7 @@ _KINDS: dict[int, tuple[type[HandleError], str]] = {
     ),
     ResponseCode.SERVER_BACKUP: (
         ServiceUnavailableError,
-        "the node is read-only for now (its disk may be full): try again later",
+        "the node registers nothing at the moment: it is a mirror, or its disk is full",
     ),
     ResponseCode.HANDLE_NOT_FOUND: (
         HandleNotFoundError,
