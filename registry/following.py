@@ -29,7 +29,7 @@ from protocol.replication import (
     LogRecord,
 )
 from protocol.value import HandleValue
-from registry.checks import check_record, check_values
+from registry.checks import check_record
 from registry.errors import StoreError
 from registry.journal import FRAME_OPERATIONS_MAX, OWNER, JournalOperation, Kind
 from registry.log import LocalLog
@@ -198,12 +198,20 @@ class _Maker:
 
 
 def _fault(handle: bytes, values: tuple[HandleValue, ...]) -> str | None:
-    """Return why a handle cannot be kept here; None: it can."""
+    """Return why a handle cannot be kept here; None: it can.
+
+    What its values mean is not looked at: a copy has an unreadable HS_ADMIN as its primary has it.
+    """
     try:
         check_handle(handle)
     except ProtocolError as error:
         return str(error)
-    refusal = check_values(values) or check_record(values)
+    indexes = [value.index for value in values]
+    if any(index <= 0 for index in indexes):
+        return f"value at index {min(indexes)}: an index is at least 1"
+    if len(set(indexes)) < len(indexes):
+        return "an index is given twice"
+    refusal = check_record(values)
     return None if refusal is None else refusal.message.decode("utf-8", "replace")
 
 

@@ -55,6 +55,7 @@ from registry.views import WriteView
 from resolver.client.identities import KeyIdentity
 from resolver.config import Config
 from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.metrics import FOLLOWED
 from resolver.node_files import NodeFilesError, read_site
 from resolver.primary_line import PrimaryError, PrimaryLine
 
@@ -100,6 +101,7 @@ class Follower:
         while True:
             try:
                 await self.catch_up()
+                FOLLOWED.set(self._now_s())
                 self._note_problem("")
             except (PrimaryError, NotWritingError, StoreError) as error:
                 self._note_problem(str(error))

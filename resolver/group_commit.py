@@ -225,9 +225,12 @@ class GroupCommit:
         Raises:
             NotWritingError: a mirror, read-only, no room, or too many wait.
         """
-        words = self.read_only if own else self.registers_nothing
-        if words:
-            raise NotWritingError(Refusal(ResponseCode.SERVER_BACKUP, words.encode()))
+        if self._mirror_words and not own:
+            # Not code 7: whoever sends a stream would wait for a time that does not come.
+            code = ResponseCode.OPERATION_NOT_SUPPORTED
+            raise NotWritingError(Refusal(code, self._mirror_words.encode()))
+        if self.read_only:
+            raise NotWritingError(Refusal(ResponseCode.SERVER_BACKUP, self.read_only.encode()))
         if len(self._jobs) >= JOBS_MAX:
             words = f"{JOBS_MAX} transactions are waiting, try again"
             raise NotWritingError(Refusal(ResponseCode.SERVER_TOO_BUSY, words.encode()))

@@ -107,6 +107,12 @@ TRUST_EXPIRY = Gauge(
 CONNECTIONS = Gauge(
     "biaoshi_connections", "Connections open", ["transport"], multiprocess_mode="livesum"
 )
+FOLLOWED = Gauge(
+    "biaoshi_followed_timestamp_seconds",
+    "When this mirror last had all that its primary had, seconds since 1970",
+    multiprocess_mode="livemax",
+)
+MIRROR_RECORDS = Counter("biaoshi_mirror_records", "Records sent to mirrors", ["kind"])
 BULK_ROWS = Counter("biaoshi_bulk_rows", "Rows of streams decided on", ["verdict"])
 QUOTAS_NEAR = Gauge(
     "biaoshi_quotas_near",

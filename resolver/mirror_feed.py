@@ -21,6 +21,7 @@ from registry.mirror_streams import DumpStream, LogStream, Piece
 from registry.store import Store
 from resolver.config import Config
 from resolver.connection_streams import Channel
+from resolver.metrics import MIRROR_RECORDS
 from resolver.node import Node
 from resolver.node_files import NodeFilesError
 from resolver.tls import open_own_context
@@ -85,6 +86,8 @@ class MirrorFeed:
         return True
 
     def _tell(self, stream: LogStream | DumpStream) -> None:
+        kind = "log" if isinstance(stream, LogStream) else "dump"
+        MIRROR_RECORDS.labels(kind).inc(stream.sent)
         if isinstance(stream, LogStream) and stream.needs_redump:
             _log.info("the mirror %s needs a dump: the log does not reach back", self._who)
         elif stream.sent or isinstance(stream, DumpStream):

@@ -5,8 +5,9 @@ true of it is true of one with ten million handles.
 """
 
 import contextlib
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -30,7 +31,13 @@ WRITE_TIMEOUT_S = 3
 GROWTH_OCTETS_MAX = 24 * 1_048_576  # four streams, their write buffers, a log's largest frame
 IDLE_CPU_S = 0.3
 ALL = b"\2" + bytes(3) + b"\1" + bytes(4)  # the share of a mirror of one server
-TABLES = {"limits": {"write_timeout_s": WRITE_TIMEOUT_S, "write_buffer_octets": 262_144}}
+TABLES = {
+    "limits": {
+        "write_timeout_s": WRITE_TIMEOUT_S,
+        "write_buffer_octets": 262_144,
+        "tls_handshake_timeout_s": 2,
+    }
+}
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +118,56 @@ def test_unread_streams_cost_nothing_and_end(large: Stand) -> None:
     for _ in range(8):
         with streamed(large.client, wire.DUMP_HANDLES, ALL, large.admin) as (_, stream):
             assert stream.number("i") == 2
+
+
+def test_a_handshake_that_does_not_come_or_is_none_ends(large: Stand) -> None:
+    node = large.node
+    began: dict[str, bytes] = {"silence": b"", "garbage": b"\0" * 600, "a flood": b"\0" * 400_000}
+    body = answer_of_peer(large)
+    for what, octets in began.items():
+        with socket.create_connection((large.client.address, large.client.handle_port), 10) as sock:
+            sock.sendall(body())
+            read_until_tls(sock)
+            with contextlib.suppress(OSError):  # it may be cut while we send
+                sock.sendall(octets)
+            assert ends(sock), what
+    wait_until(lambda: node.log.count("broke off") >= 2, "both are in the log", 5)
+    with streamed(large.client, wire.DUMP_HANDLES, ALL, large.admin) as (_, stream):
+        assert stream.number("i") == 2
+
+
+def answer_of_peer(place: Stand) -> Callable[[], bytes]:
+    """What makes a proven request for a dump, anew each time."""
+
+    def make() -> bytes:
+        challenge = place.client.ask(wire.DUMP_HANDLES, ALL, wire.RECU)
+        proof = answer_body(challenge, place.admin)
+        covered = wire.pack_message(wire.ANSWER_CHALLENGE, proof, wire.RECU)
+        envelope, message = place.client._seal(covered, challenge.envelope.session)
+        return envelope.pack() + message
+
+    return make
+
+
+def read_until_tls(sock: socket.socket) -> None:
+    """Read the answer and the type of the stream."""
+    octets = b""
+    while not octets.endswith(b"TLS\0"):
+        more = sock.recv(65_536)
+        assert more, octets
+        octets += more
+
+
+def ends(sock: socket.socket) -> bool:
+    """Whether the node ends a connection; an alert of TLS may come before."""
+    try:
+        while sock.recv(65_536):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def test_a_reading_client_gets_all_of_it(large: Stand) -> None:

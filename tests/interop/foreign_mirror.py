@@ -80,8 +80,8 @@ def streamed(
     challenge = client.ask(opcode, body, wire.RECU)
     if challenge.code != 402:
         raise Refused(challenge)
-    proof = answer_body(challenge, identity)
-    covered = pack_message(wire.ANSWER_CHALLENGE, proof, wire.RECU)
+    flags = wire.RECU | (wire.ENCR if client.session and client.session.encrypted else 0)
+    covered = pack_message(wire.ANSWER_CHALLENGE, answer_body(challenge, identity), flags)
     envelope, message = client._seal(covered, challenge.envelope.session)
     tunnelled = client.transport in TUNNELS
     octets = envelope.pack() + message

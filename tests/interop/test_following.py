@@ -100,6 +100,8 @@ def test_a_mirror_has_what_its_primary_has(primary: Stand, mirror: Node) -> None
     assert primary.client.perform(wire.UNHOME, pack_str(b"0.NA/76"), primary.admin).code == 1
     must_run("life", "revoke", frozen.decode(), "-r", "r", "-y", "--node", str(primary.node.folder))
     wait_until_same(primary, mirror)
+    assert mirror.metric("biaoshi_followed_timestamp_seconds") > 1_700_000_000
+    assert primary.node.metric("biaoshi_mirror_records_total") > 0
     for gone in (doomed, frozen):
         assert ask(mirror).resolve(gone).code == 100
 

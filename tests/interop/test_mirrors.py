@@ -116,6 +116,15 @@ def test_every_form_of_the_stream(
     assert mirror.follow().changes == []
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_mirror_in_a_session(primary: Stand, encrypted: bool) -> None:
+    client = primary.client.open_session(primary.admin, encrypted=encrypted)
+    mirror = ForeignMirror(client, primary.admin)
+    assert mirror.dump() == TLS
+    assert mirror.handles
+    assert mirror.next_id() > mirror.last_id
+
+
 def test_a_mirror_of_several_primaries_goes_by_their_names(
     primary: Stand, mirror: ForeignMirror
 ) -> None:

@@ -132,6 +132,14 @@ def test_what_cannot_be_kept_is_named_and_the_rest_is_kept(
     assert values_of(store, B) == (OLD,)
 
 
+def test_values_that_make_no_sense_are_copied_all_the_same(store: Store) -> None:
+    odd = HandleValue(100, b"HS_ADMIN", b"\0", ttl_type=7, timestamp=-5)
+    with store.write() as view:
+        taken = take_dump(view, [DumpHandle(A, (odd,))], STATE, NOW_MS)
+    assert taken.faults == []
+    assert values_of(store, A) == (odd,)
+
+
 def test_a_dump_ends_with_what_it_did_not_name_gone(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
