@@ -6,8 +6,8 @@
 
 Records are kept by `registry.following`, some hundred in a transaction that also says how far we
 have come. A dump that breaks off goes on behind the last record as long as this process lives;
-after a restart it begins anew, and what is there already costs a look-up. What cannot be reached is
-asked again at the next poll; lookups are answered all the while.
+after a restart it begins anew, and what is there already costs a look-up. A primary that cannot be
+reached is asked again, sooner at first; lookups are answered all the while.
 """
 
 import asyncio
@@ -61,6 +61,7 @@ from resolver.primary_line import PrimaryError, PrimaryLine
 
 RECORDS_MAX = 512  # in one transaction
 RESUME_AFTER_S = 1.0
+RETRY_FIRST_S = 1.0  # after a failure, then twice as long each time, up to the poll
 FAULTS_SHOWN_MAX = 10
 
 _log = logging.getLogger(__name__)
@@ -98,22 +99,32 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        retry_s = RETRY_FIRST_S
         while True:
-            try:
-                await self.catch_up()
-                FOLLOWED.set(self._now_s())
-                self._note_problem("")
-            except (PrimaryError, NotWritingError, StoreError) as error:
-                self._note_problem(str(error))
-            except Exception:  # a mistake of ours, of which lookups shall not suffer
-                _log.exception("following the primary %s failed", self._line.name)
-            await asyncio.sleep(self._poll_s)
+            if await self._try_to_catch_up():
+                retry_s = RETRY_FIRST_S
+                await asyncio.sleep(self._poll_s)
+            else:
+                await asyncio.sleep(min(retry_s, self._poll_s))
+                retry_s = min(2 * retry_s, self._poll_s)
+
+    async def _try_to_catch_up(self) -> bool:
+        try:
+            await self.catch_up()
+        except (PrimaryError, NotWritingError, StoreError) as error:
+            self._note_problem(str(error))
+            return False
+        except Exception:  # a mistake of ours, of which lookups shall not suffer
+            _log.exception("following the primary %s failed", self._line.name)
+            return False
+        FOLLOWED.set(self._now_s())
+        self._note_problem("")
+        return True
 
     def _note_problem(self, words: str) -> None:
         """Tell of a problem once, until it is another one or gone."""
         if words and words != self._problem:
-            text = "the primary %s cannot be followed: %s; asked again every %g s"
-            _log.warning(text, self._line.name, words, self._poll_s)
+            _log.warning("the primary %s cannot be followed: %s", self._line.name, words)
         elif self._problem and not words:
             _log.warning("the primary %s is followed again", self._line.name)
         self._problem = words

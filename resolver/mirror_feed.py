@@ -173,10 +173,9 @@ class _ServerTls:
 
     def _take_input(self) -> None:
         """Let TLS read what it sends for itself; a mirror has nothing to say."""
-        octets = self._channel.take_input()
-        if not octets:
+        self._arrived.write(self._channel.take_input())
+        if not self._arrived.pending:
             return
-        self._arrived.write(octets)
         try:
             said = self._tls.read(1)
         except ssl.SSLWantReadError:
