@@ -36,7 +36,7 @@ from protocol.replication import (
     LogStatus,
 )
 from registry.errors import JournalError
-from registry.journal import Kind, frame_time, touched_handles
+from registry.journal import FRAME_OPERATIONS_MAX, Kind, frame_time, touched_handles
 from registry.marks import answering_row
 from registry.mirror_plans import (
     WHOLE_FRAME,
@@ -58,6 +58,8 @@ PIECE_PREFIXES = 1_000
 
 Piece = list[bytes]
 """Encoded parts of a stream: its head, or a record each."""
+
+assert 2 * FRAME_OPERATIONS_MAX < WHOLE_FRAME, "places of a frame's operations fit into an id"
 
 _HOMING = frozenset({Kind.HOME, Kind.UNHOME})
 _NO_HANDLE = frozenset({Kind.TEMPLATE, Kind.QUOTA, Kind.PERSON})

@@ -100,7 +100,7 @@ def answered_now(message: Message, peer: Peer = TCP) -> Message:
 def answers(dispatcher: Dispatcher, octets: bytes, peer: Peer = TCP) -> list[bytes]:
     async def run() -> list[bytes]:
         async with contextlib.aclosing(dispatcher.answer(octets, peer)) as items:
-            return [item async for item in items]
+            return [item async for item in items if isinstance(item, bytes)]
 
     return asyncio.run(run())
 
