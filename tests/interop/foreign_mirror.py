@@ -74,9 +74,12 @@ class Stream:
 
 @contextmanager
 def streamed(
-    client: ForeignClient, opcode: int, body: bytes, identity: Identity
+    client: ForeignClient, opcode: int, body: bytes, identity: Identity, *, secure: bool = True
 ) -> Iterator[tuple[Answer, Stream]]:
-    """Asks, answers the challenge, and hands over what follows the answer."""
+    """Asks, answers the challenge, and hands over what follows the answer.
+
+    Not `secure`: a TLS handshake that is asked for is left to the caller.
+    """
     challenge = client.ask(opcode, body, wire.RECU)
     if challenge.code != 402:
         raise Refused(challenge)
@@ -97,7 +100,9 @@ def streamed(
             raise Refused(answer)
         assert answer.opcode == opcode
         stream = Stream(file, sock, Cursor(file.read(4)).number("i"), client.server_key)
-        if stream.kind == TLS:
+        if stream.kind == TLS and not secure:
+            pass
+        elif stream.kind == TLS:
             wrapped = stack.enter_context(closing(wrap(client, sock)))
             stream.sock = wrapped
             stream.file = stack.enter_context(wrapped.makefile("rb"))

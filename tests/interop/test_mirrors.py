@@ -1,5 +1,6 @@
 """A foreign mirror follows a running node: dumps, the log, every form of the stream, kills."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +23,10 @@ from tests.interop.foreign_mirror import (
     UPDATE,
     ForeignMirror,
     Refused,
+    streamed,
 )
 from tests.interop.foreign_wire import Value, pack_str, position_in_site
-from tests.nodes import Tables, make_node, must_run, running
+from tests.nodes import Tables, make_node, must_run, running, wait_until
 
 SIGNED, UNSIGNED = 0, -1
 
@@ -264,6 +266,28 @@ def test_a_share_that_is_none_is_refused(
         mirror.dump()
     assert refused.value.answer.code == 4
     assert words in refused.value.answer.text
+
+
+def test_only_so_many_mirrors_are_fed_at_once(primary: Stand, mirror: ForeignMirror) -> None:
+    share = b"\2" + (1).to_bytes(4, "big") + bytes(4)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            ask = streamed(primary.client, wire.DUMP_HANDLES, share, primary.admin, secure=False)
+            _, stream = stack.enter_context(ask)
+            assert stream.kind == TLS
+        with pytest.raises(Refused) as refused:
+            mirror.dump()
+        assert refused.value.answer.code == 3
+        assert "2 mirrors are fed at the moment" in refused.value.answer.text
+    wait_until(lambda: is_fed(mirror), "there is room again", 5)
+
+
+def is_fed(mirror: ForeignMirror) -> bool:
+    try:
+        mirror.dump()
+    except Refused:
+        return False
+    return True
 
 
 def test_an_id_from_another_log_needs_a_dump(primary: Stand, mirror: ForeignMirror) -> None:
