@@ -58,7 +58,7 @@ def perform_act(
             before_commit()
             return await transact(work)
 
-        commit.transact = late  # type: ignore[method-assign]
+        commit.transact = late  # type: ignore[assignment,method-assign]
         no_operations = cast("Any", None)
         places = Places(1, 1)
         acts = Acts(
