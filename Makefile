@@ -12,7 +12,7 @@ AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test test-tools bench bench-100m bench-ranges bench-counting bench-writes bench-tools fuzz soak handle-pages install clean
+.PHONY: help demo demo-once test test-tools api-check docs-page handle-pages bench bench-100m bench-ranges bench-counting bench-writes bench-tools fuzz soak install clean
 
 help: ## show these lines
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,13 @@ soak: $(VENV)/.installed-test ## kill a node 200 times in the middle of a stream
 
 handle-pages: $(VENV)/.installed-test ## look at handles in Chromium, in Chinese and English, wide and narrow
 	@$(BIN)/python -m tests.browser.handle_pages
+
+api-check: $(VENV)/.installed-test ## schemathesis against a node, all phases (5 minutes)
+	@BIAOSHI_API_EXAMPLES=20 BIAOSHI_API_PHASES=examples,coverage,fuzzing,stateful \
+	  $(BIN)/pytest -q --timeout 1800 tests/interop/test_openapi.py
+
+docs-page: $(VENV)/.installed-test ## look at /api/docs in chromium; leaves docs-page.png
+	@BIAOSHI_PICTURES=$(CURDIR) $(BIN)/pytest -q tests/browser/test_docs_page.py
 
 install: $(VENV)/.installed ## make the virtual environment with the command biaoshi in it
 

@@ -37,7 +37,8 @@ from registry.application_records import (
 )
 from registry.authorization import Permitted
 from registry.journal import ANONYMOUS, Kind
-from registry.office_parameters import Form, Number, Prefix, read, read_from, read_prefix
+from registry.office_parameters import Form, Number, Prefix, read, read_prefix
+from registry.office_requests import read_from
 from registry.offices import (
     APPLICATION,
     OFFICES,

@@ -19,6 +19,7 @@ from protocol.codes import ResponseCode
 from protocol.digests import RequestDigest
 from protocol.errors import ProtocolError, SecurityError
 from protocol.handle import to_text
+from protocol.types.hs_pubkey import decode_public_key
 from protocol.value import HandleValue, Reference
 from registry.key_values import AUTHENTICATION_TYPES, HS_PUBKEY, HS_SECKEY
 from registry.knowledge import Knowledge
@@ -122,4 +123,24 @@ def verify_password(keys: Keys, password: bytes) -> Reference | None:
     for value in keys.values:
         if hmac.compare_digest(value.data, password):
             return Reference(keys.user.handle, value.index)
+    return None
+
+
+def find_key_holder(keys: Keys, certified: bytes) -> Reference | None:
+    """Return the identity whose public key is that of a certificate, or None.
+
+    Args:
+        keys: HS_PUBKEY values.
+        certified: the certificate's key as HS_PUBKEY data.
+
+    Raises:
+        DecodeError, InvalidValueError: `certified` is no key.
+    """
+    wanted = decode_public_key(certified)
+    for value in keys.values:
+        try:
+            if decode_public_key(value.data) == wanted:
+                return Reference(keys.user.handle, value.index)
+        except ProtocolError:
+            continue  # a stored key that cannot be read is nobody's
     return None

@@ -62,6 +62,8 @@ def _decide_marking(step: ActStep, state: State, needed: int) -> ActOutcome:
     if state == State.REVOKED and is_prefix_handle(handle):
         words = f"{to_text(handle)} is a prefix: prefixes are suspended and released, not revoked"
         return refuse(ResponseCode.INVALID_HANDLE, words)
+    if step.identity is None:
+        return NOBODY
     present = step.view.find_mark(handle)
     frozen = present if present is not None and present.state == State.FROZEN else None
     if present is not None and (frozen is None or state == State.FROZEN):
@@ -85,6 +87,8 @@ def decide_thaw(step: ActStep) -> ActOutcome:
         return handle
     if isinstance(reason, Refusal):
         return reason
+    if step.identity is None:
+        return NOBODY
     present = step.view.find_mark(handle)
     if present is None or present.state != State.FROZEN:
         return _nothing_to_thaw(step, handle, present)

@@ -12,11 +12,8 @@ from msgspec import Meta
 
 from protocol.codes import ResponseCode
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
-from registry.act_steps import ActStep
-from registry.authorization import Permitted
-from registry.outcomes import Need, Refusal, refuse
+from registry.outcomes import Refusal, refuse
 from registry.prefixes import PREFIX_OCTETS_MAX, prefix_fault
-from registry.roles import Role
 
 NAME_LETTERS_MAX = 200
 LINE_LETTERS_MAX = 300  # addresses and places
@@ -59,12 +56,6 @@ def read(parameters: Mapping[str, Any], form: type[FormType]) -> FormType | Refu
         return msgspec.convert(dict(parameters), form)
     except (msgspec.ValidationError, RecursionError) as error:
         return refuse(ResponseCode.INVALID_VALUE, _words(str(error)))
-
-
-def read_from(step: ActStep, form: type[FormType], *roles: Role) -> FormType | Refusal | Need:
-    """Return an act's parameters as a form, if whoever asks has one of these roles."""
-    role = step.role(*roles)
-    return read(step.parameters, form) if isinstance(role, Permitted) else role
 
 
 def _words(error: str) -> str:

@@ -24,7 +24,8 @@ from protocol.handle import PREFIX_HANDLE_START
 from registry.act_steps import ActOutcome, ActStep, Done
 from registry.errors import RecordError
 from registry.journal import Kind
-from registry.office_parameters import Form, read_from
+from registry.office_parameters import Form
+from registry.office_requests import read_from
 from registry.offices import OFFICES, PERSON, PERSON_KEY, Entries, office_payload
 from registry.outcomes import identity_text, refuse
 from registry.particulars import Person

@@ -23,7 +23,8 @@ from registry.applications import transferred_application
 from registry.checks import check_record
 from registry.journal import JournalOperation, Kind
 from registry.marks import kept_row, remarked
-from registry.office_parameters import Reason, read_from, read_prefix
+from registry.office_parameters import Reason, read_prefix
+from registry.office_requests import read_from
 from registry.offices import OFFICES, QUOTA, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Refusal, refuse
 from registry.owners import next_owner_entry

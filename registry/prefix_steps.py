@@ -8,7 +8,8 @@ from protocol.codes import ResponseCode
 from protocol.handle import PREFIX_HANDLE_START, ROOT_HANDLE, to_text
 from registry.act_steps import ActStep, Done
 from registry.journal import ANONYMOUS, JournalOperation, Kind
-from registry.office_parameters import Form, FormType, Prefix, Reason, read_from, read_prefix
+from registry.office_parameters import Form, FormType, Prefix, Reason, read_prefix
+from registry.office_requests import read_from
 from registry.offices import OFFICES, STANDING, Entries, office_payload, prefix_key
 from registry.outcomes import Need, Refusal, identity_text, refuse
 from registry.prefixes import is_responsible

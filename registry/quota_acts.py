@@ -14,7 +14,8 @@ from protocol.handle import to_text
 from registry.act_steps import ActOutcome, ActStep, Done
 from registry.authorization import Permitted
 from registry.journal import Kind
-from registry.office_parameters import Form, Prefix, read, read_from, read_prefix
+from registry.office_parameters import Form, Prefix, read, read_prefix
+from registry.office_requests import read_from
 from registry.offices import (
     IDENTIFIERS,
     OFFICES,

@@ -26,7 +26,8 @@ from registry.application_records import Application, find_application, not_know
 from registry.applications import place_fault
 from registry.checks import check_record, check_values
 from registry.journal import JournalOperation, Kind
-from registry.office_parameters import Form, Number, Reason, read_from, read_prefix
+from registry.office_parameters import Form, Number, Reason, read_prefix
+from registry.office_requests import read_from
 from registry.offices import SOURCE, STANDING, number_key, office_payload, prefix_key
 from registry.outcomes import Refusal, refuse
 from registry.prefix_records import ADMIN_INDEX, hosted_values, prefix_values

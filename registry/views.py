@@ -8,13 +8,14 @@ with its `with` block. Names are handles as octets in any case; rows and keys ar
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import compress, repeat
+from itertools import compress, islice, repeat
 from typing import Any, NamedTuple
 
 from protocol.handle import PREFIX_HANDLE_START, fold_handle
 from protocol.value import HandleValue, Reference
 from registry.counters import ALL_IDENTIFIERS, TABLE, Totals, find_totals, prefix_of
 from registry.errors import JournalError, RecordError
+from registry.first_count import is_counted
 from registry.history_index import NOTHING, RANGED, UNDATED, came_to_be, note_change, note_jump
 from registry.key_values import lost_indexes, may_have_keys
 from registry.marks import (
@@ -203,6 +204,35 @@ class View:
                 handles.append(_row_handle(key, row))
             after, found = key, cursor.next()
         return HandlePage(handles, after)
+
+    def count_listed(self, prefix_handle: bytes) -> int | None:
+        """Return how many handles `list_handles` has of a prefix; None: not counted yet."""
+        if not is_counted(self.table(TABLE)):
+            return None
+        return self.counts(fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :]).rows
+
+    def step_over(
+        self, prefix_handle: bytes, after: bytes | None, steps: int
+    ) -> tuple[int, bytes | None]:
+        """Go on by `steps` handles in a list.
+
+        Returns how many there were, and the storage key to go on after, None at the end. Where
+        every row is listed keys alone are looked at, nine million a second; elsewhere as many rows
+        as a page looks at.
+        """
+        prefix = fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :] + b"/"
+        counts = self.counts(prefix[:-1])
+        cursor = self._txn.cursor(db=self._dbs.handles)
+        if not (counts.revoked or counts.deleted) and (
+            cursor.set_range(prefix) if after is None else seek_after(cursor, after)
+        ):
+            keys = cursor.iternext(keys=True, values=False)
+            last = next(islice(keys, steps - 1, None), None)
+            if last is not None and last.startswith(prefix):
+                return steps, last
+        # Near the end of the list, or of one with marks.
+        page = self.list_handles(prefix_handle, after, steps)
+        return len(page.handles), page.after
 
     def list_homed(self, after: bytes | None, limit: int) -> list[bytes]:
         """Return up to `limit` homed prefix handles that come after `after`, in key order.

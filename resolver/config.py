@@ -49,6 +49,8 @@ class ListenConfig(Struct, frozen=True, kw_only=True):
     http_port: Port = 8000
     trusted_proxies: tuple[str, ...] = ()
     proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    client_certificate_port: Annotated[int, Meta(ge=0, le=65_535)] = 0
+    """Where TLS clients may show a certificate, 0: nowhere."""
 
 
 class ProcessConfig(Struct, frozen=True, kw_only=True):
@@ -183,6 +185,7 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     stream_ratio_max: Count = 250
     stream_ratio_free_octets: Octets = 16_777_216
     mirrors_max: Count = 4
+    list_steps_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 5_000_000
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):
@@ -369,6 +372,9 @@ def _contradictions(config: Config) -> Iterator[str]:
     yield from _bad_follow(config)
     if config.listen.handle_port == config.listen.http_port:
         yield f"listen.http_port is {config.listen.http_port}, as handle_port is: choose another"
+    port = config.listen.client_certificate_port
+    if port in (config.listen.handle_port, config.listen.http_port):
+        yield f"listen.client_certificate_port is {port}, as another port is: choose another, or 0"
     if bool(config.tls.certificate) != bool(config.tls.key):
         yield "tls.certificate and tls.key go together: set both or leave both empty"
     if not config.upstream.udp_timeouts_ms:

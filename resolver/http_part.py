@@ -103,8 +103,26 @@ class HttpPart:
             )
             self._servers.append(server)
             await server.start()
+        if self._config.listen.client_certificate_port:
+            await self._start_certificate_servers(loop)
         loop.add_signal_handler(signal.SIGHUP, self._certificate.reload_if_changed)
         self._watcher = asyncio.create_task(self._watch_certificate())
+
+    async def _start_certificate_servers(self, loop: asyncio.AbstractEventLoop) -> None:
+        from resolver.certificate_server import CertificateServer  # pyOpenSSL, where it is used
+
+        for address in self._config.listen.addresses:
+            server = CertificateServer(
+                open_tcp(address, self._config.listen.client_certificate_port),
+                self._app,
+                self._dispatcher,
+                self._config.limits,
+                self._certificate,
+                loop,
+                self._limiter,
+            )
+            self._servers.append(server)
+            await server.start()
 
     async def stop(self) -> None:
         """Stop serving."""

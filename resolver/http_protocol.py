@@ -45,7 +45,7 @@ _HOT_START = b"GET /api/handles/"
 _HOT_PATH = _HOT_START[len(b"GET ") :]
 # With one of these a request is more than its target.
 _TELLING_HEADERS = frozenset(
-    {b"authorization", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
+    {b"authorization", b"cookie", b"content-length", b"transfer-encoding", b"expect", b"upgrade"}
 )
 
 _STREAM_PATH = b"/api/registrations"
@@ -55,8 +55,10 @@ _IN_HEAD, _IN_BODY, _BETWEEN = range(3)
 class HttpProtocol(HttpToolsProtocol):
     """One client's connection."""
 
-    def __init__(self, server: "HttpServer", address: str) -> None:
-        super().__init__(server.uvicorn_config, server.state, {}, server.loop)
+    def __init__(
+        self, server: "HttpServer", address: str, state: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(server.uvicorn_config, server.state, state or {}, server.loop)
         self.server_ = server  # `server` is uvicorn's: the local address
         self._address = address
         self._is_proxied = server.proxies.trusts(address)

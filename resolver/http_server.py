@@ -67,7 +67,7 @@ class HttpServer:
         proxies: Proxies | None = None,
     ) -> None:
         self._sock = sock
-        self._certificate = certificate
+        self.certificate = certificate
         self._limiter = limiter or Places(
             limits.connections_max, limits.connections_per_address_max
         )
@@ -165,12 +165,7 @@ class HttpServer:
         self.forget(address)
 
     async def _serve(self, sock: socket.socket, address: str, *, is_tls: bool) -> None:
-        protocol = HttpProtocol(self, address)
-        tls: dict[str, Any] = {}
-        if is_tls:
-            tls["ssl"] = self._certificate.context
-            tls["ssl_handshake_timeout"] = self.limits.tls_handshake_timeout_s
-            tls["ssl_shutdown_timeout"] = TLS_CLOSE_S
+        protocol, tls = self._make_protocol(address, is_tls=is_tls)
         try:
             await self.loop.connect_accepted_socket(lambda: protocol, sock, **tls)
         except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
@@ -181,6 +176,15 @@ class HttpServer:
             if isinstance(error, asyncio.CancelledError):
                 raise
             REFUSED.labels("tls_handshake").inc()
+
+    def _make_protocol(self, address: str, *, is_tls: bool) -> tuple[Any, dict[str, Any]]:
+        """Return what serves a connection, and how the loop is to wrap its socket."""
+        tls: dict[str, Any] = {}
+        if is_tls:
+            tls["ssl"] = self.certificate.context
+            tls["ssl_handshake_timeout"] = self.limits.tls_handshake_timeout_s
+            tls["ssl_shutdown_timeout"] = TLS_CLOSE_S
+        return HttpProtocol(self, address), tls
 
     def _sweep_again(self) -> None:
         self.sweep(self.loop.time())

@@ -196,6 +196,7 @@ def config_text(plan: NodePlan) -> str:
         f"addresses = [{listen}]\n"
         f"handle_port = {plan.handle_port}\n"
         f"http_port = {plan.http_port}\n"
+        "# client_certificate_port = 8443  # REST for TLS clients with a certificate of their key\n"
     )
     if plan.admin is not None:
         identity = f"{plan.admin.index}:{plan.admin.handle.decode()}"

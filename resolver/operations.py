@@ -26,7 +26,14 @@ from protocol.digests import RequestDigest
 from protocol.value import Reference
 from registry.admin import decide
 from registry.answers import Answer, Question, resolve
-from registry.authentication import Keys, RemoteSecret, find_keys, verify_answer, verify_password
+from registry.authentication import (
+    Keys,
+    RemoteSecret,
+    find_key_holder,
+    find_keys,
+    verify_answer,
+    verify_password,
+)
 from registry.authorization import Policy
 from registry.operations import Change, Operation, Outcome
 from registry.outcomes import Foreign, Need, Refusal, Unavailable, refuse
@@ -223,6 +230,22 @@ class Operations:
             )
         # A comparison of octets: a thread would cost more than it.
         return verify_password(keys, password) or _wrong()
+
+    async def prove_certified_key(self, user: Reference, key: bytes) -> Reference | Refusal:
+        """Check that a key whose owner TLS has seen is one of the user's HS_PUBKEY values."""
+        known = Known()
+        for _ in range(2):
+            keys = await self._find_keys(user, AUTHENTICATION_PUBLIC_KEY, known)
+            if isinstance(keys, Refusal):
+                return keys
+            assert not isinstance(keys, RemoteSecret), "a public key is never a secret"
+            identity = find_key_holder(keys, key)
+            if identity is not None:
+                self._afar.proven(user, known.foreign, self._now_s())
+                return identity
+            if not await self._refresh(known):
+                break
+        return _wrong()
 
     async def find_public_key(self, user: Reference) -> bytes | Refusal:
         """Return the HS_PUBKEY data a session names as its key, wherever that lives."""

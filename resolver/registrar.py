@@ -5,6 +5,7 @@
                  creation      the shortest way to create a handle
                  list          all of a list, for REST
                  list_page     one page of it, and its length
+                 verification  was an answer made with a secret key of ours
                  rest_session  log-ins of the REST interface          (`resolver.rest_sessions`)
                  registrations_*   streams of registrations         (`resolver.registrations`)
                  act               what the Handle protocol has no words for   (`resolver.acts`)
@@ -190,7 +191,7 @@ class Registrar:
         self, node: Node, operations: Operations, now_s: Callable[[], float]
     ) -> LinkServer:
         limits = self._config.limits
-        pages = Pages(self._store)
+        pages = Pages(self._store, limits.list_steps_max)
         messages = Messages(
             node,
             operations,
@@ -241,6 +242,7 @@ class Registrar:
             {
                 "request": requests.perform,
                 "list_page": requests.list_page,
+                "verification": requests.verify,
                 "rest_session": self._rest_sessions.handle,
                 "status": self._status,
                 "registrations_begin": registrations.begin,

@@ -43,6 +43,7 @@ class Listing(NamedTuple):
     handles: tuple[bytes, ...] = ()
     total: int = 0
     message: bytes = b""
+    is_last: bool = True
 
 
 class RestOperations:
@@ -110,12 +111,17 @@ class RestOperations:
         page_size: int,
         authorization: dict[str, Any] | None,
         peer: Peer,
+        after: bytes = b"",
     ) -> Listing:
-        """Return one page, counted from 0, of the handles under a prefix, and their total."""
+        """Return one page of the handles under a prefix, and their total.
+
+        Pages are counted from 0; a handle in `after` says in their place what the page follows.
+        """
         payload = {
             "prefix": prefix_handle,
             "page": page,
             "page_size": page_size,
+            "after": after,
             "authorization": authorization,
             "address": peer.address,
             "transport": peer.transport,
@@ -124,7 +130,24 @@ class RestOperations:
             reply = await self._link.call("list_page", payload)
         except LinkDown as error:
             return Listing(link_code(error), message=str(error).encode())
-        return Listing(reply["code"], tuple(reply["handles"]), reply["total"], reply["message"])
+        return Listing(
+            reply["code"],
+            tuple(reply["handles"]),
+            reply["total"],
+            reply["message"],
+            reply.get("is_last", True),
+        )
+
+    async def verify(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Say whether an answer was made with a secret key (`RestRequests.verify` says with what).
+
+        Raises:
+            LinkDown: the registrar cannot be reached.
+        """
+        if not self._node.registers:
+            code = int(ResponseCode.OPERATION_NOT_SUPPORTED)
+            return {"code": code, "message": NOT_REGISTERING_WORDS, "holds": False}
+        return await self._link.call("verification", payload)
 
     async def rest_session(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Make, answer, show or end a REST session (`resolver.rest_sessions` says with what).
@@ -244,7 +267,7 @@ class RestOperations:
                 handles += page["handles"]
                 if len(handles) > LISTED_HANDLES_MAX:
                     words = f"there are more than {LISTED_HANDLES_MAX} handles: ask page by page"
-                    return Result(ResponseCode.ERROR, ErrorAnswer(words.encode()))
+                    return Result(ResponseCode.PROTOCOL_ERROR, ErrorAnswer(words.encode()))
         return Result(ResponseCode.SUCCESS, HandleListAnswer(tuple(handles)))
 
 

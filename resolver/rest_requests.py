@@ -1,8 +1,8 @@
 """Operations of the REST interface in the registrar: bodies and an authorization, no messages.
 
-    authorization None              a challenge (402) where an identity is needed
-    {"basic": [handle, index, pw]}  as an answer to a challenge: permission first, then password
-    {"session": id}                 whoever proved to be somebody in that REST session
+An authorization claims somebody (`resolver.rest_claims`): with None, a challenge (402) where an
+identity is needed; a password or certificate is as an answer to a challenge, permission first, then
+the proof.
 
 Replies are {code, body, created, left}, `left` being [limit, remaining, seconds] of a quota; lists
 are streamed as {code, handles} or {code, message}.
@@ -11,7 +11,7 @@ are streamed as {code, handles} or {code, message}.
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -25,8 +25,10 @@ from protocol.bodies import (
     ResolutionRequest,
     decode_request_body,
 )
+from protocol.challenge import AUTHENTICATION_SECRET_KEY, answer_from_parts
 from protocol.codes import MessageFlag, OpCode, ResponseCode
-from protocol.errors import ProtocolError
+from protocol.digests import RequestDigest
+from protocol.errors import ProtocolError, SecurityError
 from protocol.value import Reference
 from protocol.versions import BEST
 from registry.answers import Answer
@@ -35,24 +37,17 @@ from registry.operations import Change, Listing, Operation, Outcome, Referral
 from registry.outcomes import NeedAuthentication, Refusal, refuse
 from registry.plain_creations import PlainCreation
 from resolver.limits import PAGE_HANDLES_MAX
-from resolver.listing import Pages
-from resolver.operations import Known, Operations
+from resolver.listing import ListTooDeepError, Pages
+from resolver.operations import Known, Operations, Proof
 from resolver.query import Result, damaged_record, question_of, result_of
 from resolver.quotas import Quotas
 from resolver.refused_log_ins import RefusedLogIns
-from resolver.rest_sessions import RestSessions
+from resolver.rest_claims import Claim, Claims, claimed_user
+from resolver.rest_sessions import CLIENT_NONCE, RestSessions
 
 STREAM_PAGE_HANDLES = 1_000  # in one item of a streamed list
 _CREATING = frozenset({OpCode.CREATE_HANDLE, OpCode.ADD_VALUE})
 _REGISTERING = _CREATING | {OpCode.DELETE_HANDLE, OpCode.REMOVE_VALUE, OpCode.MODIFY_VALUE}
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Who asks: proven by a session, or claimed with a password, or nobody."""
-
-    identity: Reference | None
-    password: bytes | None = None
 
 
 class RestRequests:
@@ -69,8 +64,10 @@ class RestRequests:
         self._operations = operations
         self._quotas = quotas
         self._sessions = sessions
+        self._claims = Claims(operations, sessions)
         self._pages = pages
         self._refused_log_ins = refused_log_ins
+        self._listing = asyncio.Lock()  # one page at a time: proofs have the other threads
 
     async def perform(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Carry out one operation: {opcode, body, flags, authorization, address, transport}."""
@@ -117,35 +114,76 @@ class RestRequests:
 
     async def prove(self, payload: dict[str, Any]) -> Reference | Refusal | None:
         """Prove who asks: {authorization, address, transport}; None: nobody says who he is."""
-        claim = self._claim(payload["authorization"])
-        if claim.identity is None or claim.password is None:
-            return claim.identity
-        proven = await self._operations.prove_password(claim.identity, claim.password)
+        proven = await self._claims.prove(self._claims.read(payload["authorization"]))
         if isinstance(proven, Refusal):
             self._note_refused(payload, proven.response_code, proven.message)
         return proven
 
+    async def verify(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Say whether a client knows a secret key of this node's; the fields are a header's.
+
+        {handle, index, nonce, client_nonce, algorithm, signature, salt, rounds, key_bits}; answers
+        {code, message, holds}.
+        """
+        user = Reference(payload["handle"], payload["index"])
+        if not self._pages.is_responsible(user.handle):
+            words = b"this node does not hold that secret key"
+            return _verified(ResponseCode.SERVER_NOT_RESPONSIBLE, words)
+        try:
+            answer = answer_from_parts(
+                AUTHENTICATION_SECRET_KEY,
+                payload["algorithm"],
+                payload["signature"],
+                salt=payload["salt"],
+                rounds=payload["rounds"],
+                key_bits=payload["key_bits"],
+            )
+        except SecurityError as error:
+            return _verified(ResponseCode.PROTOCOL_ERROR, str(error).encode())
+        digest = RequestDigest(CLIENT_NONCE, payload["client_nonce"])
+        proof = Proof(AUTHENTICATION_SECRET_KEY, user, answer, payload["nonce"], digest)
+        proven = await self._operations.prove(proof, Known())
+        if isinstance(proven, Reference):
+            return _verified(ResponseCode.SUCCESS, b"", holds=True)
+        if proven.response_code == ResponseCode.AUTHENTICATION_FAILED:
+            return _verified(ResponseCode.SUCCESS)
+        return _verified(proven.response_code, proven.message)
+
     async def list_page(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return one page of a list: {prefix, page, page_size, authorization}."""
+        """Return one page of a list: {prefix, page, page_size, after, authorization}.
+
+        A handle in `after` says where the page begins, in place of its number.
+        """
         body = HandleRequest(payload["prefix"])
         operation = Operation(OpCode.LIST_HANDLES, body)
-        outcome = await self._decide_as(self._claim(payload["authorization"]), operation)
+        outcome = await self._decide_as(self._claims.read(payload["authorization"]), operation)
         if not isinstance(outcome, Listing):
             code, words = _words(outcome)
             self._note_refused(payload, code, words)
             return {"code": code, "handles": [], "total": 0, "message": words}
         size = min(max(payload["page_size"], 1), PAGE_HANDLES_MAX)
-        handles, total = await self._operations.in_thread(
-            self._pages.page, outcome, max(payload["page"], 0), size
-        )
-        code = int(ResponseCode.SUCCESS)
-        return {"code": code, "handles": list(handles), "total": total, "message": b""}
+        page = partial(self._pages.page, outcome, max(payload["page"], 0), size)
+        if payload["after"]:
+            page = partial(self._pages.page_after, outcome, payload["after"], size)
+        try:
+            async with self._listing:
+                found = await self._operations.in_thread(page)
+        except ListTooDeepError as error:
+            code, words = int(ResponseCode.PROTOCOL_ERROR), str(error).encode()
+            return {"code": code, "handles": [], "total": 0, "message": words}
+        return {
+            "code": int(ResponseCode.SUCCESS),
+            "handles": list(found.handles),
+            "total": found.total,
+            "is_last": found.is_last,
+            "message": b"",
+        }
 
     async def list_all(self, payload: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """Stream a list: {opcode, body, authorization}."""
         body = decode_request_body(payload["opcode"], payload["body"], BEST)
         operation = Operation(payload["opcode"], body)
-        outcome = await self._decide_as(self._claim(payload["authorization"]), operation)
+        outcome = await self._decide_as(self._claims.read(payload["authorization"]), operation)
         if not isinstance(outcome, Listing):
             code, words = _words(outcome)
             self._note_refused(payload, code, words)
@@ -159,7 +197,7 @@ class RestRequests:
 
     async def _perform(self, payload: dict[str, Any]) -> Result:
         opcode, flags = payload["opcode"], payload["flags"]
-        claim = self._claim(payload["authorization"])
+        claim = self._claims.read(payload["authorization"])
         body = decode_request_body(opcode, payload["body"], BEST)
         if isinstance(body, ResolutionRequest):
             return await self._resolve(body, flags, claim)
@@ -172,30 +210,18 @@ class RestRequests:
         return _result(opcode, await self._carry_out_as(claim, operation))
 
     def _note_refused(self, payload: dict[str, Any], code: int, words: bytes) -> None:
-        """Log the refusal of who came with a password; a session's identity has been proven."""
-        authorization = payload["authorization"]
-        if authorization is None or "basic" not in authorization:
-            return
-        handle, index, _ = authorization["basic"]
-        self._refused_log_ins.note(
-            Reference(handle, index), payload["address"], payload["transport"], code, words
-        )
-
-    def _claim(self, authorization: dict[str, Any] | None) -> Claim:
-        if authorization is None:
-            return Claim(None)
-        if "basic" in authorization:
-            handle, index, password = authorization["basic"]
-            return Claim(Reference(handle, index), password)
-        return Claim(self._sessions.identity(authorization["session"]))
+        """Log the refusal of who has to prove himself; a session's identity has been proven."""
+        user = claimed_user(payload["authorization"])
+        if user is not None:
+            self._refused_log_ins.note(user, payload["address"], payload["transport"], code, words)
 
     async def _resolve(self, body: ResolutionRequest, flags: int, claim: Claim) -> Result:
         known = Known()
         question = question_of(body, flags)
         identity = claim.identity
         # Index 0 is any key of the user: what it may do is known once it is known which.
-        if claim.password is not None and identity is not None and not identity.index:
-            proven = await self._operations.prove_password(identity, claim.password)
+        if claim.is_unproven and identity is not None and not identity.index:
+            proven = await self._claims.prove(claim)
             if isinstance(proven, Refusal):
                 return _refused(proven)
             claim, identity = Claim(proven), proven
@@ -204,15 +230,14 @@ class RestRequests:
             return _refused(answer)
         if answer.response_code == ResponseCode.AUTHENTICATION_NEEDED:
             return _CHALLENGE
-        if claim.password is not None and _is_granted(answer):
-            assert identity is not None
-            proven = await self._operations.prove_password(identity, claim.password)
+        if claim.is_unproven and _is_granted(answer):
+            proven = await self._claims.prove(claim)
             if isinstance(proven, Refusal):
                 return _refused(proven)
         return result_of(answer, body.handle)
 
     async def _decide_as(self, claim: Claim, operation: Operation) -> Outcome:
-        """Decide about a list; with a password, check it once permission is clear."""
+        """Decide about a list; who has to prove himself does so once permission is clear."""
         identity = await self._admit(claim, operation, Known())
         if isinstance(identity, Refusal):
             return identity
@@ -232,11 +257,9 @@ class RestRequests:
     async def _admit(
         self, claim: Claim, operation: Operation, known: Known
     ) -> Reference | Refusal | None:
-        """Return who asks, proven; permission is looked at before a password is."""
+        """Return who asks, proven; permission is looked at before the proof is."""
         identity = claim.identity
-        if identity is None or claim.password is None:
-            return identity
-        if identity.index:
+        if claim.is_unproven and identity is not None and identity.index:
             outcome = await self._operations.decide(operation, identity, known)
             if isinstance(outcome, Refusal):
                 return outcome
@@ -244,10 +267,14 @@ class RestRequests:
                 return refuse(
                     ResponseCode.SERVER_NOT_RESPONSIBLE, "another node administers this prefix"
                 )
-        return await self._operations.prove_password(identity, claim.password)
+        return await self._claims.prove(claim)
 
 
 _CHALLENGE = Result(ResponseCode.AUTHENTICATION_NEEDED, ChallengeAnswer(b""))
+
+
+def _verified(code: int, words: bytes = b"", *, holds: bool = False) -> dict[str, Any]:
+    return {"code": int(code), "message": words, "holds": holds}
 
 
 def _is_granted(answer: Answer) -> bool:

@@ -30,7 +30,7 @@ from resolver.refused_log_ins import RefusedLogIns
 
 SESSION_ID_OCTETS = 16
 # A session that nobody is authenticated in holds a place only as long as a challenge would.
-_CLIENT_NONCE = 0  # the digest id given to a client's nonce: it is not the digest of anything
+CLIENT_NONCE = 0  # the digest id given to a client's nonce: it is not the digest of anything
 
 Prove = Callable[[Proof, Known], Awaitable[Reference | Refusal]]
 
@@ -135,7 +135,7 @@ class RestSessions:
                 rounds=fields.get("rounds", 0),
                 key_bits=fields.get("key_bits", 0),
             )
-            digest = RequestDigest(_CLIENT_NONCE, fields["client_nonce"])
+            digest = RequestDigest(CLIENT_NONCE, fields["client_nonce"])
             proven = await self._prove(Proof(kind, user, answer, nonce, digest), Known())
         except SecurityError as error:
             proven = Refusal(error.response_code, str(error).encode())

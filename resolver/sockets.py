@@ -92,7 +92,7 @@ def open_tcp(address: str, port: int) -> socket.socket:
         raise _explain(error, address, port, "TCP") from None
 
 
-def check_free(addresses: Iterable[str], handle_port: int, http_port: int) -> list[str]:
+def check_free(addresses: Iterable[str], handle_port: int, *http_ports: int) -> list[str]:
     """Return a sentence for every port that somebody holds already, a node of ours included.
 
     The sockets are opened without SO_REUSEPORT, so one that shares its port is found too.
@@ -102,7 +102,7 @@ def check_free(addresses: Iterable[str], handle_port: int, http_port: int) -> li
         for port, kind, name in (
             (handle_port, socket.SOCK_DGRAM, "UDP"),
             (handle_port, socket.SOCK_STREAM, "TCP"),
-            (http_port, socket.SOCK_STREAM, "TCP"),
+            *((port, socket.SOCK_STREAM, "TCP") for port in http_ports if port),
         ):
             try:
                 _open(address, port, kind, share=False).close()

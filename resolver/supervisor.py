@@ -106,7 +106,10 @@ def serve(config_path: Path) -> int:
         _complain([f"a node is running already in {config.folder}"], config.log)
         return EXIT_FAILED
     problems = check_free(
-        config.listen.addresses, config.listen.handle_port, config.listen.http_port
+        config.listen.addresses,
+        config.listen.handle_port,
+        config.listen.http_port,
+        config.listen.client_certificate_port,
     )
     if problems:
         pid_file.truncate(0)  # nobody runs here
@@ -301,6 +304,9 @@ class Supervisor:
         hosts = [url_host(address) for address in listen.addresses]
         handle = ", ".join(f"hdl://{host}:{listen.handle_port}" for host in hosts)
         http = ", ".join(f"http(s)://{host}:{listen.http_port}" for host in hosts)
+        if listen.client_certificate_port:
+            port = listen.client_certificate_port
+            http += "".join(f", https://{host}:{port} with client certificates" for host in hosts)
         elapsed_ms = (time.monotonic() - self._begun_s) * 1000
         return f"ready: {self._config.role.value} node on {handle}, {http} ({elapsed_ms:.0f} ms)"
 

@@ -53,7 +53,7 @@ class Certificate:
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        self._files = (certificate, key)
+        self.files = (certificate, key)
         self._stamps = self._read_stamps()
         self.context = _make_context(certificate, key)
         self.expires_s = _expiry(certificate)
@@ -66,7 +66,7 @@ class Certificate:
             return False
         self._stamps = stamps
         try:
-            context, expires_s = _make_context(*self._files), _expiry(self._files[0])
+            context, expires_s = _make_context(*self.files), _expiry(self.files[0])
         except TlsError as error:
             _log.error("the certificate stays as it was: %s", error)
             return False
@@ -80,7 +80,7 @@ class Certificate:
         return True
 
     def _read_stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(path) for path in self._files]
+        return [_stamp(path) for path in self.files]
 
 
 def open_certificate(

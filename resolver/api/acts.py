@@ -50,6 +50,8 @@ async def perform_act(
     if code == ResponseCode.SUCCESS:
         result: dict[str, Any] = reply["result"]
         return result
+    if code == ResponseCode.AUTHENTICATION_NEEDED and authorization is None:
+        return await challenge_response(request, b"")
     if http_status(code) == 401 or (
         authorization is not None and code == ResponseCode.AUTHENTICATION_FAILED
     ):

@@ -3,8 +3,9 @@
     {"responseCode": 1, "handle": "88.118/x", "values": [..]}         read
     {"responseCode": 100, "handle": "88.118/x", "message": "..."}     refused; words when there are
 
-Every answer may be read by scripts of any origin: credentials are never sent by a browser on its
-own here, so there is nothing that a foreign page could make use of.
+Every answer may be read by scripts of any origin: what a browser sends on its own, a cookie or a
+certificate, counts for pages of this origin only (`cookies`), so a foreign page reads what anybody
+may.
 """
 
 import re
@@ -26,8 +27,10 @@ from resolver.query import Result
 CORS_HEADERS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
-    "access-control-allow-headers": "Authorization, Content-Type",
-    "access-control-expose-headers": "WWW-Authenticate, Location",
+    "access-control-allow-headers": "Authorization, Content-Type, Content-Encoding, "
+    "Idempotency-Key, Application-Token",
+    "access-control-expose-headers": "WWW-Authenticate, RateLimit-Limit, RateLimit-Remaining, "
+    "RateLimit-Reset",
     "access-control-max-age": "86400",
 }
 JSON_HEADERS = {**CORS_HEADERS, "x-content-type-options": "nosniff"}

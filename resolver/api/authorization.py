@@ -6,8 +6,12 @@
            signature="b64" [, salt="b64", iterations="..", length=".."]      answers a challenge
     Handle version="0", sessionId=".."                                       goes on afterwards
 
+    Handle clientCert="true"             who the certificate of the TLS connection says, on the port
+                                         that asks for one (`resolver.client_certificates`)
+
     401, WWW-Authenticate: Handle sessionId="..", nonce="b64"                is the challenge
 
+Without a header it is the certificate's, or a session's by cookie (`cookies`).
 Headers are read inside TLS only (`Context.takes_credentials`). Sessions live in the registrar: a
 client may come back over any connection, to any worker.
 """
@@ -26,8 +30,10 @@ from starlette.responses import Response
 from protocol.bodies import ErrorAnswer
 from protocol.codes import ResponseCode
 from protocol.value import Reference
-from resolver.api.answers import CORS_HEADERS, result_response
+from resolver.api.answers import CORS_HEADERS, json_response, result_response
 from resolver.api.context import Authorization, context_of, peer_of
+from resolver.api.cookies import cookie_session, is_of_own_page
+from resolver.client_certificates import CERTIFIED_CLIENT
 from resolver.link import LinkDown
 from resolver.query import Result
 
@@ -70,7 +76,9 @@ async def find_authorization(request: Request) -> Authorization:
         return None
     header = request.headers.get("authorization")
     if header is None:
-        return None
+        if not is_of_own_page(request):
+            return None
+        return find_certificate(request) or await _find_cookie(request)
     scheme, _, rest = header.partition(" ")
     if scheme.lower() == "basic":
         return {"basic": parse_basic(rest)}
@@ -79,7 +87,32 @@ async def find_authorization(request: Request) -> Authorization:
     raise AuthorizationError
 
 
+def find_certificate(request: Request) -> Authorization:
+    """Return what the certificate of a TLS connection stands for, None when it names nobody."""
+    client = request.scope.get("state", {}).get(CERTIFIED_CLIENT)
+    if client is None:
+        return None
+    user, key = client
+    return {"certificate": [user.handle, user.index, key]}
+
+
+async def _find_cookie(request: Request) -> Authorization:
+    """Return the session of a cookie, None unless somebody is authenticated in it."""
+    session_id = cookie_session(request)
+    if not session_id:
+        return None
+    payload = {"session_id": session_id, "address": peer_of(request).address}
+    session = await context_of(request).operations.rest_session("get", payload)
+    is_somebody = session["code"] == ResponseCode.SUCCESS and session["authenticated"]
+    return {"session": session_id} if is_somebody else None
+
+
 async def _find_session(request: Request, fields: dict[str, str]) -> Authorization:
+    if fields.get("clientCert", "").lower() == "true":
+        found = find_certificate(request)
+        if found is None:
+            raise AuthorizationError
+        return found
     if "sessionId" not in fields:
         return None  # an invitation to challenge: the operation will, if it has to
     if "signature" in fields:
@@ -168,8 +201,8 @@ async def challenge_response(
 
     Args:
         request: what is answered.
-        handle: of the operation that needs authentication, for the JSON body; None after a failed
-            Authorization header, which is answered without one.
+        handle: of the operation that needs authentication, for the JSON body, empty when it has
+            none; None after a failed Authorization header, which is answered without a body.
         session: the session to go on with; None makes a new one.
     """
     value, words = "Handle", _PLAIN_WORDS
@@ -180,6 +213,11 @@ async def challenge_response(
     headers = {"www-authenticate": value}
     if handle is None:
         return Response(b"", 401, {**CORS_HEADERS, **headers})
+    if not handle:
+        document: dict[str, Any] = {"responseCode": int(ResponseCode.AUTHENTICATION_NEEDED)}
+        if words:
+            document["message"] = words.decode()
+        return json_response(request, document, 401, headers)
     needed = Result(ResponseCode.AUTHENTICATION_NEEDED, ErrorAnswer(words))
     return result_response(request, handle, needed, headers=headers)
 

@@ -41,8 +41,13 @@ class Operations(Protocol):
         page_size: int,
         authorization: Authorization,
         peer: Peer,
+        after: bytes = b"",
     ) -> Listing:
-        """Return one page of the handles under a prefix."""
+        """Return one page of the handles under a prefix: a number, or what follows `after`."""
+        ...
+
+    async def verify(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Say whether an answer was made with a secret key. Raises: LinkDown."""
         ...
 
     async def rest_session(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:

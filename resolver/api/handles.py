@@ -6,10 +6,12 @@ PUT    /api/handles/{handle}      create or replace; ?overwrite=false &mintNewSu
                                   the body may name a template (`registry.template_requests`)
        ...?index=3 or =various    add or replace these values
 DELETE /api/handles/{handle}      all of it, or ?index=3 the values
-GET    /api/handles?prefix=x      list; &page= (from 0) &pageSize=
+GET    /api/handles?prefix=x      list; &page= (from 0) &pageSize=, or &after= &pageSize=, the
+                                  member next of the page before: as fast at any depth
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,10 +28,10 @@ from protocol.bodies import (
 )
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.errors import InvalidValueError
-from protocol.handle import to_text
+from protocol.handle import PREFIX_HANDLE_START, fold_handle, to_text
 from protocol.header import HEADER_OCTETS
 from protocol.json_forms import values_from_json
-from protocol.wire import MESSAGE_OCTETS_MAX
+from protocol.wire import HANDLE_OCTETS_MAX, MESSAGE_OCTETS_MAX
 from resolver.api.answers import json_response, result_response
 from resolver.api.authorization import (
     AuthorizationError,
@@ -51,6 +53,7 @@ from resolver.api.parameters import (
 from resolver.api.templates import put_from_template
 from resolver.limits import PAGE_HANDLES_MAX
 from resolver.query import Result
+from resolver.rest_operations import Listing
 
 # What any client may have to read the record as: one message, with its credential's length.
 _BODY_OCTETS_MAX = MESSAGE_OCTETS_MAX - HEADER_OCTETS - 4
@@ -114,35 +117,51 @@ async def list_handles(request: Request) -> Response:
     prefix = prefix_handle_of(parameters.first("prefix"))
     page = parameters.number("page", 0, 0, _PAGE_MAX)
     page_size = parameters.number("pageSize", _PAGE_SIZE, 1, PAGE_HANDLES_MAX)
-    totals: list[int] = []
+    after = _after(parameters, prefix)
+    pages: list[Listing] = []
 
     async def operate(authorization: Authorization) -> Result:
         operations, peer = context_of(request).operations, peer_of(request)
-        if "page" not in parameters and "pageSize" not in parameters:
+        if not any(name in parameters for name in ("page", "pageSize", "after")):
             return await operations.perform(
                 OpCode.LIST_HANDLES, HandleRequest(prefix), 0, authorization, peer
             )
-        listing = await operations.list_handles(prefix, page, page_size, authorization, peer)
-        if listing.response_code != ResponseCode.SUCCESS:
-            return Result(listing.response_code, ErrorAnswer(listing.message))
-        totals.append(listing.total)
-        return Result(listing.response_code, HandleListAnswer(listing.handles))
+        found = await operations.list_handles(prefix, page, page_size, authorization, peer, after)
+        if found.response_code != ResponseCode.SUCCESS:
+            return Result(found.response_code, ErrorAnswer(found.message))
+        pages.append(found)
+        return Result(found.response_code, HandleListAnswer(found.handles))
 
     def respond(result: Result) -> Response:
         if not isinstance(result.body, HandleListAnswer):
             return result_response(request, prefix, result)
-        handles = result.body.handles
-        document = {
+        handles = [to_text(handle) for handle in result.body.handles]
+        document: dict[str, Any] = {
             "responseCode": int(result.response_code),
             "prefix": to_text(prefix),
-            "totalCount": str(totals[0] if totals else len(handles)),
-            "handles": [to_text(handle) for handle in handles],
+            "totalCount": str(pages[0].total if pages else len(handles)),
         }
-        if totals:
-            document |= {"page": page, "pageSize": page_size}
+        if pages:
+            document |= {"pageSize": page_size} if after else {"page": page, "pageSize": page_size}
+        if pages and handles and not pages[0].is_last:
+            document["next"] = handles[-1]
+        document["handles"] = handles
         return json_response(request, document, http_status(result.response_code))
 
-    return await _authorized(request, prefix, operate, respond)
+    return await authorized(request, prefix, operate, respond)
+
+
+def _after(parameters: Parameters, prefix: bytes) -> bytes:
+    """Return the handle that a page is to follow, empty: none. Raises: RequestError."""
+    after = parameters.first("after").encode("utf-8", "surrogateescape")
+    if not after:
+        return after
+    if "page" in parameters:
+        raise RequestError("page and after do not go together: each says where the page begins")
+    under = fold_handle(prefix)[len(PREFIX_HANDLE_START) :] + b"/"
+    if len(after) > HANDLE_OCTETS_MAX or not fold_handle(after).startswith(under):
+        raise RequestError(f"after is no handle under {to_text(prefix)}: give the member next")
+    return after
 
 
 async def _read(request: Request, parameters: Parameters) -> Response:
@@ -151,6 +170,7 @@ async def _read(request: Request, parameters: Parameters) -> Response:
     public_only = parameters.flag("publicOnly", False)
     public_only_is_asked = "publicOnly" in parameters
     flags = MessageFlag.AUTHORITATIVE if parameters.flag("auth", False) else 0
+    parameters.flag("pretty", False)  # `json_response` would let anything be
     if parameters.flag("cert", False):
         flags |= MessageFlag.CERTIFY
 
@@ -162,7 +182,7 @@ async def _read(request: Request, parameters: Parameters) -> Response:
             OpCode.RESOLUTION, question, asked, authorization, peer_of(request)
         )
 
-    return await _authorized(
+    return await authorized(
         request,
         handle,
         operate,
@@ -177,7 +197,7 @@ async def _operate(
         created = result.body.handle if isinstance(result.body, CreatedAnswer) else None
         return result_response(request, created or handle, result)
 
-    return await _authorized(
+    return await authorized(
         request,
         handle,
         lambda authorization: context_of(request).operations.perform(
@@ -187,7 +207,7 @@ async def _operate(
     )
 
 
-async def _authorized(
+async def authorized(
     request: Request,
     handle: bytes,
     operate: Operation,

@@ -29,7 +29,9 @@ _TIME_CHARACTERS_MAX = 64
 _EXAMPLE = '{"handle": "88.118.5/valve-7", "reason": "printed twice"}'
 
 
-class _Change(msgspec.Struct, forbid_unknown_fields=True):
+class Change(msgspec.Struct, forbid_unknown_fields=True):
+    """What freezing, thawing and revoking are asked with."""
+
     handle: Annotated[str, Meta(min_length=1, max_length=HANDLE_OCTETS_MAX)]
     reason: Annotated[str, Meta(max_length=REASON_OCTETS_MAX)] = ""
 
@@ -82,7 +84,7 @@ async def get_as_of(request: Request) -> Response:
 
 
 async def _change(request: Request, name: str) -> Response:
-    body = await body_as(request, _Change, _EXAMPLE)
+    body = await body_as(request, Change, _EXAMPLE)
     return await answer_act(request, name, {"handle": body.handle, "reason": body.reason})
 
 

@@ -18,7 +18,7 @@ from resolver.api.errors import RequestError
 
 HANDLES_PATH = b"/api/handles/"
 VARIOUS = "various"  # ?index=various: the indexes are those of the body
-_INDEX_MAX = 2**31 - 1
+INDEX_MAX = 2**31 - 1
 _TRUE = {"", "true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 # Many times what a request of 2,048 values needs; parse_qs stops there with an error.
@@ -120,7 +120,7 @@ class Parameters:
 
     def indexes(self) -> tuple[int, ...]:
         """Return the value indexes asked for. Raises: RequestError."""
-        return tuple(_number("index", text, 0, _INDEX_MAX) for text in self.all("index"))
+        return tuple(_number("index", text, 0, INDEX_MAX) for text in self.all("index"))
 
     def types(self) -> tuple[bytes, ...]:
         """Return the value types asked for."""

@@ -55,7 +55,9 @@ Existing = Literal["refuse", "keep"]  # single identifiers inside that have a ro
 Reason = Annotated[str, Meta(min_length=1, max_length=REASON_OCTETS_MAX)]
 
 
-class _Register(msgspec.Struct, forbid_unknown_fields=True):
+class Register(msgspec.Struct, forbid_unknown_fields=True):
+    """A new range."""
+
     stem: Handle
     first: Serial
     last: Serial
@@ -65,18 +67,24 @@ class _Register(msgspec.Struct, forbid_unknown_fields=True):
     operation: Literal["range"] = "range"  # as in a row of a stream, the same document
 
 
-class _Shrink(msgspec.Struct, forbid_unknown_fields=True):
+class Shrink(msgspec.Struct, forbid_unknown_fields=True):
+    """New ends for the range around an identifier."""
+
     identifier: Handle
     first: Serial
     last: Serial
     existing: Existing = "refuse"
 
 
-class _Split(msgspec.Struct, forbid_unknown_fields=True):
+class Split(msgspec.Struct, forbid_unknown_fields=True):
+    """The first identifier of the second part."""
+
     identifier: Handle
 
 
-class _Revoke(msgspec.Struct, forbid_unknown_fields=True):
+class Revoke(msgspec.Struct, forbid_unknown_fields=True):
+    """An identifier of the range, and why it is revoked."""
+
     identifier: Handle
     reason: Reason
     existing: Existing = "refuse"
@@ -84,7 +92,7 @@ class _Revoke(msgspec.Struct, forbid_unknown_fields=True):
 
 async def post_range(request: Request) -> Response:
     """POST /api/ranges."""
-    body = await body_as(request, _Register, _EXAMPLE)
+    body = await body_as(request, Register, _EXAMPLE)
     parameters = msgspec.structs.asdict(body)
     del parameters["operation"]
     return await answer_act(request, "ranges.register", parameters, created=True)
@@ -142,19 +150,19 @@ async def get_range_history(request: Request) -> Response:
 
 async def post_shrink(request: Request) -> Response:
     """POST /api/ranges/shrink."""
-    body = await body_as(request, _Shrink, _SHRINK_EXAMPLE)
+    body = await body_as(request, Shrink, _SHRINK_EXAMPLE)
     return await answer_act(request, "ranges.shrink", msgspec.structs.asdict(body))
 
 
 async def post_split(request: Request) -> Response:
     """POST /api/ranges/split."""
-    body = await body_as(request, _Split, _SPLIT_EXAMPLE)
+    body = await body_as(request, Split, _SPLIT_EXAMPLE)
     return await answer_act(request, "ranges.split", msgspec.structs.asdict(body))
 
 
 async def post_revoke(request: Request) -> Response:
     """POST /api/ranges/revoke."""
-    body = await body_as(request, _Revoke, _REVOKE_EXAMPLE)
+    body = await body_as(request, Revoke, _REVOKE_EXAMPLE)
     if len(body.reason.encode()) > REASON_OCTETS_MAX:
         raise RequestError(f"reason has at most {REASON_OCTETS_MAX} octets of UTF-8")
     return await answer_act(request, "ranges.revoke", msgspec.structs.asdict(body))

@@ -5,8 +5,9 @@
     PUT    /api/sessions/this    the fields of the Authorization header as a JSON object; POST too
     DELETE /api/sessions/this    204
 
-"this" is the session that `Authorization: Handle sessionId=".."`, or the member sessionId of the
-body, names. The state lives in the registrar (`resolver.rest_sessions`).
+"this" is the session that `Authorization: Handle sessionId=".."`, the member sessionId of the body,
+or the cookie that a new session sets, names. The state lives in the registrar
+(`resolver.rest_sessions`).
 """
 
 import base64
@@ -26,6 +27,7 @@ from resolver.api.authorization import (
     parse_parameters,
 )
 from resolver.api.context import context_of, peer_of
+from resolver.api.cookies import clear_cookie, cookie_session, set_cookie
 from resolver.api.errors import RequestError
 from resolver.api.parameters import json_body
 
@@ -38,7 +40,7 @@ async def post_sessions(request: Request) -> Response:
     )
     if session["code"] != ResponseCode.SUCCESS:
         raise RequestError("too many sessions are held: try again later", session["code"])
-    return json_response(request, _shown(session), 201)
+    return json_response(request, _shown(session), 201, set_cookie(session["session_id"]))
 
 
 async def get_session(request: Request) -> Response:
@@ -70,7 +72,7 @@ async def delete_session(request: Request) -> Response:
     _require_tls(request)
     if await _session_action(request, "delete") is None:
         return await challenge_response(request)
-    return Response(b"", 204, CORS_HEADERS)
+    return Response(b"", 204, {**CORS_HEADERS, **clear_cookie()})
 
 
 def _require_tls(request: Request) -> None:
@@ -89,7 +91,7 @@ async def _session_action(request: Request, action: str) -> dict[str, Any] | Non
 def _session_id(request: Request) -> str:
     scheme, _, rest = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "handle":
-        return ""
+        return cookie_session(request)
     try:
         return parse_parameters(rest).get("sessionId", "")
     except AuthorizationError:

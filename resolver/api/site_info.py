@@ -9,12 +9,14 @@ from protocol.json_types import site_to_json
 from protocol.types.hs_site import decode_hs_site
 from resolver.api.answers import json_response, result_response
 from resolver.api.context import context_of, peer_of
+from resolver.api.parameters import query_parameters
 
 SITE_INFO_HANDLE = b"/"  # what existing clients put into the handle of a GET_SITE_INFO
 
 
 async def get_site(request: Request) -> Response:
     """GET /api/site."""
+    query_parameters(request).flag("pretty", False)  # `json_response` would let anything be
     result = await context_of(request).operations.perform(
         OpCode.GET_SITE_INFO, HandleRequest(SITE_INFO_HANDLE), 0, None, peer_of(request)
     )

@@ -13,7 +13,6 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
@@ -25,18 +24,6 @@ from resolver.api.errors import RequestError
 from resolver.api.parameters import VARIOUS, Parameters, json_body, query_parameters
 
 _VERSION_DIGITS_MAX = len(str(VERSIONS_MAX))
-
-
-def routes() -> list[Route]:
-    """Return the paths of templates."""
-    named = "/api/templates/{prefix}/{code}"
-    return [
-        Route("/api/templates", list_templates),
-        Route("/api/templates", post_template, methods=["POST"]),
-        Route(named, get_template),
-        Route(named + "/{version}", get_template),
-        Route(named + "/{version}/withdrawal", put_withdrawal, methods=["PUT"]),
-    ]
 
 
 async def post_template(request: Request) -> Response:

@@ -103,6 +103,7 @@ ORDER = (
     "life",
     "trust",
     "keygen",
+    "certificate",
     "verify",
     "export",
     "load",

@@ -71,8 +71,9 @@ def check_ports(subject: Subject) -> Iterator[Finding]:
             (listen.handle_port, socket.SOCK_DGRAM),
             (listen.handle_port, socket.SOCK_STREAM),
             (listen.http_port, socket.SOCK_STREAM),
+            (listen.client_certificate_port, socket.SOCK_STREAM),
         )
-        if (found := _try_port(address, port, kind))
+        if port and (found := _try_port(address, port, kind))
     ]
     for words in trouble:
         yield Finding(Level.PROBLEM, "ports", words, "stop what uses it, or edit [listen]")

@@ -12,6 +12,7 @@ from registry.authentication import (
     KEYS_TRIED_MAX,
     Keys,
     RemoteSecret,
+    find_key_holder,
     find_keys,
     verify_answer,
     verify_password,
@@ -183,3 +184,22 @@ def test_passwords(known: Store) -> None:
     assert verify_password(keys_of(known, 0, b"HS_SECKEY"), b"two") == Reference(USER, 312)
     assert verify_password(keys_of(known, 312, b"HS_SECKEY"), b"one") is None
     assert verify_password(keys_of(known, 312, b"HS_SECKEY"), b"") is None
+
+
+def test_the_holder_of_a_certificate_s_key_is_found(known: Store) -> None:
+    with known.read() as view:
+        keys = find_keys(view, NOTHING_FOREIGN, Reference(USER, 0), b"HS_PUBKEY")
+    assert isinstance(keys, Keys)
+    certified = encode_public_key(key(2).public_key())
+    assert find_key_holder(keys, certified) == Reference(USER, 302)
+    assert find_key_holder(keys, certified.rstrip(b"\0")) == Reference(USER, 302)
+    assert find_key_holder(keys, encode_public_key(key(9).public_key())) is None
+
+
+def test_a_key_that_cannot_be_read_is_nobody_s(store: Store) -> None:
+    put(store, {USER: [HandleValue(300, b"HS_PUBKEY", b"no key"), public_key(1, 301)]})
+    with store.read() as view:
+        keys = find_keys(view, NOTHING_FOREIGN, Reference(USER, 0), b"HS_PUBKEY")
+    assert isinstance(keys, Keys)
+    certified = encode_public_key(key(1).public_key())
+    assert find_key_holder(keys, certified) == Reference(USER, 301)

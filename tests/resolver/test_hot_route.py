@@ -168,3 +168,16 @@ def test_what_was_counted_is_passed_on_before_anything_else_is_answered() -> Non
         assert rows.answers == 3
 
     run(scenario)
+
+
+def test_a_request_that_may_be_somebody_s_is_not_hot() -> None:
+    async def scenario() -> None:
+        server = make_server()
+        connection, transport = connect(server)
+        for header in (b"Cookie: __Host-biaoshi-session=x", b"Authorization: Basic eDp5"):
+            connection.data_received(HOT.replace(b"Host: n", b"Host: n\r\n" + header))
+            await turns()
+        assert [is_hot(body) for *_, body in answers(transport.written)] == [0, 0]
+        await server.stop()
+
+    run(scenario)

@@ -7,7 +7,7 @@ from registry.marks import Mark, State, encode_marked
 from registry.operations import Listing
 from registry.store import Store
 from registry.views import View
-from resolver.listing import Pages
+from resolver.listing import ListTooDeepError, Pages
 from tests.registry.builders import ADMIN, NOW_S, PREFIX, open_store, put, url
 
 HANDLES = [b"88.118/%03d" % number for number in range(7)]
@@ -48,7 +48,7 @@ def test_revoked_handles_make_pages_short_and_skip_none(
     pages = list(Pages(store).pages(LIST, 3))
     assert [len(page.handles) for page in pages] == [1, 0, 1, 1]
     assert [page.is_last for page in pages] == [False, False, False, True]
-    assert Pages(store).page(LIST, 1, 2) == (tuple(HANDLES[6:]), 3)
+    assert Pages(store).page(LIST, 1, 2) == (tuple(HANDLES[6:]), 3, True)
 
 
 def test_homed_prefixes_are_listed(store: Store) -> None:
@@ -71,14 +71,55 @@ def test_what_changes_between_pages_is_seen_once(store: Store) -> None:
 def test_a_page_is_found_by_its_number(
     store: Store, number: int, size: int, handles: list[bytes]
 ) -> None:
-    assert Pages(store).page(LIST, number, size) == (tuple(handles), 7)
+    found = Pages(store).page(LIST, number, size)
+    assert (found.handles, found.total) == (tuple(handles), 7)
+    assert found.is_last == (number * size + size >= 7)
 
 
-def test_a_page_may_cross_what_is_read_at_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("resolver.listing.COUNT_PAGE_HANDLES", 2)
-    assert Pages(store).page(LIST, 1, 3) == (tuple(HANDLES[3:6]), 7)
+def test_a_page_may_be_many_steps_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resolver.listing.STEP_HANDLES", 2)
+    assert Pages(store).page(LIST, 1, 3).handles == tuple(HANDLES[3:6])
+    assert Pages(store).page(LIST, 6, 1).handles == tuple(HANDLES[6:])
+
+
+def test_a_page_may_follow_a_handle(store: Store) -> None:
+    pages = Pages(store)
+    assert pages.page_after(LIST, HANDLES[2], 3) == (tuple(HANDLES[3:6]), 7, False)
+    assert pages.page_after(LIST, HANDLES[5], 3) == (tuple(HANDLES[6:]), 7, True)
+    assert pages.page_after(LIST, b"88.118/003x", 1) == (tuple(HANDLES[4:5]), 7, False)
+    assert pages.page_after(LIST, HANDLES[6], 3) == ((), 7, True)
+
+
+def test_a_page_too_deep_is_refused_until_the_reader_has_come_there(store: Store) -> None:
+    pages = Pages(store, steps_max=2)
+    with pytest.raises(ListTooDeepError, match=r"begins 4 handles deep.*at most 2.*after="):
+        pages.page(LIST, 2, 2)
+    assert pages.page(LIST, 1, 2).handles == tuple(HANDLES[2:4])
+    assert pages.page(LIST, 2, 2).handles == tuple(HANDLES[4:6])
+    assert pages.page(LIST, 99, 2) == ((), 7, True)
+
+
+def test_pages_after_a_change_are_counted_anew_where_that_is_near(store: Store) -> None:
+    near, far = Pages(store), Pages(store, steps_max=2)
+    for pages in (near, far):
+        for number in range(3):
+            pages.page(LIST, number, 2)
+    put(store, {b"88.118/000A": [url()]})
+    assert near.page(LIST, 3, 2).handles == (b"88.118/005", b"88.118/006")
+    assert far.page(LIST, 3, 2).handles == (b"88.118/006",)  # where the reader was
+
+
+def test_what_does_not_answer_is_not_counted(store: Store) -> None:
+    with store.write(journaled=False) as view:
+        for handle, state in ((HANDLES[1], State.REVOKED), (HANDLES[3], State.FROZEN)):
+            row = view.stored_row(handle)
+            assert row is not None
+            view.put_row(handle, encode_marked(Mark(state, NOW_S, ADMIN), row))
+    expected = [HANDLES[0], *HANDLES[2:]]
+    for size in (1, 2, 4, 6):
+        found = [Pages(store).page(LIST, number, size) for number in range(6 // size)]
+        assert {page.total for page in found} == {6}
+        assert [each for page in found for each in page.handles] == expected[: 6 // size * size]
 
 
 @pytest.mark.parametrize(("handle", "ours"), [(b"88.118/x", True), (b"99/x", False)])

@@ -97,6 +97,7 @@ def test_lists_are_gathered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> No
     assert listed.body == HandleListAnswer((b"88/1", b"88/2", b"88/3"))
     monkeypatch.setattr(rest_operations, "LISTED_HANDLES_MAX", 2)
     refused = perform(operations, OpCode.LIST_HANDLES, HandleRequest(b"0.NA/88"))
+    assert refused.response_code == ResponseCode.PROTOCOL_ERROR
     assert refused.body == ErrorAnswer(b"there are more than 2 handles: ask page by page")
 
 

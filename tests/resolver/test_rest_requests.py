@@ -1,4 +1,5 @@
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,17 @@ from protocol.bodies import (
 )
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.header import Header
+from protocol.key_files import generate_rsa_key
+from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import HandleValue, Reference
 from registry.schema import Record
 from resolver.hot_creations import read_pieces
+from resolver.listing import Pages
 from tests.registry.builders import PREFIX, ROOT, admin_value, hidden, put, url
 from tests.resolver.office import (
     ADDRESS,
     ADMIN,
+    ADMIN_KEY,
     SECRET,
     SECRET_ADMIN,
     STRANGER,
@@ -194,11 +199,10 @@ def test_pages_of_a_list_know_the_whole(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
         handles = [b"88.118/%04d" % number for number in range(2_499)]
         put(office.store, {handle: [url()] for handle in handles})
+        payload = {"prefix": PREFIX, "page_size": 100, "after": b"", "authorization": RIGHT}
         pages = []
         for page in (0, 1, 24, 25):
-            reply = await office.rest.list_page(
-                {"prefix": PREFIX, "page": page, "page_size": 100, "authorization": RIGHT}
-            )
+            reply = await office.rest.list_page(payload | {"page": page})
             assert (reply["code"], reply["total"]) == (1, 2_500)
             pages.append(reply["handles"])
         assert pages == [
@@ -369,5 +373,95 @@ def test_the_short_way_believes_what_was_fetched_last(tmp_path: Path) -> None:
         assert not await node.short()
         office.afar.memory[PREFIX] = None
         assert not await node.short()
+
+    play(tmp_path, scene)
+
+
+OWN_KEY = encode_public_key(ADMIN_KEY.public_key())
+CERTIFIED = {"certificate": [*ADMIN, OWN_KEY]}
+
+
+def test_a_certificate_creates_reads_and_lists(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        result = await perform(office, OpCode.CREATE_HANDLE, CREATE, CERTIFIED)
+        assert result == (1, CreatedAnswer(NEW), True)
+        put(office.store, {b"88.118/HIDDEN": [hidden(1), admin_value(ADMIN)]})
+        question = ResolutionRequest(b"88.118/HIDDEN")
+        code, body, _ = await perform(office, OpCode.RESOLUTION, question, CERTIFIED)
+        assert (code, isinstance(body, ValuesRequest)) == (1, True)
+        payload = payload_of(OpCode.LIST_HANDLES, HandleRequest(PREFIX), CERTIFIED)
+        assert msgpack.unpackb(await anext(office.rest.list_all(payload)))["code"] == 1
+        assert await office.rest.prove(payload) == ADMIN
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("user", "is_own_key", "code"),
+    [
+        (ADMIN, False, ResponseCode.AUTHENTICATION_FAILED),
+        (Reference(PREFIX, 0), False, ResponseCode.AUTHENTICATION_FAILED),
+        (Reference(PREFIX, 0), True, ResponseCode.SUCCESS),
+        (SECRET_ADMIN, True, ResponseCode.AUTHENTICATION_FAILED),
+        (STRANGER, True, ResponseCode.INVALID_ADMIN),
+    ],
+)
+def test_a_certificate_is_good_for_its_own_key_alone(
+    tmp_path: Path, user: Reference, is_own_key: bool, code: int
+) -> None:
+    async def scene(office: Office) -> None:
+        key = OWN_KEY if is_own_key else encode_public_key(generate_rsa_key().public_key())
+        authorization = {"certificate": [*user, key]}
+        result = await perform(office, OpCode.CREATE_HANDLE, CREATE, authorization)
+        assert (result[0], office.has(NEW)) == (code, code == ResponseCode.SUCCESS)
+
+    play(tmp_path, scene)
+
+
+def verification(secret: bytes = SECRET, **changed: Any) -> dict[str, Any]:
+    signature = hmac.digest(secret, b"nonce" + b"client", "sha256")
+    fields = {"nonce": b"nonce", "client_nonce": b"client", "signature": signature}
+    rest = {"algorithm": "HMAC-SHA256", "salt": b"", "rounds": 0, "key_bits": 0}
+    who = {"handle": SECRET_ADMIN.handle, "index": SECRET_ADMIN.index}
+    return {**who, **fields, **rest, **changed}
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "holds"),
+    [
+        (verification(), 1, True),
+        (verification(index=0), 1, True),
+        (verification(b"wrong"), 1, False),
+        (verification(index=999), 1, False),
+        (verification(nonce=b"other"), 1, False),
+        (verification(algorithm="CRC32"), ResponseCode.PROTOCOL_ERROR, False),
+        (verification(handle=b"99/x"), ResponseCode.SERVER_NOT_RESPONSIBLE, False),
+        (
+            verification(algorithm="PBKDF2-HMAC-SHA1", rounds=1_000_000, key_bits=160, salt=b"s"),
+            1,
+            False,
+        ),
+    ],
+)
+def test_answers_are_verified_for_others(
+    tmp_path: Path, payload: dict[str, Any], code: int, holds: bool
+) -> None:
+    async def scene(office: Office) -> None:
+        reply = await office.rest.verify(payload)
+        assert (reply["code"], reply["holds"]) == (code, holds)
+
+    play(tmp_path, scene)
+
+
+def test_a_page_too_deep_says_how_to_go_on(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        put(office.store, {b"88.118/%04d" % number: [url()] for number in range(99)})
+        office.rest._pages = Pages(office.store, steps_max=10)
+        asked = {"prefix": PREFIX, "page": 2, "page_size": 20, "authorization": RIGHT, "after": b""}
+        reply = await office.rest.list_page(asked)
+        assert (reply["code"], b"after=" in reply["message"]) == (4, True)
+        reply = await office.rest.list_page(asked | {"page": 0, "after": b"88.118/0090"})
+        assert reply["handles"][:2] == [b"88.118/0091", b"88.118/0092"]
+        assert (reply["total"], reply["is_last"]) == (100, True)
 
     play(tmp_path, scene)

@@ -47,6 +47,9 @@ class FakeOperations:
         self.decide: Callable[[Call], Result] | None = None
         self.listing = Listing(ResponseCode.SUCCESS, (b"88.118/A", b"88.118/B"), 7)
         self.pages: list[tuple[bytes, int, int]] = []
+        self.afters: list[bytes] = []
+        self.verifications: list[dict[str, Any]] = []
+        self.verification: dict[str, Any] = {"code": 1, "message": b"", "holds": True}
         self.calls: list[Call] = []
         self.session_calls: list[tuple[str, dict[str, Any]]] = []
         self.session: dict[str, Any] = {
@@ -78,9 +81,15 @@ class FakeOperations:
         page_size: int,
         authorization: Authorization,
         peer: Peer,
+        after: bytes = b"",
     ) -> Listing:
         self.pages.append((prefix_handle, page, page_size))
+        self.afters.append(after)
         return self.listing
+
+    async def verify(self, payload: dict[str, Any]) -> dict[str, Any]:
+        self.verifications.append(payload)
+        return self.verification
 
     async def rest_session(self, action: str, payload: dict[str, Any]) -> dict[str, Any]:
         self.session_calls.append((action, payload))
@@ -141,8 +150,10 @@ class Api:
         headers: Mapping[str, str] | None = None,
         scheme: str = "https",
         client: str = "192.0.2.1",
+        state: dict[str, Any] | None = None,
     ) -> Answer:
-        return asyncio.run(self._request(method, target, body, headers or {}, scheme, client))
+        parts = (method, target, body, headers or {}, scheme, client, state or {})
+        return asyncio.run(self._request(*parts))
 
     def send_json(self, method: str, target: str, document: Any, **options: Any) -> Answer:
         headers = {"content-type": "application/json", **options.pop("headers", {})}
@@ -158,6 +169,7 @@ class Api:
         headers: Mapping[str, str],
         scheme: str,
         client: str,
+        state: dict[str, Any],
     ) -> Answer:
         raw_path, _, query = target.partition("?")
         scope = {
@@ -173,7 +185,7 @@ class Api:
             "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
             "client": (client, 50_000),
             "server": ("192.0.2.9", 8_000),
-            "state": {},
+            "state": state,
         }
         events = iter([{"type": "http.request", "body": body, "more_body": False}])
         sent: list[Any] = []

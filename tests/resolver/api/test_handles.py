@@ -354,3 +354,33 @@ def test_a_route_written_with_escapes_is_no_such_path() -> None:
     answer = Api().request("GET", "/api/%68andles/88.118/x", scheme="http")
     assert answer.status == 404
     assert "/api/handles/" in answer.json["message"]
+
+
+def test_a_page_that_follows_a_handle() -> None:
+    api = Api()
+    api.operations.listing = Listing(1, (b"88.118/B", b"88.118/C"), 7, is_last=False)
+    answer = api.request("GET", "/api/handles?prefix=88.118&after=88.118%2fA&pageSize=2")
+    assert api.operations.afters == [b"88.118/A"]
+    assert (answer.json["next"], answer.json["totalCount"]) == ("88.118/C", "7")
+    assert "page" not in answer.json
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("page=0&after=88.118/A", "do not go together"),
+        ("after=88.119/A", "no handle under 0.NA/88.118"),
+        ("after=88.118", "no handle under"),
+        ("after=88.118/" + "x" * 2_048, "no handle under"),
+    ],
+)
+def test_a_page_that_follows_nothing(query: str, words: str) -> None:
+    api = Api()
+    answer = api.request("GET", f"/api/handles?prefix=88.118&{query}")
+    assert (answer.status, words in answer.json["message"]) == (400, True), answer.json
+    assert api.operations.pages == []
+
+
+@pytest.mark.parametrize("path", ["/api/handles/88.118/x", "/api/site"])
+def test_pretty_is_true_or_false(path: str) -> None:
+    assert Api().request("GET", f"{path}?pretty=perhaps").status == 400

@@ -108,6 +108,7 @@ def test_queries_that_are_wrong(target: str, words: str) -> None:
 
 
 def test_other_paths_and_methods_are_not_known() -> None:
-    for path in ("revoke", "kill"):
-        answer = Api().request("GET", f"/api/life/{path}?handle=a/b")
-        assert (answer.status, "/api/life" in answer.json["message"]) == (404, True)
+    answer = Api().request("GET", "/api/life/kill?handle=a/b")
+    assert (answer.status, "/api/life" in answer.json["message"]) == (404, True)
+    answer = Api().request("GET", "/api/life/revoke?handle=a/b")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST, OPTIONS")

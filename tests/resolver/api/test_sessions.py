@@ -3,6 +3,8 @@ from typing import Any
 
 import pytest
 
+from protocol.value import Reference
+from resolver.client_certificates import CERTIFIED_CLIENT
 from tests.resolver.api.calls import Api
 
 THIS = "/api/sessions/this"
@@ -100,3 +102,89 @@ def test_ending_a_session() -> None:
     answer = api.request("DELETE", THIS, headers=SESSION)
     assert (answer.status, answer.body) == (204, b"")
     assert api.operations.session_calls[0][1]["session_id"] == "s1"
+
+
+COOKIE = {"cookie": '__Host-biaoshi-session="s1"'}
+
+
+def test_a_new_session_sets_a_cookie_for_pages_of_this_origin_alone() -> None:
+    cookie = Api().request("POST", "/api/sessions").headers["set-cookie"]
+    name, *attributes = cookie.split("; ")
+    assert name == '__Host-biaoshi-session="s1"'
+    assert set(attributes) == {"Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
+    ended = Api().request("DELETE", THIS, headers=COOKIE).headers["set-cookie"]
+    assert ended.startswith('__Host-biaoshi-session=""; ')
+    assert ended.endswith("; Max-Age=0")
+
+
+def test_a_session_by_cookie() -> None:
+    api = authenticated(Api())
+    assert api.request("GET", THIS, headers=COOKIE).json["sessionId"] == "s1"
+    assert api.request("GET", "/api/handles/88.118/x", headers=COOKIE).status == 200
+    assert api.call.authorization == {"session": "s1"}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_what_a_browser_sends_for_another_page_is_nobody_s(foreign: dict[str, str]) -> None:
+    api = authenticated(Api())
+    headers = {"host": "node.example", **COOKIE, **foreign}
+    api.request("POST", "/api/prefixes/88.119", headers=headers, state=CERTIFIED)
+    assert api.call.authorization is None
+
+
+def test_jsonp_is_nobody_s() -> None:
+    api = authenticated(Api())
+    target = "/api/handles/88.118/x?callback=f"
+    api.request("GET", target, headers=COOKIE, state=CERTIFIED)
+    assert api.call.authorization is None
+
+
+def test_pages_of_this_origin_are_their_user_s() -> None:
+    api = authenticated(Api())
+    own = {"host": "node.example", "origin": "https://node.example", **COOKIE}
+    api.request("DELETE", "/api/handles/88.118/x", headers={**own, "sec-fetch-site": "same-origin"})
+    assert api.call.authorization == {"session": "s1"}
+
+
+def test_a_cookie_of_nobody_reads_what_is_public() -> None:
+    api = Api()
+    api.request("GET", "/api/handles/88.118/x", headers=COOKIE)
+    assert api.call.authorization is None
+
+
+def test_no_answer_lets_pages_elsewhere_send_credentials() -> None:
+    for method in ("GET", "POST", "OPTIONS"):
+        headers = Api().request(method, "/api/sessions", headers={"origin": "https://a"}).headers
+        assert headers["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in headers
+
+
+CERTIFIED = {CERTIFIED_CLIENT: (Reference(b"0.NA/88.118", 300), b"key")}
+
+
+def test_a_certificate_is_somebody() -> None:
+    for headers in ({}, {"authorization": 'Handle clientCert="true"'}):
+        api = Api()
+        api.request("DELETE", "/api/handles/88.118/x", headers=headers, state=CERTIFIED)
+        assert api.call.authorization == {"certificate": [b"0.NA/88.118", 300, b"key"]}
+
+
+def test_a_header_comes_before_a_certificate() -> None:
+    api = Api()
+    api.request("DELETE", "/api/handles/88.118/x", headers=SESSION, state=CERTIFIED)
+    assert api.call.authorization == {"session": "s1"}
+
+
+def test_a_certificate_that_is_announced_and_missing_is_challenged() -> None:
+    api = Api()
+    headers = {"authorization": 'Handle clientCert="true"'}
+    answer = api.request("GET", "/api/handles/88.118/x", headers=headers)
+    assert (answer.status, answer.body, api.operations.calls) == (401, b"", [])
