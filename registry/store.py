@@ -26,7 +26,7 @@ from registry.errors import RecordError, StoreError, StoreFullError
 from registry.migrations import check_store, prepare_store
 from registry.range_records import FoundRow, SeekKeys, seek_keys
 from registry.tables import seek_after
-from registry.template_expansion import expand_rows
+from registry.template_expansion import ExpandRows, expand_rows
 from registry.views import Databases, Head, View, WriteView
 
 __all__ = [
@@ -212,7 +212,11 @@ class Store(_Environment):
             yield View(txn, self._dbs, case_sensitive=self.case_sensitive)
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+        self,
+        keys: list[bytes],
+        prefixes: list[bytes],
+        seek: SeekKeys = seek_keys,
+        expand: ExpandRows = expand_rows,
     ) -> tuple[list[FoundRow], list[bool]]:
         """Return what is found of handles, and which prefix handles are homed, of one state.
 
@@ -222,6 +226,7 @@ class Store(_Environment):
             keys: folded handles that are storage keys, each 1 to 511 octets.
             prefixes: folded, and short enough to be keys themselves.
             seek: `seek_keys`, or the same thing faster.
+            expand: `expand_rows`, or what leaves rows from templates as they are that it knows.
 
         Returns:
             Rows, or where there is none the nearest range, which need not hold the handle; None
@@ -237,7 +242,7 @@ class Store(_Environment):
                 if state != self._counted_state:
                     self._count_kinds(txn, state)
                 if self._has_templates:
-                    expand_rows(partial(get, db=databases.templates), keys, rows)
+                    expand(partial(get, db=databases.templates), keys, rows)
                 if self._has_ranges and not all(rows):
                     rows = self._seek_ranges(txn, rows, seek(keys))
                 return rows, [get(prefix, b"", homed) != b"" for prefix in prefixes]
@@ -403,9 +408,13 @@ class CacheStore(_Environment):
             return txn.get(key)
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+        self,
+        keys: list[bytes],
+        prefixes: list[bytes],
+        seek: SeekKeys = seek_keys,
+        expand: ExpandRows = expand_rows,
     ) -> tuple[list[FoundRow], list[bool]]:
-        """Return the rows under keys, of one state; in a cache are neither ranges nor prefixes."""
+        """Return the rows under keys, of one state; a cache has no ranges, prefixes, templates."""
         assert not prefixes
         self._check_process()
         try:

@@ -52,9 +52,11 @@ _NO_REFERENCES = bytes(4)
 _pack_i32 = struct.Struct(">i").pack
 
 Get = Callable[[bytes], bytes | None]
+# Puts ordinary records in place of rows made from templates: `expand_rows`, of the same arguments.
+ExpandRows = Callable[[Get, list[bytes], list[Any]], None]
 
 
-class _Chunk(NamedTuple):
+class Chunk(NamedTuple):
     """One value: what stands before its data, the pieces of these around tails, its references."""
 
     head: bytes
@@ -63,10 +65,12 @@ class _Chunk(NamedTuple):
     whole: bytes | None  # all of it, where no tail stands in it
 
 
-class _Compiled(NamedTuple):
+class Compiled(NamedTuple):
+    """A lot and its template, prepared."""
+
     template: Template
     fields: Fields
-    chunks: list[_Chunk | None]  # other values, two that name the template, one per attribute
+    chunks: list[Chunk | None]  # other values, two that name the template, one per attribute
     heads: list[bytes]  # of the values of attributes, up to the length of their data
     is_public: bool
     # by the length of a tail: the octets around tails of the record of a row that differs in none
@@ -93,7 +97,7 @@ def expand(get: Get, key: bytes, row: bytes) -> bytes:
 
 def expand_rows(get: Get, keys: Sequence[bytes], rows: list[Any]) -> None:
     """Put ordinary records in place of rows made from templates; damaged ones stay as they are."""
-    lots: dict[Any, _Compiled] = {}
+    lots: dict[Any, Compiled] = {}
     for at, row in enumerate(rows):
         if not row or row[0] != HEAD_OCTET:
             continue
@@ -107,18 +111,18 @@ def expand_rows(get: Get, keys: Sequence[bytes], rows: list[Any]) -> None:
             continue  # the fast path declines it; the readable path meets it again, and says so
 
 
-def _expand(compiled: _Compiled, differences: list[Any], tail: bytes) -> bytes:
+def _expand(compiled: Compiled, differences: list[Any], tail: bytes) -> bytes:
     """Return the record of a row. Raises: one of DAMAGE."""
     if not differences:
         return _expand_same(compiled, tail)
     changes = dict(zip(differences[::2], differences[1::2], strict=True))
     if TIME in changes or OTHERS in changes:
         fields = [changes.get(at, content) for at, content in enumerate(compiled.fields)]
-        return _expand_same(_prepare(compiled.template, fields), tail)
+        return _expand_same(prepare(compiled.template, fields), tail)
     return _expand_other(compiled, changes, tail)
 
 
-def _find_lot(get: Get, number: int) -> _Compiled:
+def _find_lot(get: Get, number: int) -> Compiled:
     lot_octets = get(lot_key(number))
     if lot_octets is None:
         raise RecordError(f"there is no lot of number {number}")
@@ -127,21 +131,22 @@ def _find_lot(get: Get, number: int) -> _Compiled:
     if template_octets is None:
         raise RecordError(f"lot {number} is of a template that is not there")
     if len(template_octets) + len(lot_octets) > CACHED_OCTETS_MAX:
-        return _prepare(decode_template(template_octets).template, read_lot(lot_octets).fields)
+        return prepare(decode_template(template_octets).template, read_lot(lot_octets).fields)
     return _compile(template_octets, lot_octets)
 
 
 @lru_cache(_CACHED_LOTS)
-def _compile(template_octets: bytes, lot_octets: bytes) -> _Compiled:
+def _compile(template_octets: bytes, lot_octets: bytes) -> Compiled:
     """Prepare a lot; both entries themselves are what it is known by, so none is ever stale."""
-    return _prepare(decode_template(template_octets).template, decode_lot(lot_octets).fields)
+    return prepare(decode_template(template_octets).template, decode_lot(lot_octets).fields)
 
 
-def _prepare(template: Template, fields: Fields) -> _Compiled:
+def prepare(template: Template, fields: Fields) -> Compiled:
+    """Prepare the values of a lot with these fields. Raises: one of DAMAGE."""
     if len(fields) != FIRST_ATTRIBUTE + len(template.attributes):
         raise ValueError(f"{len(fields)} fields")
     time_s = fields[TIME]
-    chunks: list[_Chunk | None] = [_other_chunk(time_s, *each) for each in fields[OTHERS]]
+    chunks: list[Chunk | None] = [_other_chunk(time_s, *each) for each in fields[OTHERS]]
     for index, type_, data in (
         (TEMPLATE_INDEX, TEMPLATE_TYPE, template.name.encode()),
         (VERSION_INDEX, VERSION_TYPE, b"%d" % template.version),
@@ -159,10 +164,10 @@ def _prepare(template: Template, fields: Fields) -> _Compiled:
         )
         chunks.append(given)
     is_public = all(each[3] & Permission.PUBLIC_READ for each in fields[OTHERS])
-    return _Compiled(template, fields, chunks, heads, is_public, {})
+    return Compiled(template, fields, chunks, heads, is_public, {})
 
 
-def _expand_same(compiled: _Compiled, tail: bytes) -> bytes:
+def _expand_same(compiled: Compiled, tail: bytes) -> bytes:
     segments = compiled.segments.get(len(tail))
     if segments is None:
         segments = _segments(compiled, len(tail))
@@ -172,7 +177,7 @@ def _expand_same(compiled: _Compiled, tail: bytes) -> bytes:
     return _record(compiled, tail.join(segments))
 
 
-def _expand_other(compiled: _Compiled, changes: dict[Any, Any], tail: bytes) -> bytes:
+def _expand_other(compiled: Compiled, changes: dict[Any, Any], tail: bytes) -> bytes:
     attributes = compiled.template.attributes
     parts: list[bytes | None] = [
         _filled(each, tail) if each is not None and each.whole is None else each and each.whole
@@ -192,14 +197,14 @@ def _expand_other(compiled: _Compiled, changes: dict[Any, Any], tail: bytes) -> 
     return _record(compiled, _pack_i32(len(given)) + b"".join(given))
 
 
-def _record(compiled: _Compiled, octets: bytes) -> bytes:
+def _record(compiled: Compiled, octets: bytes) -> bytes:
     """Return the record of a list of values."""
     if compiled.is_public:
         return record_of_public(octets, b"")
     return encode_record(read_values(Reader(octets)), b"")
 
 
-def _segments(compiled: _Compiled, octets: int) -> list[bytes]:
+def _segments(compiled: Compiled, octets: int) -> list[bytes]:
     """Return what stands between tails of so many octets in the value list."""
     chunks = [each for each in compiled.chunks if each is not None]
     segments: list[bytes] = []
@@ -214,7 +219,7 @@ def _segments(compiled: _Compiled, octets: int) -> list[bytes]:
     return [*segments, open_]
 
 
-def _filled(chunk: _Chunk, tail: bytes) -> bytes:
+def _filled(chunk: Chunk, tail: bytes) -> bytes:
     data = tail.join(chunk.pieces)
     return chunk.head + _pack_i32(len(data)) + data + chunk.end
 
@@ -228,7 +233,7 @@ def _other_chunk(
     ttl: int,
     ttl_type: int,
     references: list[list[Any]],
-) -> _Chunk:
+) -> Chunk:
     pieces = data if isinstance(data, list) else [data]
     value = HandleValue(
         index, type_, b"", permission, ttl, ttl_type, time_s,
@@ -251,6 +256,6 @@ def _value_head(time_s: int, index: int, type_: bytes) -> bytes:
     return head + _pack_i32(len(type_)) + type_
 
 
-def _close(head: bytes, pieces: list[bytes], end: bytes) -> _Chunk:
+def _close(head: bytes, pieces: list[bytes], end: bytes) -> Chunk:
     whole = head + _pack_i32(len(pieces[0])) + pieces[0] + end if len(pieces) == 1 else None
-    return _Chunk(head, pieces, end, whole)
+    return Chunk(head, pieces, end, whole)

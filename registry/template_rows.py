@@ -23,7 +23,7 @@ that a row stands for. A handle too long for a key gets an ordinary record in th
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,9 +31,7 @@ import msgpack
 
 from protocol.value import HandleValue
 from registry.errors import RecordError
-from registry.templates import (
-    Template,
-)
+from registry.templates import Template
 
 ROW_FORMAT = 3
 HEAD_OCTET = ROW_FORMAT << 4
@@ -46,17 +44,20 @@ TAIL_OCTETS_MAX = 64
 _LOTS = b"\x81"
 LOTS_END = b"\x82"  # the first key behind those of lots
 _CACHED_LOTS = 256  # see `registry.template_expansion.CACHED_OCTETS_MAX`
-_CACHED_LENGTHS = 4  # of tails, of one lot
 
 _DIGITS = re.compile(rb"[0-9]+\Z")
 _LAST_PART = re.compile(rb"[^./:_-]+\Z")
 _U64 = struct.Struct(">Q")
-_HEAD = struct.Struct(">iiBiB")
-_NO_REFERENCES = bytes(4)
-_pack_i32 = struct.Struct(">i").pack
-DAMAGE = (ValueError, TypeError, IndexError, OverflowError, struct.error, msgpack.UnpackException)
+DAMAGE = (
+    ValueError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    msgpack.UnpackException,
+)
 
-Get = Callable[[bytes], bytes | None]
 Fields = list[Any]
 
 

@@ -4,7 +4,8 @@
     receive    recvmmsg ─> read each datagram: a plain look-up gives a key, anything else is left
     (Python)   one read transaction: rows of the keys, which prefixes are homed
     assemble   check each row, write head + handle + copy of its public list, cut at 512 octets;
-               of an identifier in a range the list is the range's, with its own octets filled in
+               of an identifier in a range the list is the range's, with its own octets filled in;
+               of one made from a template it is put together of row, lot and template
     send       sendmmsg, answers to one address together
 
 `resolver.fastpath` says what a plain look-up is and what rows may look like; `batch_python` is the
@@ -28,6 +29,7 @@ include "_counts.pxi"
 include "_ranges.pxi"
 include "_outgoing.pxi"
 include "_pages.pxi"
+include "_templates.pxi"
 
 
 @cython.final
@@ -46,6 +48,7 @@ cdef class Batch:
     cdef Outgoing _answers
     cdef Counts _counts
     cdef MappedPages _pages, _range_pages
+    cdef KnownLots _lots
     cdef Walk _walks[BATCH_DATAGRAMS]
     cdef uint8_t _seek_keys[BATCH_DATAGRAMS * SEEK_OCTETS_MAX]
     cdef uint8_t _filled[LIST_OCTETS_MAX]
@@ -95,6 +98,17 @@ cdef class Batch:
         """Have the pages of a store's file touched before its keys are handed out."""
         self._pages = rows
         self._range_pages = ranges
+
+    def know_lots(self, KnownLots lots):
+        """Put rows made from templates together here; without it Python expands them."""
+        self._lots = lots
+
+    def expand_rows(self, get, list keys, list rows):
+        """Have rows made from templates expanded that `assemble` cannot put together itself."""
+        if self._lots is None:
+            expand_in_python(get, keys, rows)
+        else:
+            self._lots.expand_rows(get, keys, rows)
 
     def begin_counting(self, uint64_t seed):
         """Count look-ups from now on; `take_counts` returns them."""
@@ -362,12 +376,23 @@ cdef class Batch:
         cdef int64_t start = 0
         cdef bint public_only = (read_u32(question.octets + 28) & FLAG_PUBLIC_ONLY) != 0
         found.code = CODE_SUCCESS
-        if self._cached:
+        if self._lots is not None and size and found.words[0] == TEMPLATE_ROW:
+            found.octets = self._fill_in_lot(question, found.words, size)
+            found.words = self._filled
+        elif self._cached:
             found.octets = find_cached(found.words, size, now_s, &start, &found.code)
         else:
             found.octets = find_public(found.words, size, public_only, &start)
         found.words += start
         return found.octets >= 0
+
+    cdef int64_t _fill_in_lot(
+        self, Question *question, const uint8_t *row, int64_t size
+    ) noexcept:
+        cdef bytes key = <bytes>self.keys[question.key]
+        return self._lots.fill(
+            row, size, <const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key), self._filled
+        )
 
     cdef bint _write(
         self, int number, Question *question, Found *found, int64_t now_s

@@ -26,6 +26,7 @@ from protocol.versions import BEST
 from protocol.wire import MESSAGE_OCTETS_MAX, write_str
 from registry.range_records import FoundRow, find_held, seek_keys
 from registry.schema import KEY_OCTETS_MAX
+from registry.template_expansion import expand_rows
 from resolver.batch_counts import BatchCounts
 from resolver.message_tables import (
     ADDRESS_OCTETS,
@@ -88,6 +89,7 @@ class Batch:
     """One socket's buffers, and the batch that is in them; see `fastpath.Batch`."""
 
     seek_keys = staticmethod(seek_keys)
+    expand_rows = staticmethod(expand_rows)
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ answers a request when
 - the handle's prefix is homed in the same state of the store that its row is read from,
 - the row decodes, all of it, and everybody may read all that was asked for: it has public values
   only, or PUBLIC_ONLY was asked; or there is no row, and the handle is in ASCII and no prefix's,
+- or the row is made from a template, and what row, lot and template stand for is such a record,
 - or there is no row, but a plain range holds the handle, its record decodes, all of it, and so does
   what comes of it once the handle's octets are filled in,
 - in the recursive role: the row is a fresh success or "not found", and the question did not ask for
@@ -34,12 +35,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 from time import perf_counter
 from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from protocol.codes import OpCode, ResponseCode
 from protocol.types.hs_site import TRANSPORT_UDP
 from registry.errors import StoreError
 from registry.range_records import FoundRow, SeekKeys
 from registry.store import CacheStore, Store
+from registry.template_expansion import ExpandRows
 from resolver import batch_python, message_tables
 from resolver.batch_python import Address, Datagram
 from resolver.mapped_file import find_mapped
@@ -50,6 +53,7 @@ from resolver.tally import Tally
 
 try:
     from resolver._batch import Batch as NativeBatch
+    from resolver._batch import KnownLots
     from resolver._batch import MappedPages as NativePages
 except ImportError:  # installed without a compiler
     NativeBatch = None  # type: ignore[assignment,misc]
@@ -133,6 +137,11 @@ class Batch(Protocol):
         """`registry.range_records.seek_keys`, or the same thing in C."""
         ...
 
+    @property
+    def expand_rows(self) -> ExpandRows:
+        """`registry.template_expansion.expand_rows`, for those rows that `assemble` cannot."""
+        ...
+
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
         ...
@@ -166,7 +175,7 @@ class Rows(Protocol):
     """Where rows come from: `registry.store.Store` or `CacheStore`."""
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys
+        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys, expand: ExpandRows
     ) -> tuple[list[FoundRow], list[bool]]:
         """Return what is found of these keys, and which prefixes are homed, of one state."""
         ...
@@ -223,7 +232,9 @@ class Lookups:
         homed: list[bool] = []
         if keys:
             try:
-                rows, homed = self._rows.find_rows(keys, prefixes, batch.seek_keys)
+                rows, homed = self._rows.find_rows(
+                    keys, prefixes, batch.seek_keys, batch.expand_rows
+                )
             except StoreError:
                 # The readable path meets it again, and says so.
                 rows, homed = [None] * len(keys), [False] * len(prefixes)
@@ -336,6 +347,22 @@ def _find_pages(store: Store | CacheStore, database: bytes) -> "NativePages | No
     return None if mapped is None else NativePages(*mapped, database)
 
 
+_known_lots: "WeakKeyDictionary[Store, KnownLots]" = WeakKeyDictionary()
+
+
+def know_lots(batch: Batch, store: Store | CacheStore) -> None:
+    """Have a native batch put rows made from templates together itself.
+
+    What it has to know of lots and templates is kept once for all batches of a store.
+    """
+    if NativeBatch is None or not isinstance(batch, NativeBatch) or not isinstance(store, Store):
+        return
+    lots = _known_lots.get(store)
+    if lots is None:
+        lots = _known_lots[store] = KnownLots()
+    batch.know_lots(lots)
+
+
 def open_lookups(
     fileno: int,
     store: Store | CacheStore,
@@ -364,6 +391,7 @@ def open_lookups(
     case_sensitive = isinstance(store, Store) and store.case_sensitive
     batch = make_batch(choice, fileno, replies, case_sensitive=case_sensitive, cached=cached)
     touch_pages(batch, store)
+    know_lots(batch, store)
     return Lookups(batch, store, replies, transport, cached=cached, counts=counts)
 
 

@@ -14,7 +14,7 @@ import random
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -38,6 +38,7 @@ from registry.schema import encode_record
 from resolver import batch_python
 from resolver.batch_python import Datagram
 from resolver.cache import CacheEntry
+from tests.fuzz.template_store import make_entries, make_template_row
 
 NOW_S = 1_795_000_000
 BATCH = 64
@@ -124,6 +125,9 @@ def find(choose: random.Random, key: bytes, cached: bool) -> FoundRow:
         return None
     if chance < 0.4 and not cached:
         return nearest_ranges(choose, key)
+    if chance < 0.7 and not cached:
+        row = make_template_row(choose)
+        return row if choose.random() < 0.5 else mutate(row, choose)
     return mutate(choose.choice(_ROWS[cached]), choose)
 
 
@@ -157,16 +161,29 @@ def fuzz(native: ModuleType, inputs: int, seed: int) -> int:
             kind(-1, case_sensitive=keeps_case, cached=cached, authoritative=True, site_serial=1)
             for kind in (native.Batch, batch_python.Batch)
         )
+        if not cached:
+            native_batch.know_lots(native.KnownLots())
+        entries = make_entries(choose, mutate)
         for _ in range(200):
-            answered += run_batch((native_batch, twin), choose, cached)
+            answered += run_batch((native_batch, twin), choose, cached, entries)
             done += BATCH
     return answered
 
 
 def run_batch(
-    pair: tuple[batch_python.Batch, batch_python.Batch], choose: random.Random, cached: bool
+    pair: tuple[batch_python.Batch, batch_python.Batch],
+    choose: random.Random,
+    cached: bool,
+    entries: Mapping[bytes, bytes],
 ) -> int:
-    """Run one batch through both; return how many of it were answered."""
+    """Run one batch through both; return how many of it were answered.
+
+    Args:
+        pair: the native batch and its twin.
+        choose: what is asked and found.
+        cached: whether they answer out of a cache.
+        entries: what rows made from templates need.
+    """
     asked: list[Datagram] = [
         (mutate(choose.choice(_DATAGRAMS), choose), ("192.0.2.1", port)) for port in range(BATCH)
     ]
@@ -176,7 +193,10 @@ def run_batch(
         if not outcomes:
             found = [find(choose, key, cached) for key in batch.keys]
             homed = [choose.random() < 0.9 for _ in batch.prefixes]
-        declined = batch.assemble(found, homed, NOW_S)
+        rows = list(found)
+        if not cached:
+            batch.expand_rows(entries.get, batch.keys, rows)
+        declined = batch.assemble(rows, homed, NOW_S)
         outcomes.append((batch.keys, batch.prefixes, declined, batch.take()))
     if outcomes[0] != outcomes[1]:
         raise AssertionError(f"native {outcomes[0]}\ntwin   {outcomes[1]}\nasked {asked}")

@@ -8,6 +8,7 @@ from protocol.value import HandleValue
 from registry.errors import StoreError
 from registry.range_records import FoundRow, SeekKeys, seek_keys
 from registry.schema import encode_record
+from registry.template_expansion import ExpandRows, expand_rows
 from resolver.dispatch import Peer
 from resolver.fastpath import Choice, Lookups
 from resolver.quick_answers import BatchAnswers
@@ -66,7 +67,11 @@ def test_nothing_to_look_up_is_nothing_answered(twin: Choice) -> None:
 def test_a_store_that_cannot_be_read_is_the_dispatchers_to_tell(twin: Choice) -> None:
     class Unreadable(Given):
         def find_rows(
-            self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+            self,
+            keys: list[bytes],
+            prefixes: list[bytes],
+            seek: SeekKeys = seek_keys,
+            expand: ExpandRows = expand_rows,
         ) -> Rows:
             raise StoreError("no more readers")
 

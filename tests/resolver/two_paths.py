@@ -11,6 +11,7 @@ from protocol.types.hs_site import TRANSPORT_UDP
 from registry.range_records import FoundRow, SeekKeys, decode_range, fill_in, seek_keys, split_key
 from registry.schema import record_of_public
 from registry.store import CacheStore, Store
+from registry.template_expansion import ExpandRows, expand_rows
 from registry.views import Databases, View
 from resolver.config import NodeRole
 from resolver.dispatch import Dispatcher, Peer
@@ -19,6 +20,12 @@ from resolver.metrics import RequestMetrics
 from resolver.query import CachedRecords, OwnRecords, Records
 from tests.registry.builders import NOW_S
 from tests.resolver.office import make_node
+
+try:
+    from resolver._batch import Batch as NativeBatch
+    from resolver._batch import KnownLots
+except ImportError:  # installed without a compiler
+    NativeBatch = None  # type: ignore[assignment,misc]
 
 CLIENT = ("192.0.2.1", 5000)
 PEER = Peer(*CLIENT, TRANSPORT_UDP)
@@ -30,7 +37,7 @@ _batches: dict[tuple[Choice, bool, bool, bool], Batch] = {}
 
 
 class Given:
-    """A store or a cache of rows and ranges that are given, as far as a look-up needs one."""
+    """A store or a cache of rows that are given, and of what they need, as a look-up sees one."""
 
     def __init__(
         self,
@@ -38,9 +45,11 @@ class Given:
         homed: frozenset[bytes] = frozenset(),
         *,
         ranges: Mapping[bytes, bytes] | None = None,
+        templates: Mapping[bytes, bytes] | None = None,
         case_sensitive: bool = False,
     ) -> None:
         self.rows = rows
+        self.templates = templates or {}
         self.homed = homed
         self.ranges = ranges or {}
         self.case_sensitive = case_sensitive
@@ -48,6 +57,8 @@ class Given:
     def get(self, key: bytes, default: None = None, db: Any = None) -> bytes | None:
         if db == "prefixes":
             return key if key in self.homed else None
+        if db == "templates":
+            return self.templates.get(key)
         return self.rows.get(key)
 
     def cursor(self, db: Any = None) -> "GivenCursor":
@@ -79,9 +90,14 @@ class Given:
         yield View(cast("Any", self), databases, case_sensitive=self.case_sensitive)
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys = seek_keys
+        self,
+        keys: list[bytes],
+        prefixes: list[bytes],
+        seek: SeekKeys = seek_keys,
+        expand: ExpandRows = expand_rows,
     ) -> tuple[list[FoundRow], list[bool]]:
         rows = [self.rows.get(key) for key in keys]
+        expand(self.templates.get, keys, rows)
         found = [
             self.nearest(sought) if row is None and sought else row
             for row, sought in zip(rows, seek(keys), strict=True)
@@ -110,6 +126,7 @@ class Paths(NamedTuple):
     given: Given
     dispatcher: Dispatcher
     cached: bool
+    lots: "KnownLots | None" = None
 
     def batch(self, twin: Choice) -> Batch:
         """Return a batch that other tests used before: nothing of theirs may show."""
@@ -119,6 +136,8 @@ class Paths(NamedTuple):
             case_sensitive, cached = key[2:]
             batch = make_batch(twin, -1, replies, case_sensitive=case_sensitive, cached=cached)
             _batches[key] = batch
+        if self.lots is not None and isinstance(_batches[key], NativeBatch):
+            _batches[key].know_lots(self.lots)
         return _batches[key]
 
     def readable(self, datagram: bytes) -> list[bytes] | None:
@@ -137,7 +156,9 @@ class Paths(NamedTuple):
         # Each has a port of its own, so that its answer is told from the others'.
         clients: list[Datagram] = [(each, ("192.0.2.1", at)) for at, each in enumerate(datagrams)]
         assert batch.load(clients) == len(datagrams)
-        rows, homed = self.given.find_rows(batch.keys, batch.prefixes, batch.seek_keys)
+        rows, homed = self.given.find_rows(
+            batch.keys, batch.prefixes, batch.seek_keys, batch.expand_rows
+        )
         declined = batch.assemble(rows, homed, NOW_S)
         sent: list[list[bytes] | None] = [[] for _ in datagrams]
         for datagram, address in declined:
@@ -176,4 +197,5 @@ def make_paths(
     dispatcher = Dispatcher(
         make_node(role), records, nobody, nobody, RequestMetrics(), now_s=lambda: NOW_S
     )
-    return Paths(given, dispatcher, cached)
+    lots = None if cached or NativeBatch is None else KnownLots()
+    return Paths(given, dispatcher, cached, lots)
