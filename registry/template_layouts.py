@@ -63,9 +63,7 @@ def make_text_lot(template_octets: bytes, lot_octets: bytes) -> bytes | None:
         if not compiled.is_public:
             return None
         count = len(lot.fields[OTHERS])
-        others = [
-            [each.head, each.pieces, each.end] for each in compiled.chunks[:count] if each
-        ]
+        others = [[each.head, each.pieces, each.end] for each in compiled.chunks[:count] if each]
         contents = [each and each.pieces for each in compiled.chunks[count + _NAMING_VALUES :]]
         octets: bytes = msgpack.packb(
             [LOT_FORMAT, lot.number, [lot.fields[TIME], others, *contents]]

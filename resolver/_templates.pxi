@@ -26,8 +26,6 @@ cdef enum:
     LOT_FORMAT = 1
     LOT_OCTETS_MAX = 16_384  # a larger one is expanded in Python
     LOTS_OCTETS_MAX = 24 * 1_048_576  # of all that are kept; 100,000 of short texts take 16 MB
-    # What a batch may write over while a lot of its own is not used yet.
-    BATCH_LOTS_OCTETS = 2 * BATCH_DATAGRAMS * LOT_OCTETS_MAX
     LOT_PLACES = 4  # for numbers that meet
     LOT_BUCKETS = 32_768
     LOT_ALIGNED = 16
@@ -44,6 +42,7 @@ cdef enum:
     FIELD_FIRST = 2  # of the attributes
     NO_FIELD = -1
     BAD_FIELD = -2
+    UNKNOWN = -1
     ABSENT = -2
 
 
@@ -476,13 +475,13 @@ cdef class KnownLots:
     cdef inline uint64_t *_bucket(self, uint64_t number) noexcept nogil:
         return self._places + (number & (LOT_BUCKETS - 1)) * LOT_PLACES
 
-    cdef inline KeptLot *_find(self, uint64_t number, uint64_t age_max) noexcept nogil:
-        """Return a lot that was written within the last octets, NULL when there is none."""
+    cdef inline KeptLot *_find(self, uint64_t number) noexcept nogil:
+        """Return a lot that nothing was written over yet, NULL when there is none."""
         cdef uint64_t *places = self._bucket(number)
         cdef KeptLot *lot
         cdef int place
         for place in range(LOT_PLACES):
-            if places[place] and self._end - places[place] <= age_max:
+            if places[place] and self._end - places[place] <= LOTS_OCTETS_MAX:
                 lot = <KeptLot *>(self._ring + places[place] % LOTS_OCTETS_MAX)
                 if lot.number == number:
                     return lot
@@ -511,8 +510,7 @@ cdef class KnownLots:
     def expand_rows(self, get, list keys, list rows):
         """Have Python expand those rows from templates that `fill` cannot.
 
-        As `registry.template_expansion.expand_rows`; the lots of the others are known afterwards,
-        as long as no more rows than those of a batch are expanded before `fill` is asked.
+        As `registry.template_expansion.expand_rows`; the lots of the others are known afterwards.
         """
         cdef int64_t numbers[BATCH_DATAGRAMS]
         cdef int64_t differences[BATCH_DATAGRAMS]
@@ -522,10 +520,12 @@ cdef class KnownLots:
             raise ValueError(f"{len(rows)} rows, {BATCH_DATAGRAMS} are a batch")
         self._touch(rows, numbers, differences)
         for at in range(<int>len(rows)):
-            if numbers[at] == ABSENT:
-                continue
-            if numbers[at] < 0 or not self._is_known(get, numbers[at]) or (
-                differences[at] and not self._can_fill(keys[at], rows[at])
+            if numbers[at] >= 0 and not self._is_known(get, numbers[at]):
+                numbers[at] = UNKNOWN
+        for at in range(<int>len(rows)):
+            if numbers[at] == UNKNOWN or numbers[at] >= 0 and (
+                self._find(<uint64_t>numbers[at]) == NULL  # written over by those after it
+                or differences[at] and not self._can_fill(keys[at], rows[at])
             ):
                 left.append(at)
         if left:
@@ -569,9 +569,7 @@ cdef class KnownLots:
 
     cdef bint _is_known(self, get, int64_t number) except -1:
         """Say whether rows of a lot can be filled in; it is taken out of the store if need be."""
-        cdef KeptLot *lot = self._find(
-            <uint64_t>number, <uint64_t>(LOTS_OCTETS_MAX - BATCH_LOTS_OCTETS)
-        )
+        cdef KeptLot *lot = self._find(<uint64_t>number)
         if lot == NULL:
             try:
                 return self._take_in(get, number)
@@ -655,7 +653,7 @@ cdef class KnownLots:
         cdef int64_t number, others
         filling.row.octets, filling.row.at, filling.row.end = row, 1, size
         number = read_lot_number(&filling.row, &filling.differences)
-        kept = NULL if number < 0 else self._find(<uint64_t>number, <uint64_t>LOTS_OCTETS_MAX)
+        kept = NULL if number < 0 else self._find(<uint64_t>number)
         if kept == NULL or kept.layout < 0:
             return -1
         lot.octets, lot.at, lot.end = <const uint8_t *>kept + sizeof(KeptLot), 0, kept.octets

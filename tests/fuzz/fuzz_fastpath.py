@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import MessageFlag
@@ -157,10 +158,8 @@ def fuzz(native: ModuleType, inputs: int, seed: int) -> int:
     while done < inputs:
         cached = choose.random() < 0.3
         keeps_case = choose.random() < 0.5
-        native_batch, twin = (
-            kind(-1, case_sensitive=keeps_case, cached=cached, authoritative=True, site_serial=1)
-            for kind in (native.Batch, batch_python.Batch)
-        )
+        native_batch = native.Batch(-1, **how(cached, keeps_case))
+        twin = batch_python.Batch(-1, **how(cached, keeps_case))
         if not cached:
             native_batch.know_lots(native.KnownLots())
         entries = make_entries(choose, mutate)
@@ -168,6 +167,16 @@ def fuzz(native: ModuleType, inputs: int, seed: int) -> int:
             answered += run_batch((native_batch, twin), choose, cached, entries)
             done += BATCH
     return answered
+
+
+def how(cached: bool, keeps_case: bool) -> dict[str, Any]:
+    """Return how a batch is made, but for its socket."""
+    return {
+        "case_sensitive": keeps_case,
+        "cached": cached,
+        "authoritative": True,
+        "site_serial": 1,
+    }
 
 
 def run_batch(

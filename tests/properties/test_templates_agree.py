@@ -1,21 +1,28 @@
 """Any template and any attributes: what is kept compactly answers like the values themselves.
 
 rows of a stream ──> compact rows ──expand──> the records that registering the values would give
+        │                └──fast path──> the answers of the readable path
         └──> journal ──replay──> the same store
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from protocol.bodies import ResolutionRequest
+from protocol.codes import MessageFlag
+from protocol.envelope import Envelope
+from protocol.header import Header
+from protocol.message import Message
 from protocol.value import HandleValue, Reference
+from protocol.versions import BEST
 from registry.acts import Done
 from registry.attribute_types import AttributeType
 from registry.outcomes import Refusal
-from registry.schema import decode_record, encode_record
+from registry.schema import RECORD_FORMAT, decode_record, encode_record
 from registry.store import Store
 from registry.streams import Verdict
 from registry.template_creations import TemplateCreations
@@ -24,12 +31,19 @@ from registry.template_rows import is_template_row
 from registry.verify import verify
 from tests.registry.builders import open_store, rows_of
 from tests.registry.template_builders import DOCUMENT, LATER_S, act, made_row, seed, send
+from tests.resolver.two_paths import Given, make_paths
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 CHOICES = st.lists(TEXT, min_size=1, max_size=4, unique=True)
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 PLAIN_TYPES = [each for each in AttributeType if each is not AttributeType.LIST]
 SERIALS = st.integers(0, 99_999)
+PUBLIC_RECORD = RECORD_FORMAT << 4
+
+
+def ask(handle: bytes) -> bytes:
+    envelope, header = Envelope(BEST, BEST, 0, 0, 7, 0, 0), Header(1, 0, MessageFlag.PUBLIC_ONLY, 0)
+    return Message(envelope, header, ResolutionRequest(handle).encode()).encode()
 
 
 def content(type_: AttributeType, values: list[str]) -> st.SearchStrategy[Any]:
@@ -131,6 +145,10 @@ def test_compact_rows_answer_like_the_values_themselves(
             expected.setdefault(row.handle.upper(), ordinary(store, row))
         found, _ = store.find_rows(list(expected), [])
         assert found == list(expected.values())
+        paths = make_paths(cast("Given", store))
+        asked = [ask(row.handle) for row in made]
+        are_plain = all(each[0] == PUBLIC_RECORD for each in expected.values())
+        assert paths.check(asked) == len(asked) or not are_plain
         with store.read() as view:
             for key, record in expected.items():
                 assert view.find_record(key) == decode_record(record)

@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import cast
+
 import pytest
 
 from protocol.bodies import ResolutionRequest
@@ -8,11 +11,14 @@ from protocol.value import HandleValue
 from registry.errors import StoreError
 from registry.range_records import FoundRow, SeekKeys, seek_keys
 from registry.schema import encode_record
+from registry.store import Store
+from registry.streams import Verdict
 from registry.template_expansion import ExpandRows, expand_rows
 from resolver.dispatch import Peer
 from resolver.fastpath import Choice, Lookups
-from resolver.quick_answers import BatchAnswers
+from resolver.quick_answers import BatchAnswers, open_quick_answers
 from tests.registry.builders import url
+from tests.registry.template_builders import ALL, made_row, register, seed, send
 from tests.resolver.office import request
 from tests.resolver.two_paths import TWINS, Given, Paths, make_paths
 
@@ -78,3 +84,24 @@ def test_a_store_that_cannot_be_read_is_the_dispatchers_to_tell(twin: Choice) ->
     paths = make_paths(Unreadable({}))
     messages = [ask(b"88.118/a", 1), ask(b"88.118/b", 2)]
     assert quick_answers(paths, twin).answer_many(messages) == [None, None]
+
+
+@pytest.mark.parametrize("twin", TWINS)
+def test_rows_made_from_a_template_are_answered(
+    twin: Choice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed(tmp_path / "store")
+    with Store.open(tmp_path / "store", sync=False) as store:
+        register(store)
+        handles = [b"88.118/LOT.%06d" % number for number in range(20)]
+        rows = [made_row(each, {**ALL, "serial": each[-6:].decode()}) for each in handles]
+        assert {run.verdict for run in send(store, rows)} == {Verdict.CREATED}
+        paths = make_paths(cast("Given", store))
+        quick = open_quick_answers(store, paths.dispatcher.replies, twin)
+        assert quick is not None
+        if twin is Choice.NATIVE:
+            monkeypatch.setattr("resolver._batch.expand_in_python", None)
+        messages = [ask(each, number) for number, each in enumerate(handles)]
+        answers = quick.answer_many(messages)
+        assert answers == [paths.dispatcher.answer_now(each, PEER) for each in messages]
+        assert None not in answers

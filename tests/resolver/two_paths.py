@@ -136,9 +136,10 @@ class Paths(NamedTuple):
             case_sensitive, cached = key[2:]
             batch = make_batch(twin, -1, replies, case_sensitive=case_sensitive, cached=cached)
             _batches[key] = batch
-        if self.lots is not None and isinstance(_batches[key], NativeBatch):
-            _batches[key].know_lots(self.lots)
-        return _batches[key]
+        found = _batches[key]
+        if self.lots is not None and isinstance(found, NativeBatch):
+            found.know_lots(self.lots)
+        return found
 
     def readable(self, datagram: bytes) -> list[bytes] | None:
         """Return what is sent, None when somebody else has to be asked."""
@@ -199,3 +200,8 @@ def make_paths(
     )
     lots = None if cached or NativeBatch is None else KnownLots()
     return Paths(given, dispatcher, cached, lots)
+
+
+def renewed(paths: Paths) -> Paths:
+    """Return the same paths to lots and templates that are others now."""
+    return paths if paths.lots is None else paths._replace(lots=KnownLots())
