@@ -8,7 +8,7 @@ import typer
 
 from loadtest.bench import run_bench
 from loadtest.formula import FULL, SHORT, Shape
-from loadtest.large import LARGE_ROWS, run_large
+from loadtest.large import LARGE_ROWS, LOT_SERIALS, run_large
 from loadtest.plan import DNS_SERVERS, Plan
 from loadtest.ranges import RANGES, SERIALS, run_ranges
 from loadtest.report import to_markdown
@@ -90,16 +90,19 @@ def large(
     rows: RowsOption = LARGE_ROWS,
     runs: RunsOption = 3,
     seconds: SecondsOption = 5,
+    serials: Annotated[
+        int, typer.Option(min=10, max=1_000_000, help="rows in each lot")
+    ] = LOT_SERIALS,
     server_core: CoreOption = 0,
     client_core: CoreOption = 1,
     folder: Annotated[Path, typer.Option(help="where stores are built and kept")] = Path(".bench"),
     results: ResultsOption = None,
 ) -> None:
-    """Measure target P8: a store of 100 M rows of one short value beside one of 1 M."""
-    plan = Plan(Shape(rows, SHORT), runs, seconds, _core(server_core), _core(client_core))
+    """Measure target P8: 100 M rows in lots from a template beside 1 M, and beside P1."""
+    plan = Plan(Shape(rows, FULL), runs, seconds, _core(server_core), _core(client_core))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        content = run_large(plan, folder, typer.echo)
+        content = run_large(plan, folder, typer.echo, serials)
     except (MeasurementError, OSError) as error:
         raise _failed("large", error) from None
     _finish(content, results, "bench-100m")

@@ -3,7 +3,8 @@
 Row n of prefix p has the handle `p/P<n as 10 digits>` and three values, one in the short shape, or
 one to four of unlike lengths; every datum holds digits that only this row and this value have.
 
-A shape may also be of ranges: its rows are the identifiers of ranges of so many serials each.
+A shape may also be of ranges: its rows are the identifiers of ranges of so many serials each; or of
+lots: they are made from a template, and what their values show is alike within a lot.
 """
 
 import statistics
@@ -19,6 +20,9 @@ UNLIKE = 0  # the number of values and their lengths change from row to row
 RANGE_DIGITS = 8
 RANGE_INDEX = 1_002
 RANGE_PERMISSION = 0b1010
+TEMPLATE_INDEX = 1_000
+ATTRIBUTE_INDEX = 2_000
+TEMPLATE_CODE = "part"
 UNLIKE_TYPES = ("SERIAL", "LOT", "DESC", "CODE")
 UNLIKE_LEAST = 16
 UNLIKE_MOST = (255, 181, 111, 75)  # octets of one datum when there are 1, 2, 3, 4
@@ -29,17 +33,18 @@ _U64 = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a benchmark's store holds. Of ranges, `rows` are all their identifiers."""
+    """What a benchmark's store holds. Of ranges and lots, `rows` are all their identifiers."""
 
     rows: int
     values: int = FULL
     prefix: str = "88.118.5"
-    serials: int = 0  # of each range; 0: there are none, each row stands for itself
+    serials: int = 0  # of each range or lot; 0: there are none, each row stands for itself
+    lots: bool = False  # made from a template, else in ranges
 
     @property
     def ranges(self) -> int:
         """How many ranges there are."""
-        return self.rows // self.serials if self.serials else 0
+        return self.rows // self.serials if self.serials and not self.lots else 0
 
     @property
     def records(self) -> int:
@@ -49,7 +54,9 @@ class Shape:
     def options(self) -> list[str]:
         """Return the shape as the generator's options."""
         words = ["--prefix", self.prefix, "--rows", str(self.rows), "--values", str(self.values)]
-        return [*words, "--serials", str(self.serials)] if self.serials else words
+        if self.serials:
+            words += ["--serials", str(self.serials)]
+        return [*words, "--lots"] if self.lots else words
 
     def words(self) -> str:
         """Return the shape in words, for reports."""
@@ -59,6 +66,11 @@ class Shape:
             values = "1 to 4 values of unlike lengths"
             return f"{self.rows:,} rows of {values}, {mean:.0f} octets with the handle on average"
         values = "one short value" if self.values == SHORT else f"{self.values} values"
+        if self.lots:
+            return (
+                f"{self.rows:,} rows made from a template in lots of {self.serials:,}, {values} "
+                f"and two that name the template, {octets} octets with the handle"
+            )
         if self.serials:
             return (
                 f"{self.rows:,} identifiers as {self.ranges:,} ranges of {self.serials:,}, "
@@ -87,7 +99,8 @@ def make_handle(shape: Shape, row: int) -> bytes:
 
 
 def _stem(shape: Shape, row: int) -> str:
-    return f"{shape.prefix}/R{row // shape.serials:0{RANGE_DIGITS}d}."
+    letter = "L" if shape.lots else "R"
+    return f"{shape.prefix}/{letter}{row // shape.serials:0{RANGE_DIGITS}d}."
 
 
 def _serial(shape: Shape, row: int) -> str:
@@ -96,24 +109,49 @@ def _serial(shape: Shape, row: int) -> str:
 
 def make_row(shape: Shape, row: int) -> tuple[HandleValue, ...]:
     """Return the values of a row; of an identifier in a range timestamps are really others."""
-    number, mixed, behind = f"{row:0{NUMBER_DIGITS}d}", row, ""
-    if shape.serials:
-        serial, mixed = _serial(shape, row), row // shape.serials
-        number, behind = f"{mixed:0{RANGE_DIGITS}d}{serial}", f".{serial}"
-    texts = [("SERIAL", mix(mixed, 3) + behind)]
-    if shape.values == UNLIKE:
-        texts = _unlike_texts(row)
-    elif shape.values == FULL:
-        texts = [
-            ("URL", f"https://id.example.cn/p/{number}?c={mix(mixed, 1)}"),
-            ("DESC", f"product {number} of lot {mix(mixed, 2)}"),
-            *texts,
-        ]
+    texts = make_texts(shape, row)
+    first = ATTRIBUTE_INDEX if shape.lots else 1
     values = tuple(
         HandleValue(index, type_.encode(), text.encode(), timestamp=TIMESTAMP_S)
-        for index, (type_, text) in enumerate(texts, 1)
+        for index, (type_, text) in enumerate(texts, first)
     )
+    if shape.lots:
+        return (*_naming_values(shape), *values)
     return (*values, _range_value(shape, row)) if shape.serials else values
+
+
+def make_texts(shape: Shape, row: int) -> list[tuple[str, str]]:
+    """Return types and texts of a row's values but for those that say where it comes from."""
+    if shape.serials:
+        return make_serial_texts(shape, row // shape.serials, _serial(shape, row))
+    if shape.values == UNLIKE:
+        return _unlike_texts(row)
+    return _numbered_texts(shape, row, f"{row:0{NUMBER_DIGITS}d}", "")
+
+
+def make_serial_texts(shape: Shape, number: int, serial: str) -> list[tuple[str, str]]:
+    """Do so of the identifier with a serial in the range, or lot, of a number."""
+    return _numbered_texts(shape, number, f"{number:0{RANGE_DIGITS}d}{serial}", f".{serial}")
+
+
+def _numbered_texts(shape: Shape, mixed: int, number: str, behind: str) -> list[tuple[str, str]]:
+    last = ("SERIAL", mix(mixed, 3) + behind)
+    if shape.values == SHORT:
+        return [last]
+    return [
+        ("URL", f"https://id.example.cn/p/{number}?c={mix(mixed, 1)}"),
+        ("DESC", f"product {number} of lot {mix(mixed, 2)}"),
+        last,
+    ]
+
+
+def _naming_values(shape: Shape) -> tuple[HandleValue, ...]:
+    """Return the values that say which template an identifier is made from."""
+    name = f"{shape.prefix}:{TEMPLATE_CODE}".encode()
+    return (
+        HandleValue(TEMPLATE_INDEX, b"TEMPLATE", name, timestamp=TIMESTAMP_S),
+        HandleValue(TEMPLATE_INDEX + 1, b"TEMPLATE_VERSION", b"1", timestamp=TIMESTAMP_S),
+    )
 
 
 def _range_value(shape: Shape, row: int) -> HandleValue:

@@ -19,7 +19,7 @@ from protocol.value import HandleValue
 from registry.errors import JournalError, RecordError
 from registry.journal import OWNER, JournalOperation, Kind
 from registry.schema import decode_record, folded_key
-from registry.tables import Table, WritableTable
+from registry.tables import Table
 from registry.template_rows import (
     LOTS_END,
     Fields,
@@ -44,6 +44,12 @@ class _Lot:
     fields: Fields
     before: Fields | None = None  # of the identifier made last in this transaction
     loss: int = 0  # fields in which identifiers differed from the lot and not from the one before
+    same: "NewRow | None" = None  # the row of one that differs in nothing
+
+    def make_same(self) -> "NewRow":
+        """Return the row of an identifier that differs in nothing."""
+        self.same = NewRow(encode_row(self.number, ()))
+        return self.same
 
 
 class NewRow(NamedTuple):
@@ -76,6 +82,10 @@ class Lots:
         lot = self._lots[number] if number in self._lots else find_last_lot(self._table, number)
         if lot is None:
             return self._begin(number, fields)
+        if fields == lot.fields and not lot.loss:
+            lot.before = fields
+            self._lots[number] = lot
+            return lot.same or lot.make_same()
         differences = _differences(lot.fields, fields)
         if lot.before is None:
             if len(differences) > len(fields):  # two for a field: more than half of them differ
@@ -133,14 +143,16 @@ def find_last_lot(table: Table, number: int) -> _Lot | None:
 
 def put_new_row(view: WriteView, key: bytes, new: NewRow) -> None:
     """Store a row, and the lot it begins."""
-    if new.lot:
-        _put_lot(view.writable("templates"), new.lot, new.lot_octets)
+    put_new_lot(view, new)
     view.put_row(key, new.row)
 
 
-def _put_lot(table: WritableTable, number: int, octets: bytes) -> None:
-    table.put(lot_key(number), octets)
-    table.put(last_lot_key(read_lot(octets).number), number.to_bytes(8, "big"))
+def put_new_lot(view: WriteView, new: NewRow) -> None:
+    """Store the lot that a row begins, if any."""
+    if new.lot:
+        table = view.writable("templates")
+        table.put(lot_key(new.lot), new.lot_octets)
+        table.put(last_lot_key(read_lot(new.lot_octets).number), new.lot.to_bytes(8, "big"))
 
 
 def pack_entries(entries: Sequence[tuple[bytes, bytes]]) -> bytes:

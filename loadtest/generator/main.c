@@ -14,6 +14,7 @@ static const char usage[] =
     "  --server IPV4 --port N       where to ask\n"
     "  --prefix P --rows N --values 3|1|0   what is registered; 0: 1 to 4 of unlike lengths\n"
     "  --serials N                  the rows are identifiers in ranges of so many (0: rows)\n"
+    "  --lots                       with --serials: in lots made from a template instead\n"
     "  --window N                   requests in flight (64), shared out among the sockets\n"
     "  --sockets N                  UDP sockets, each with a port of its own (1)\n"
     "  --rate N                     open loop, requests a second (0: closed loop)\n"
@@ -26,7 +27,7 @@ static const char usage[] =
     "  --warmup S --seconds S --seed N\n";
 
 enum { SERVER = 256, PORT, PREFIX, ROWS, VALUES, WINDOW, RATE, CONNECTIONS, ZIPF, ABSENT, BROKEN,
-       WARMUP, SECONDS, SEED, SOCKETS, ORDER, ONCE, SERIALS };
+       WARMUP, SECONDS, SEED, SOCKETS, ORDER, ONCE, SERIALS, LOTS };
 
 static const struct option names[] = {
     {"server", 1, 0, SERVER}, {"port", 1, 0, PORT}, {"prefix", 1, 0, PREFIX}, {"rows", 1, 0, ROWS},
@@ -34,7 +35,8 @@ static const struct option names[] = {
     {"connections", 1, 0, CONNECTIONS}, {"zipf", 1, 0, ZIPF}, {"missing", 1, 0, ABSENT},
     {"malformed", 1, 0, BROKEN}, {"warmup", 1, 0, WARMUP}, {"seconds", 1, 0, SECONDS},
     {"seed", 1, 0, SEED}, {"sockets", 1, 0, SOCKETS}, {"order", 1, 0, ORDER},
-    {"once", 0, 0, ONCE}, {"serials", 1, 0, SERIALS}, {0, 0, 0, 0}};
+    {"once", 0, 0, ONCE}, {"serials", 1, 0, SERIALS},
+    {"lots", 0, 0, LOTS}, {0, 0, 0, 0}};
 
 static void fail(const char *words)
 {
@@ -69,6 +71,7 @@ static void set_option(struct options *options, int option)
             fail("--order is random or sequential");
         break;
     case ONCE: options->once = true; break;
+    case LOTS: options->shape.lots = true; break;
     case SERIALS: options->shape.serials = strtoull(optarg, NULL, 10); break;
     default: fail("unknown option");
     }
@@ -79,7 +82,7 @@ static void check_ranges(const struct shape *shape)
     if (shape->serials > SERIALS_MAX)
         fail("--serials is at most 1,000,000,000");
     if (!shape->rows || shape->rows % shape->serials || shape->rows / shape->serials > RANGES_MAX)
-        fail("--rows is that of 1 to 50,000,000 whole ranges: their numbers have eight digits, "
+        fail("--rows is that of 1 to 50,000,000 whole ranges or lots: their numbers have eight digits, "
              "missing ones included");
     if (shape->values == UNLIKE)
         fail("--serials goes with --values 3 or 1");
@@ -94,6 +97,8 @@ static void check_options(const struct options *options)
         fail("--values is 3, 1 or 0");
     if (options->shape.values == UNLIKE && strlen(options->shape.prefix) > UNLIKE_PREFIX_MAX)
         fail("--values 0 takes a --prefix of at most 20 octets: its answers fit one datagram");
+    if (options->shape.lots && !options->shape.serials)
+        fail("--lots goes with --serials");
     if (options->shape.serials)
         check_ranges(&options->shape);
     else if (options->shape.rows < 1 || options->shape.rows > 5000000000ull)
@@ -161,7 +166,7 @@ int main(int count, char **words)
 {
     static struct run run;
     struct options options = {
-        .shape = {"88.118.5", 1000000, 3, 0}, .window = 64, .connections = 16, .sockets = 1,
+        .shape = {"88.118.5", 1000000, 3, 0, false}, .window = 64, .connections = 16, .sockets = 1,
         .seconds = 3, .warmup = 0.5, .seed = 1};
     options.server.sin_family = AF_INET;
     options.server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -172,15 +177,16 @@ int main(int count, char **words)
     const char *mode = words[optind];
     check_options(&options);
     if (!strcmp(mode, "ndjson"))
-        return (options.shape.serials ? write_ranges(stdout, &options.shape)
-                                      : write_ndjson(stdout, &options.shape, 0)) ? 1 : 0;
+        return (options.shape.serials && !options.shape.lots
+                    ? write_ranges(stdout, &options.shape)
+                    : write_ndjson(stdout, &options.shape, 0)) ? 1 : 0;
     if (!strcmp(mode, "zone") && !options.shape.serials)
         return write_zone(stdout, &options.shape) ? 1 : 0;
     if (strcmp(mode, "udp") && strcmp(mode, "tcp") && strcmp(mode, "fresh") &&
         strcmp(mode, "dns") && strcmp(mode, "echo"))
         fail("unknown mode");
     if (!strcmp(mode, "dns") && options.shape.serials)
-        fail("there are no ranges over DNS");
+        fail("there are no ranges over DNS, and no lots");
     options.protocol = !strcmp(mode, "dns") ? DNS : !strcmp(mode, "echo") ? ECHO : HANDLE;
     check_mode(&options, mode);
     run.options = &options;

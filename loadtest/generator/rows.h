@@ -17,18 +17,28 @@
  *     3 SERIAL         <m(r,3)>.<s>
  *     1002 RANGE       p/R<r as 8 digits>.<first s>..<last s>, permissions 1010
  * The short shape has 1 SERIAL and 1002 RANGE. Timestamps are those of the registration.
+ *
+ * Lots of M serials from a template: identifier n is serial s of lot l, as with ranges:
+ *     handle   p/L<l as 8 digits>.<s>
+ *     1000 TEMPLATE          p:part
+ *     1001 TEMPLATE_VERSION  1
+ *     2000 URL               as in a range, l for r
+ *     2001 DESC
+ *     2002 SERIAL
+ * The short shape has 2000 SERIAL behind the first two. Timestamps are those of rows.
  * `loadtest/formula.py` says the same in Python; a test holds them equal.
  */
 #ifndef ROWS_H
 #define ROWS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #define PREFIX_MAX 128
 #define PACKET_MAX 2048 /* a request or an answer of these rows takes under 600 octets */
-#define VALUES_MAX 4
+#define VALUES_MAX 5
 #define TIMESTAMP 1795219200u
 #define TTL 86400u
 #define PERMISSION 0x0e
@@ -38,20 +48,26 @@
 #define SERIALS_MAX 1000000000u
 #define RANGE_INDEX 1002
 #define RANGE_PERMISSION 0x0a
+#define TEMPLATE_INDEX 1000 /* and the version behind it */
+#define ATTRIBUTE_INDEX 2000 /* of the first one */
+#define NAMING_VALUES 2
+#define NUMBERED_VALUES_MAX 3
 
 /* The unlike shape. A Handle message over UDP is cut at 512 octets: what so many values may have
  * follows from that, one datum's 255 from TXT strings. */
 #define UNLIKE 0
 #define UNLIKE_PREFIX_MAX 20
 #define UNLIKE_LEAST 16
-static const char *const unlike_types[VALUES_MAX] = {"SERIAL", "LOT", "DESC", "CODE"};
-static const int unlike_most[VALUES_MAX] = {255, 181, 111, 75};
+#define UNLIKE_VALUES_MAX 4
+static const char *const unlike_types[UNLIKE_VALUES_MAX] = {"SERIAL", "LOT", "DESC", "CODE"};
+static const int unlike_most[UNLIKE_VALUES_MAX] = {255, 181, 111, 75};
 
 struct shape {
     const char *prefix;
     uint64_t rows;    /* of ranges: all their identifiers */
     int values;       /* 3; 1 for the short shape, UNLIKE for the unlike one */
-    uint64_t serials; /* of each range; 0: these are rows */
+    uint64_t serials; /* of each range or lot; 0: these are rows */
+    bool lots;        /* made from a template, else in ranges */
 };
 
 struct value {
@@ -119,10 +135,10 @@ static inline uint32_t get_u32(const uint8_t *at)
     return __builtin_bswap32(number);
 }
 
-/* Write what the handles of a range have in common. */
+/* Write what the handles of a range or lot have in common. */
 static inline char *put_stem(char *at, const struct shape *shape, uint64_t range)
 {
-    at = put_text(put_text(at, shape->prefix), "/R");
+    at = put_text(put_text(at, shape->prefix), shape->lots ? "/L" : "/R");
     return put_text(put_digits(at, range, RANGE_DIGITS), ".");
 }
 
@@ -146,7 +162,7 @@ static inline void finish_value(struct value *value, uint32_t index, const char 
     value->length = (int)(end - value->data);
 }
 
-static inline int make_unlike_values(struct value out[VALUES_MAX], uint64_t row)
+static inline int make_unlike_values(struct value out[UNLIKE_VALUES_MAX], uint64_t row)
 {
     uint64_t chosen = mix(row, 0);
     int count = 1 + (int)(chosen & 3), span = unlike_most[count - 1] - UNLIKE_LEAST + 1;
@@ -164,7 +180,7 @@ static inline int make_unlike_values(struct value out[VALUES_MAX], uint64_t row)
 
 /* Fill in three values, or the last of them. `number` stands in the first two, `mixed` chooses the
  * octets that look like chance, `serial` stands behind the last. */
-static inline int make_numbered_values(struct value out[VALUES_MAX], const struct shape *shape,
+static inline int make_numbered_values(struct value out[NUMBERED_VALUES_MAX], const struct shape *shape,
                                        uint64_t mixed, const char *number, const char *serial)
 {
     struct value *last = &out[shape->values - 1];
@@ -181,13 +197,26 @@ static inline int make_numbered_values(struct value out[VALUES_MAX], const struc
 
 /* Fill in the values of an identifier in a range but for the RANGE value. `serial` are its digits,
  * or the placeholder for them. */
-static inline int make_range_values(struct value out[VALUES_MAX], const struct shape *shape,
+static inline int make_range_values(struct value out[NUMBERED_VALUES_MAX], const struct shape *shape,
                                     uint64_t range, const char *serial)
 {
     char number[64] = {0}, behind[32] = {0};
     put_text(put_digits(number, range, RANGE_DIGITS), serial);
     put_text(put_text(behind, "."), serial);
     return make_numbered_values(out, shape, range, number, behind);
+}
+
+/* Fill in the values of an identifier in a lot. */
+static inline int make_lot_values(struct value out[VALUES_MAX], const struct shape *shape,
+                                  uint64_t lot, const char *serial)
+{
+    char *end = put_text(put_text(out[0].data, shape->prefix), ":part");
+    finish_value(&out[0], TEMPLATE_INDEX, "TEMPLATE", end);
+    finish_value(&out[1], TEMPLATE_INDEX + 1, "TEMPLATE_VERSION", put_text(out[1].data, "1"));
+    int count = make_range_values(out + NAMING_VALUES, shape, lot, serial);
+    for (int i = 0; i < count; i++)
+        out[NAMING_VALUES + i].index = ATTRIBUTE_INDEX + (uint32_t)i;
+    return NAMING_VALUES + count;
 }
 
 /* Fill in the values of a row, or of an identifier; return how many there are. */
@@ -201,6 +230,8 @@ static inline int make_values(struct value out[VALUES_MAX], const struct shape *
         return make_numbered_values(out, shape, row, digits, "");
     }
     put_serial(digits, shape, row % shape->serials);
+    if (shape->lots)
+        return make_lot_values(out, shape, row / shape->serials, digits);
     int count = make_range_values(out, shape, row / shape->serials, digits);
     char *end = put_stem(out[count].data, shape, row / shape->serials);
     end = put_text(put_serial(end, shape, 0), "..");

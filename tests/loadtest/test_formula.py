@@ -67,6 +67,21 @@ def test_identifiers_of_ranges() -> None:
     assert make_handle(Shape(12, serials=12), 11) == b"88.118.5/R00000000.11"
 
 
+def test_identifiers_of_lots() -> None:
+    shape, ranges = Shape(3_000, serials=1_000, lots=True), Shape(3_000, serials=1_000)
+    assert (shape.ranges, shape.records) == (0, 3_000)
+    assert make_handle(shape, 2_042) == b"88.118.5/L00000002.042"
+    template, version, *values = make_row(shape, 2_042)
+    assert (template.index, template.data) == (1_000, b"88.118.5:part")
+    assert (version.index, version.data) == (1_001, b"1")
+    assert [value.index for value in values] == [2_000, 2_001, 2_002]
+    like = make_row(ranges, 2_042)[:-1]
+    assert [(each.type, each.data) for each in values] == [(each.type, each.data) for each in like]
+    words = "3,000 rows made from a template in lots of 1,000, 3 values and two that name the"
+    assert shape.words().startswith(words)
+    assert AROUND_OCTETS + shape.row_octets(0) <= DATAGRAM_OCTETS
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_every_unlike_row_fits_a_datagram(count: int) -> None:
     most = UNLIKE_MOST[count - 1]

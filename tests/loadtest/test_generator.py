@@ -4,13 +4,22 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from loadtest.formula import SHORT, UNLIKE, Shape, make_handle, make_row
+from loadtest.large import fill_lots
 from loadtest.load import Tools, check_http, compile_tools, run_generator
-from loadtest.servers import BIAOSHI, load_node, make_node, serving_echo, serving_node
+from loadtest.servers import (
+    BIAOSHI,
+    load_node,
+    make_node,
+    run_biaoshi,
+    serving_echo,
+    serving_node,
+)
 from loadtest.startup import MeasurementError
 from protocol.json_forms import values_from_json
 from protocol.value import encode_values
@@ -18,6 +27,7 @@ from resolver.fastpath import Choice
 from tests.resolver.two_paths import CHOICES
 
 SHAPE = Shape(50)
+LOTS = Shape(6_000, serials=1_000, lots=True)
 SECONDS = 0.3
 
 pytestmark = [
@@ -44,7 +54,16 @@ def ports(node: Path) -> Iterator[tuple[int, int]]:
         yield opened
 
 
-@pytest.mark.parametrize("shape", [Shape(30), Shape(30, SHORT, "10.77"), Shape(300, UNLIKE)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(30),
+        Shape(30, SHORT, "10.77"),
+        Shape(300, UNLIKE),
+        LOTS,
+        Shape(60, SHORT, "10.77", 20, lots=True),
+    ],
+)
 def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
     words = ["ndjson", *shape.options()]
     shown = subprocess.run([str(tools.generator), *words], capture_output=True, check=True).stdout
@@ -84,6 +103,7 @@ def test_c_and_python_have_the_same_ranges(tools: Tools, shape: Shape) -> None:
         (("udp", "--rows", "510000000", "--serials", "10"), "1 to 50,000,000"),
         (("udp", "--rows", "20", "--serials", "10", "--values", "0"), "--values 3 or 1"),
         (("dns", "--rows", "20", "--serials", "10"), "no ranges over DNS"),
+        (("udp", "--rows", "20", "--lots"), "--lots goes with --serials"),
     ],
 )
 def test_ranges_that_cannot_be(tools: Tools, words: tuple[str, ...], why: str) -> None:
@@ -110,6 +130,24 @@ def test_every_answer_is_right(tools: Tools, ports: tuple[int, int], mode: str) 
     assert answers.counts["right"] > 0
     assert answers.histogram is not None
     assert answers.histogram.total == answers.counts["right"]
+
+
+def test_lots_are_filled_in_and_every_answer_is_right(tools: Tools, tmp_path: Path) -> None:
+    node = make_node(tmp_path, LOTS)
+    assert fill_lots(node, LOTS) > 0
+    run_biaoshi("verify", str(node))
+    everything = ("--order", "sequential", "--once")
+    with serving_node(node, LOTS, None) as (port, http_port):
+        answers = run_generator(tools, "udp", port, LOTS, seconds=5, options=everything)
+        assert answers.counts["right"] == LOTS.rows
+        mixed = ("--missing", "0.3", "--malformed", "0.1")
+        answers = run_generator(tools, "udp", port, LOTS, seconds=SECONDS, options=mixed)
+        assert answers.counts["missing"] > 0
+        assert run_generator(tools, "tcp", port, LOTS, seconds=SECONDS).counts["right"] > 0
+        check_http(http_port, LOTS, samples=20)
+        other = replace(LOTS, serials=2_000)
+        with pytest.raises(MeasurementError):
+            run_generator(tools, "udp", port, other, seconds=SECONDS)
 
 
 def test_missing_malformed_zipf_and_a_rate(tools: Tools, ports: tuple[int, int]) -> None:
