@@ -29,7 +29,9 @@ include "_counts.pxi"
 include "_ranges.pxi"
 include "_outgoing.pxi"
 include "_pages.pxi"
+include "_msgpack.pxi"
 include "_templates.pxi"
+include "_lots.pxi"
 
 
 @cython.final
