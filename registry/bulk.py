@@ -160,7 +160,10 @@ class _Registration:
                 self._create_all(some, runs)
                 continue
             for row in some:
+                if row[0] != RowKind.RANGE:
+                    self.items += self._ranges.take_items()
                 self._add_verdict(row, runs)
+            self.items += self._ranges.take_items()
         if self._missing:
             raise NeedError(Need(frozenset(self._missing)))
         return runs.close()
@@ -253,10 +256,7 @@ class _Registration:
             raise NeedError(outcome)
         if isinstance(outcome, Refusal):
             return Run(1, Verdict.REFUSED, outcome.response_code, outcome.message)
-        if outcome is None:
-            return Run(1, Verdict.UNCHANGED)
-        self.items.append(outcome)
-        return Run(1, Verdict.CREATED)
+        return Run(1, Verdict.CREATED if outcome else Verdict.UNCHANGED)
 
     def _make(self, row: Row) -> Run:
         """Create a handle from a template, by the short way when it is new and permitted."""

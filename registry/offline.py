@@ -18,6 +18,7 @@ from protocol.errors import ProtocolError
 from protocol.handle import check_handle, fold_handle, to_text
 from protocol.types.hs_pubkey import decode_public_key
 from protocol.value import HandleValue, Reference, encode_values
+from protocol.wire import HANDLE_OCTETS_MAX
 from registry import edits
 from registry.checks import check_record, check_values
 from registry.errors import StoreError
@@ -41,8 +42,9 @@ from registry.marks import (
     revoked_words,
 )
 from registry.offline_marks import load_mark
-from registry.offline_ranges import load_deletion, load_range
+from registry.offline_ranges import LoadedRanges, load_deletion, load_range
 from registry.outcomes import identity_text
+from registry.plain_ranges import RangeForm
 from registry.replay import replay
 from registry.schema import (
     RECORD_OCTETS_MAX,
@@ -178,6 +180,15 @@ class LoadRow(NamedTuple):
     """Of the document, as it was read."""
     mark: State | None = None
     """FROZEN, REVOKED: a mark instead of a record, its document says whose (`offline_marks`)."""
+    form: RangeForm | None = None
+    """Of a range that may be plain, instead of its handle and its document."""
+
+    def in_full(self) -> "LoadRow":
+        """Return the row of a range with its handle and its document."""
+        if self.form is None:
+            return self
+        handle = (self.form.stem + self.form.first).encode()[:HANDLE_OCTETS_MAX]
+        return self._replace(handle=handle, document=self.form.document(), form=None)
 
 
 class RefusedRow(NamedTuple):
@@ -248,19 +259,25 @@ def load_batch(
     loaded = LoadedBatch()
     items: list[list[Any]] = []
     with store.write() as view:
+        ranges = LoadedRanges(view, now_s)
         for row in batch:
+            if row.form is not None and ranges.load(row.form):
+                loaded.stored += 1
+                continue
+            items += ranges.take_items()
             try:
-                item = _load_row(view, row, policy, now_s)
+                item = _load_row(view, row.in_full(), policy, now_s)
             except StoreError as error:
-                loaded.refused.append(refusal_of(row, error))
+                loaded.refused.append(refusal_of(row.in_full(), error))
                 continue
             if item is None:
                 loaded.existed += 1
             else:
+                loaded.stored += 1
                 items.append(item)
+        items += ranges.take_items()
         if items:
             LocalLog(view).append_packed(items, now_s * 1000)
-    loaded.stored = len(items)
     return loaded
 
 
@@ -272,7 +289,7 @@ def refusal_of(row: LoadRow, error: StoreError) -> RefusedRow:
 
 def try_row(view: WriteView, row: LoadRow, now_s: int) -> None:
     """Do what a row says in a transaction that is to be taken back. Raises: StoreError."""
-    _load_row(view, row, LoadPolicy.REFUSE, now_s)
+    _load_row(view, row.in_full(), LoadPolicy.REFUSE, now_s)
 
 
 class _ExistsError(StoreError):

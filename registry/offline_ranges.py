@@ -19,16 +19,40 @@ from protocol.value import Reference
 from registry.errors import RangeError
 from registry.journal import OWNER, Kind, pack_change
 from registry.marks import REASON_OCTETS_MAX, is_deleted
+from registry.plain_ranges import PlainMaker, RangeForm
+from registry.range_batches import RangeBatch
 from registry.range_changes import note_own_time
 from registry.range_documents import read_document
 from registry.range_making import make_range
-from registry.range_registration import is_registered, store_new
+from registry.range_registration import is_registered, pack_new, store_new
 from registry.ranges import check_free
 from registry.schema import folded_key
 from registry.views import WriteView
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INDEX_DIGITS_MAX = 10
+
+
+class LoadedRanges:
+    """The plain ranges of one transaction, which are stored together.
+
+    Before anything else is done in the transaction, and at its end, `take_items`.
+    """
+
+    def __init__(self, view: WriteView, now_s: int) -> None:
+        self._maker = PlainMaker(view.fold, OWNER, now_s)
+        self._batch = RangeBatch(view)
+        self._now_s = now_s
+
+    def load(self, form: RangeForm) -> bool:
+        """Register a range; False: it is not plain, or something may be in its way."""
+        new = self._maker.make(form)
+        return new is not None and self._batch.store(new)
+
+    def take_items(self) -> list[list[Any]]:
+        """Have all ranges in the store; return what the journal has to say of them."""
+        stored = self._batch.flush()
+        return [pack_new(stored, OWNER, self._now_s)] if stored else []
 
 
 def load_range(view: WriteView, document: Mapping[str, Any], now_s: int) -> list[Any] | None:

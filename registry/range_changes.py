@@ -17,11 +17,12 @@ from registry.errors import JournalError, RangeError, RecordError
 from registry.first_count import is_counted
 from registry.journal import OWNER, JournalOperation, Kind, is_own_time
 from registry.marks import Mark, decode_marked, is_deleted
+from registry.range_batches import RangeBatch, read_plain_range
 from registry.range_documents import Range, Span, read_range
 from registry.range_history_index import Before, note_range
 from registry.range_records import split_key
 from registry.range_rows import rows_inside
-from registry.range_values import registered_s
+from registry.range_values import find_registered_s, registered_s
 from registry.views import View, WriteView
 
 REGISTER = "register"
@@ -57,15 +58,35 @@ def replay_ranges(view: WriteView, operation: JournalOperation) -> None:
     verb, changes = unpack_changes(operation.payload)
     try:
         if verb == REGISTER:
-            for key, octets in changes:
-                range_ = read_range(key, octets)
-                put_new_range(view, range_)
-                if operation.actor == OWNER:
-                    note_own_time(view, range_, operation.time_s)
+            own_time_s = operation.time_s if operation.actor == OWNER else None
+            _register(view, changes, own_time_s)
         else:
             _replace(view, changes)
     except (RecordError, RangeError, IndexError) as error:
         raise JournalError(f"a change of ranges cannot be made: {error}") from error
+
+
+def _register(view: WriteView, changes: Sequence[Change], owner_time_s: int | None) -> None:
+    """Store ranges, many at a time as far as they are plain and nothing is in their way.
+
+    Args:
+        view: the store.
+        changes: the ranges.
+        owner_time_s: when the node's owner put them there, who may have stated another time.
+    """
+    batch = RangeBatch(view)
+    for key, octets in changes:
+        plain = read_plain_range(key, octets)
+        stated_s = None if owner_time_s is None else find_registered_s(octets)
+        is_dated = stated_s is not None and is_own_time(stated_s, owner_time_s or 0)
+        if plain is not None and not is_dated and batch.store(plain):
+            continue
+        batch.flush()
+        range_ = read_range(key, octets)
+        put_new_range(view, range_)
+        if owner_time_s is not None:
+            note_own_time(view, range_, owner_time_s)
+    batch.flush()
 
 
 def rebuilding_ranges(view: View, now_s: int) -> Iterator[JournalOperation]:

@@ -1,5 +1,6 @@
 """Registering ranges that come as rows, in streams and files: many of them in one transaction."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from registry.creation_rights import CreationRights
 from registry.errors import RangeError
 from registry.journal import Kind, pack_change
 from registry.outcomes import Need, Refusal, refuse
-from registry.range_changes import REGISTER, pack_changes, put_new_range
+from registry.plain_ranges import FORM_ERRORS, PlainMaker, read_msgpack_form
+from registry.range_batches import RangeBatch
+from registry.range_changes import REGISTER, Change, pack_changes, put_new_range
 from registry.range_documents import Described, Range, read_document
 from registry.range_making import make_range
 from registry.range_shown import read_shown
@@ -22,7 +25,9 @@ from registry.views import View, WriteView
 
 
 class RangeRows:
-    """The ranges of one batch of a stream.
+    """The ranges of one batch of a stream; plain ones are stored together.
+
+    Before anything else is done in the transaction, and at its end, `take_items`.
 
     Args:
         view: of the transaction.
@@ -38,9 +43,20 @@ class RangeRows:
         self._identity = identity
         self._rights = rights
         self._now_s = now_s
+        self._maker = PlainMaker(view.fold, identity, now_s)
+        self._batch = RangeBatch(view)
+        self._items: list[list[Any]] = []
 
-    def register(self, octets: bytes) -> list[Any] | Refusal | Need | None:
-        """Register a range; return its item for the journal, None when it is there already.
+    def take_items(self) -> list[list[Any]]:
+        """Have all ranges in the store; return what the journal has to say of them."""
+        stored = self._batch.flush()
+        if stored:
+            self._items.append(pack_new(stored, self._identity, self._now_s))
+        items, self._items = self._items, []
+        return items
+
+    def register(self, octets: bytes) -> bool | Refusal | Need:
+        """Register a range; say whether it is new, False: it is there already.
 
         Args:
             octets: of its document, in msgpack.
@@ -48,6 +64,25 @@ class RangeRows:
         Raises:
             RecordError: what is in its way is damaged.
         """
+        if self._register_plain(octets):
+            return True
+        self._items = self.take_items()
+        return self._register(octets)
+
+    def _register_plain(self, octets: bytes) -> bool:
+        """Register a range the short way; False: it is to be looked at closer."""
+        try:
+            form = read_msgpack_form(octets)
+        except FORM_ERRORS:
+            return False
+        new = self._maker.make(form)
+        if new is None:
+            return False
+        right = self._rights.find((form.stem + form.first).encode(), new.first)
+        # Counted: its quota may not have room for it.
+        return type(right) is Permitted and self._batch.store(new)
+
+    def _register(self, octets: bytes) -> bool | Refusal | Need:
         try:
             described = unpack_document(octets)
             handle = described.stem + described.first
@@ -61,7 +96,7 @@ class RangeRows:
             kept = check_free(self._view, new, keeps_rows=described.keeps_rows)
         except RangeError as error:
             if is_registered(self._view, new, with_hidden=False):
-                return None
+                return False
             return refuse(error.response_code, str(error))
         created = new.span.size - kept
         refusal = quotas.refuse_beyond(self._view, handle, created, self._now_s)
@@ -70,7 +105,8 @@ class RangeRows:
         quotas.count_created(self._view, handle, created, self._now_s)
         if any(pattern.value.type in CHECKED_TYPES for pattern in described.patterns):
             self._rights.forget()  # an identifier of it may be a group
-        return store_new(self._view, new, self._identity, self._now_s)
+        self._items.append(store_new(self._view, new, self._identity, self._now_s))
+        return True
 
 
 def unpack_document(octets: bytes) -> Described:
@@ -87,8 +123,13 @@ def unpack_document(octets: bytes) -> Described:
 def store_new(view: WriteView, new: Range, by: Reference, now_s: int) -> list[Any]:
     """Store a range that was found free; return its item for the journal."""
     put_new_range(view, new)
-    payload = pack_changes(REGISTER, [(new.key, new.octets)])
-    return pack_change(Kind.RANGES, new.span.stem, payload, by, now_s)
+    return pack_new([(new.key, new.octets)], by, now_s)
+
+
+def pack_new(changes: Sequence[Change], by: Reference, now_s: int) -> list[Any]:
+    """Return the item for the journal of new ranges, at least one."""
+    stem = changes[0][0].partition(b"\0")[0]
+    return pack_change(Kind.RANGES, stem, pack_changes(REGISTER, changes), by, now_s)
 
 
 def is_registered(view: View, new: Range, *, with_hidden: bool) -> bool:

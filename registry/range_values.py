@@ -42,6 +42,8 @@ CACHED_TYPE_MAX = 64  # octets
 
 _VALUE_HEAD = struct.Struct(">iiBiB")
 _I32 = struct.Struct(">i")
+_ORIGIN_TYPE = _I32.pack(len(RANGE_TYPE)) + RANGE_TYPE
+_TIME_BEFORE_TYPE = 10  # octets: the time itself, ttl and permissions
 _NO_REFERENCES = bytes(4)
 
 
@@ -135,19 +137,19 @@ def compile_values(
 
 
 def _head_of(value: HandleValue, time_s: int) -> bytes:
-    """Return the wire octets of a value up to its data."""
-    make = _cached_head if len(value.type) <= CACHED_TYPE_MAX else _make_head
+    make = _cached_head if len(value.type) <= CACHED_TYPE_MAX else make_head
     return make(value.index, value.type, time_s, value.ttl_type, value.ttl, value.permission)
 
 
-def _make_head(
+def make_head(
     index: int, type_: bytes, time_s: int, ttl_type: int, ttl: int, permission: int
 ) -> bytes:
+    """Return the wire octets of a value up to its data."""
     head = _VALUE_HEAD.pack(index, time_s, ttl_type, ttl, permission)
     return head + _I32.pack(len(type_)) + type_
 
 
-_cached_head = lru_cache(4_096)(_make_head)
+_cached_head = lru_cache(4_096)(make_head)
 
 
 def _references(value: HandleValue) -> bytes:
@@ -231,6 +233,12 @@ def registered_s(range_: RangeRecord) -> int:
     if not values:
         raise RecordError("the record of a range does not decode: it has no values")
     return read_origin(values[-1]).registered_s
+
+
+def find_registered_s(record: bytes) -> int | None:
+    """Return when a range was registered, taken from its octets; None: that is not to be seen."""
+    at = record.rfind(_ORIGIN_TYPE) - _TIME_BEFORE_TYPE
+    return int(_I32.unpack_from(record, at)[0]) if at >= 0 else None
 
 
 def cut_of(range_: RangeRecord, origin: Origin) -> Cut:

@@ -14,6 +14,7 @@ from protocol.value import Reference
 from registry.counters import prefix_of
 from registry.errors import RangeError
 from registry.marks import REASON_OCTETS_MAX, is_deleted
+from registry.range_batches import IDENTIFIERS_MAX
 from registry.range_changes import Change
 from registry.range_documents import Range, read_range
 from registry.range_records import decode_range, encode_range, is_active, range_key
@@ -21,8 +22,6 @@ from registry.range_rows import STEPS_MAX, rows_inside
 from registry.range_shown import name_range, read_shown, revocation_words
 from registry.range_values import cut_of, range_value
 from registry.views import View
-
-IDENTIFIERS_MAX = (1 << 63) - 1  # in the ranges of one prefix: what every reader of numbers takes
 
 
 def find_range_of(view: View, handle: bytes) -> Range | None:

@@ -15,7 +15,7 @@ that was split has added nothing.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from protocol.handle import PREFIX_HANDLE_START
@@ -131,6 +131,23 @@ class RowChanges:
                 totals[total_of_row(after)] += 1
                 totals[OVERRIDES] += covered
 
+    def new_ranges(self, counts: Mapping[bytes, Sequence[int]]) -> None:
+        """Count new ranges that are active and have no rows in them.
+
+        Args:
+            counts: by folded prefix, how many ranges there are and how many identifiers in them.
+        """
+        for prefix, (ranges, identifiers) in counts.items():
+            self._ranged[prefix] = True
+            name = counted_name(prefix + b"/")
+            net = self._net.setdefault(name, [0, 0, 0])
+            net[0] += identifiers
+            net[1] += ranges
+            if self._ranges_counted():
+                totals = self._totals_of(name)
+                totals[IN_RANGES] += identifiers
+                totals[RANGES] += ranges
+
     def range_(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
         """Count a range that was put or deleted. Raises: RecordError."""
         name = counted_name(key)
@@ -243,6 +260,12 @@ class RangesTable(WritableTable):
         """Store a range in place of what was there. Raises: RecordError."""
         self._changes.range_(key, self.get(key), value)
         super().put(key, value)
+
+    def put_new(self, changes: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store ranges under keys that are free; `RowChanges.new_ranges` counts them."""
+        cursor = self._txn.cursor(db=self._database)
+        _, added = cursor.putmulti(changes, overwrite=False)
+        assert added == len(changes), "a range was there already"
 
     def delete(self, key: bytes) -> bool:
         """Delete a range; say whether it was there. Raises: RecordError."""

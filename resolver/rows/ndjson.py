@@ -16,6 +16,7 @@ from protocol.handle import check_handle
 from protocol.json_forms import values_from_json
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.offline import LoadRow
+from registry.plain_ranges import FORM_ERRORS, read_json_form
 from registry.stream_rows import RowKind
 from resolver.rows.packed import (
     MARKINGS,
@@ -134,6 +135,14 @@ def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | Bad
 
 def _read_operation(number: int, line: bytes) -> LoadRow | BadRow:
     """Return the row of a line that may say what is to be done: `registry.offline`."""
+    try:
+        range_form = read_json_form(line)
+    except FORM_ERRORS:
+        return _read_any_operation(number, line)
+    return LoadRow(number, b"", b"", RowKind.RANGE, octets=len(line), form=range_form)
+
+
+def _read_any_operation(number: int, line: bytes) -> LoadRow | BadRow:
     try:
         form = msgspec.json.decode(line.removeprefix(_BOM))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
