@@ -9,7 +9,7 @@ good or bad, is left to that way.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -46,6 +46,9 @@ _NO_DETAILS = bytes(2)
 _SERIAL = b"{serial}"
 _DIGITS = b"0123456789"
 _ZERO, _NINE = _DIGITS[0], _DIGITS[-1]
+_STRINGS = 9  # names and texts of operation, stem, first and last; "values"
+_TEXT_STRINGS = 5  # of a value: three names, two texts
+_DATA_STRINGS = 8  # and the names in its data, and what the format is
 _RECORD_HEAD = RANGE_FORMAT << 4
 
 
@@ -55,7 +58,7 @@ class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Value(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    index: int
+    index: Annotated[int, msgspec.Meta(ge=1, le=I32_MAX)]
     type: str
     data: str | _Data
 
@@ -76,8 +79,12 @@ class RangeForm(
         return document
 
 
-# What `read_form` raises for a document that is not plain.
-FORM_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
+class NotPlainError(Exception):
+    """The document has to be read in full."""
+
+
+# What the functions here raise for a document that is not plain, be it good or bad.
+FORM_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError, NotPlainError)
 
 _json_decoder = msgspec.json.Decoder(RangeForm)
 _msgpack_decoder = msgspec.msgpack.Decoder(RangeForm)
@@ -86,21 +93,25 @@ pack_form = msgspec.msgpack.Encoder().encode
 
 
 def read_json_form(line: bytes) -> RangeForm:
-    """Read a document in JSON; a member given twice counts once. Raises: FORM_ERRORS."""
-    return _json_decoder.decode(line)
+    """Read a document in JSON.
+
+    Raises:
+        FORM_ERRORS: it may not be plain, has a member twice, or does not say that it is a range.
+    """
+    form = _json_decoder.decode(line)
+    strings = _STRINGS
+    for value in form.values:
+        strings += _DATA_STRINGS if isinstance(value.data, _Data) else _TEXT_STRINGS
+    # A member given twice is a string more than the form has.
+    quotes = line.count(b'"')
+    if quotes != 2 * strings and (b"\\\\" in line or quotes - line.count(b'\\"') != 2 * strings):
+        raise NotPlainError
+    return form
 
 
 def read_msgpack_form(octets: bytes) -> RangeForm:
-    """Read a document in msgpack likewise. Raises: FORM_ERRORS."""
+    """Read a document in msgpack; a member given twice counts once. Raises: FORM_ERRORS."""
     return _msgpack_decoder.decode(octets)
-
-
-def count_strings(form: RangeForm) -> int:
-    """Return how many strings the JSON of a form has, its "operation" with it."""
-    strings = 9  # names and texts of operation, stem, first and last; "values"
-    for value in form.values:
-        strings += 8 if isinstance(value.data, _Data) else 5
-    return strings
 
 
 class PlainMaker:
@@ -214,8 +225,7 @@ class PlainMaker:
         head = None
         octets = type_.encode()
         if (
-            0 < index <= I32_MAX and index != RANGE_INDEX
-            and len(octets) <= CACHED_TYPE_MAX and octets not in DECODERS
+            index != RANGE_INDEX and len(octets) <= CACHED_TYPE_MAX and octets not in DECODERS
         ):  # fmt: skip
             head = make_head(
                 index, octets, self._now_s, TTL_RELATIVE, TTL_DEFAULT_S, Permission.DEFAULT

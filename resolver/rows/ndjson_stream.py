@@ -20,6 +20,7 @@ from functools import partial
 
 import msgspec
 
+from registry.plain_ranges import FORM_ERRORS, read_json_form
 from registry.stream_rows import PackedRow, RowKind
 from resolver.rows.held import HeldRow, Opening
 from resolver.rows.native import choose_lines
@@ -30,11 +31,13 @@ from resolver.rows.packed import (
     long_row,
     make_object,
     pack_form,
+    pack_plain_range,
 )
 from resolver.rows.pieces import OCTETS_MAX, ROWS_MAX, Piece, pack_row, pack_rows
 from resolver.rows.plain import PLAIN_ERRORS, read_plain_json
 
 _WHITE_SPACE = b" \t\n\v\f\r"  # as bytes.strip() has it
+_RANGE = b'"range"'
 _PLAIN = RowKind.PLAIN.value
 
 
@@ -113,6 +116,11 @@ def read_line(line: bytes, now_s: int) -> PackedRow:
     line = line.rstrip()
     if is_long:
         return long_row(digest_of(line))
+    if _RANGE in line:
+        try:
+            return pack_plain_range(read_json_form(line), digest_of(line))
+        except FORM_ERRORS:
+            pass  # it is read in full, and may be no range
     try:
         handle, octets = read_plain_json(line, now_s)
     except PLAIN_ERRORS:

@@ -19,6 +19,8 @@ from protocol.value import HandleValue, encode_values
 from protocol.wire import HANDLE_OCTETS_MAX
 from registry.checks import check_values
 from registry.marks import State
+from registry.plain_ranges import RangeForm
+from registry.plain_ranges import pack_form as pack_range_form
 from registry.schema import VALUES_MAX
 from registry.stream_rows import PackedRow, RowKind
 from registry.template_requests import Request, pack_request, read_request
@@ -147,10 +149,19 @@ def pack_range(form: dict[str, Any], digest: bytes) -> PackedRow:
     return RowKind.RANGE.value, handle, octets, digest
 
 
+def pack_plain_range(form: RangeForm, digest: bytes) -> PackedRow:
+    """Return the row of a range that may be plain. Raises: UnicodeError."""
+    return RowKind.RANGE.value, _range_name(form.stem, form.first), pack_range_form(form), digest
+
+
 def _range_handle(document: dict[str, Any]) -> bytes:
+    return _range_name(*(get_text(document, name, "row") for name in ("stem", "first")))
+
+
+def _range_name(stem: str, first: str) -> bytes:
     """Return the name of a row of a range: the first identifier, its check characters left out."""
-    stem, first = (get_text(document, name, "row").encode() for name in ("stem", "first"))
-    return stem + first if len(stem + first) <= HANDLE_OCTETS_MAX else b""
+    name = (stem + first).encode()
+    return name if len(name) <= HANDLE_OCTETS_MAX else b""
 
 
 def make_object(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:

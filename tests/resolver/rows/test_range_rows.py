@@ -47,7 +47,9 @@ def test_a_range_goes_on_as_its_document(
         assert kind == RowKind.RANGE
         assert handle == "88/螺丝.".encode() + form["first"].encode()
         known = {"stem", "first", "last", "check", "existing", "values"}
-        assert msgpack.unpackb(octets) == {name: form[name] for name in form if name in known}
+        document = msgpack.unpackb(octets)
+        assert document.pop("operation", "range") == "range"
+        assert document == {name: form[name] for name in form if name in known}
         assert digest == digest_of(sent)
 
 
@@ -71,7 +73,11 @@ def test_a_range_without_a_name_is_bad(
 
 def test_what_msgpack_cannot_say_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, Choice.NATIVE)
-    for text in ('"index": 1, "index": 2', '"index": 99999999999999999999999'):
+    for text in (
+        '"index": 1, "index": 2',
+        '"index": 1, "type": "a"',
+        '"index": 99999999999999999999999',
+    ):
         line = json.dumps(FORM).replace('"index": 1', text).encode()
         ((kind, _, _, _),) = NdjsonReader(lambda: NOW_S).feed(line + b"\n")
         assert kind == RowKind.BAD
