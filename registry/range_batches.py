@@ -12,7 +12,7 @@ is not surely free is left to `registry.ranges`, which names what is in the way.
 from typing import NamedTuple
 
 from protocol.handle import PREFIX_PREFIX
-from registry.range_records import RANGE_FORMAT, range_key
+from registry.range_records import RANGE_FORMAT, TAIL_OCTETS_MAX, range_key
 from registry.row_changes import RangesTable
 from registry.views import WriteView
 
@@ -21,6 +21,7 @@ IDENTIFIERS_MAX = (1 << 63) - 1  # in the ranges of one prefix: what every reade
 _BEHIND_ALL = b"\xff" * 512  # no key of the store is behind it
 _PLAIN_HEAD = RANGE_FORMAT << 4
 _NO_DETAILS = bytes(2)
+_MARK_OCTETS = 2  # between stem and tail
 
 
 class PlainRange(NamedTuple):
@@ -44,19 +45,17 @@ def read_plain_range(key: bytes, octets: bytes) -> PlainRange | None:
     if len(octets) < 2 or octets[0] != _PLAIN_HEAD:
         return None
     digits = octets[1]
-    stem, last = key[: -digits - 2], key[-digits:]
-    first = octets[2 : 2 + digits]
+    first, last = octets[2 : 2 + digits], key[-digits:]
+    stem = key[: -digits - _MARK_OCTETS]
     prefix, slash, _ = stem.partition(b"/")
     if not (
-        slash and prefix != PREFIX_PREFIX and b"\0" not in stem
+        slash and prefix != PREFIX_PREFIX and b"\0" not in stem and digits <= TAIL_OCTETS_MAX
         and first.isdigit() and last.isdigit() and first <= last
         and octets[2 + digits : 4 + digits] == _NO_DETAILS and range_key(stem, last) == key
     ):  # fmt: skip
         return None
-    size = int(last) - int(first) + 1
-    return PlainRange(
-        key, octets, range_key(stem, first), stem + first, stem + last, prefix, size
-    )  # fmt: skip
+    sought, size = range_key(stem, first), int(last) - int(first) + 1
+    return PlainRange(key, octets, sought, stem + first, stem + last, prefix, size)
 
 
 class RangeBatch:

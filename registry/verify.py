@@ -8,9 +8,9 @@ room as the store itself and never changes it.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 
 from protocol.handle import to_text
@@ -30,7 +30,11 @@ from registry.verify_ranges import check_ranges
 from registry.views import GENESIS_DIGEST, Head, View
 
 PROBLEMS_MAX = 100  # listed; a damaged disk has more than anybody reads
-FRAMES_PER_TRANSACTION = 500  # of the replay
+# Of one transaction of the replay: what is read of the journal, and with it the pages that wait to
+# be written, have a bound.
+FRAMES_MAX = 500
+FRAMES_OCTETS_MAX = 4 * 1_048_576
+PAGE_ROWS = 1_000  # compared at once
 
 
 @dataclass
@@ -118,9 +122,23 @@ def _replay_journal(view: View, scratch: Store, report: Report) -> bool:
     """Check the chain and make its changes in the scratch store; False: it has been trimmed."""
     head = _replay_snapshot(view, scratch, report)
     frames = _checked_frames(view, head, report)
-    while batch := list(islice(frames, FRAMES_PER_TRANSACTION)):
+    for batch in _batches(frames):
         _replay_frames(scratch, batch, report)
     return not head.seq
+
+
+def _batches(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Cut frames into what is replayed in one transaction."""
+    batch: list[bytes] = []
+    octets = 0
+    for frame in frames:
+        batch.append(frame)
+        octets += len(frame)
+        if len(batch) == FRAMES_MAX or octets >= FRAMES_OCTETS_MAX:
+            yield batch
+            batch, octets = [], 0
+    if batch:
+        yield batch
 
 
 def _replay_snapshot(view: View, scratch: Store, report: Report) -> Head:
@@ -131,7 +149,7 @@ def _replay_snapshot(view: View, scratch: Store, report: Report) -> Head:
         return Head(0, GENESIS_DIGEST)
     sealed, frames = snapshot
     last = GENESIS_DIGEST
-    while batch := list(islice(frames, FRAMES_PER_TRANSACTION)):
+    for batch in _batches(frames):
         for frame in batch:
             last = frame_digest(frame)
         _replay_frames(scratch, batch, report, keeps_history=False)
@@ -216,6 +234,19 @@ def _compare(view: View, other: View, report: Report) -> None:
 
 
 def _compare_rows(
+    what: str,
+    stored: Iterator[tuple[bytes, bytes]],
+    replayed: Iterator[tuple[bytes, bytes]],
+    report: Report,
+) -> None:
+    """Note every difference; pages that are the same, mostly all, are compared as such."""
+    page, same = [*islice(stored, PAGE_ROWS)], [*islice(replayed, PAGE_ROWS)]
+    while page and page == same:
+        page, same = [*islice(stored, PAGE_ROWS)], [*islice(replayed, PAGE_ROWS)]
+    _merge_rows(what, chain(page, stored), chain(same, replayed), report)
+
+
+def _merge_rows(
     what: str,
     stored: Iterator[tuple[bytes, bytes]],
     replayed: Iterator[tuple[bytes, bytes]],

@@ -1,5 +1,6 @@
 """Whether the ranges of a store are whole."""
 
+import struct
 from collections.abc import Callable
 
 from protocol.errors import ProtocolError
@@ -8,12 +9,25 @@ from protocol.value import read_values
 from protocol.wire import Reader
 from registry.errors import RangeError, RecordError
 from registry.marks import is_marked
+from registry.range_batches import read_plain_range
 from registry.range_documents import Range, read_range
-from registry.range_records import fill_in, range_key, split_identifier
+from registry.range_making import Fold
+from registry.range_records import (
+    PATCH,
+    STEM_OCTETS_MAX,
+    fill_in,
+    range_key,
+    split_identifier,
+)
 from registry.range_shown import read_shown
-from registry.range_values import read_origin
-from registry.schema import decode_record
+from registry.range_values import RANGE_TYPE, read_origin
+from registry.schema import VALUES_MAX, decode_record
 from registry.views import View
+
+_U16 = struct.Struct(">H")
+_I32 = struct.Struct(">i")
+_VALUE = struct.Struct(">iiBiBi")  # index to permission, octets of the type
+_DIGITS = b"0123456789"
 
 Note = Callable[[str], None]
 
@@ -26,27 +40,94 @@ def check_ranges(view: View, note: Note) -> int:
         note: takes a problem in words.
     """
     count = 0
-    before: Range | None = None
+    before = last_before = b""  # of the last good range: its key up to the tail, its last tail
     for key, octets in view.table("ranges").items():
         count += 1
-        try:
-            range_ = read_range(key, octets)
-            _check_range(view, range_)
-        except (RecordError, RangeError, ProtocolError, ValueError, AssertionError) as error:
-            note(f"range {_name(key)}: {error}")
-            continue
-        if before is not None and _are_alike(before, range_) and _overlap(before, range_):
+        if not is_surely_whole(view.fold, key, octets):
+            try:
+                check_range(view, read_range(key, octets))
+            except (RecordError, RangeError, ProtocolError, ValueError, AssertionError) as error:
+                note(f"range {_name(key)}: {error}")
+                continue
+        tail = octets[1]
+        if key[:-tail] == before and octets[2 : 2 + tail] <= last_before:
             note(f"range {_name(key)}: it has identifiers of the range before it")
-        before = range_
+        before, last_before = key[:-tail], key[-tail:]
     return count
+
+
+def is_surely_whole(fold: Fold, key: bytes, octets: bytes) -> bool:
+    """Say whether a range is plain and nothing is wrong with it; False: it is to be looked at.
+
+    Of most ranges all can be told by their octets, in a third of the time.
+    """
+    plain = read_plain_range(key, octets)
+    if plain is None:
+        return False
+    tail = octets[1]
+    stem = plain.first[:-tail]
+    if stem[-1] in _DIGITS or len(stem) > STEM_OCTETS_MAX or fold(stem) != stem:
+        return False
+    try:
+        return _has_whole_values(octets, 4 + tail, tail)
+    except (struct.error, IndexError):
+        return False
+
+
+def _has_whole_values(octets: bytes, at: int, tail: int) -> bool:
+    """Say whether patches, and the values that they are in, fill a record to its end.
+
+    Args:
+        octets: of the record.
+        at: where the patches begin.
+        tail: octets of a tail.
+
+    Raises:
+        struct.error, IndexError: they do not.
+    """
+    (count,) = _U16.unpack_from(octets, at)
+    begin = at + _U16.size + count * PATCH.size
+    patches = [*PATCH.iter_unpack(octets[at + _U16.size : begin]), (len(octets), 0, 0)]
+    (values,) = _I32.unpack_from(octets, begin)
+    if not 0 < values <= VALUES_MAX:
+        return False
+    at, done = begin + _I32.size, 0
+    start = end = length = 0
+    for left in range(values - 1, -1, -1):
+        *_, length = _VALUE.unpack_from(octets, at)
+        at += _VALUE.size + length
+        (octets_of_data,) = _I32.unpack_from(octets, at)
+        start, end = at + _I32.size, at + _I32.size + octets_of_data
+        (references,) = _I32.unpack_from(octets, end)
+        if length < 0 or octets_of_data < 0 or references not in (0, 1):
+            return False
+        at = end + _I32.size
+        if references:
+            (handle,) = _I32.unpack_from(octets, at)
+            at += 2 * _I32.size + handle
+            if handle < 0:
+                return False
+        # Patches lie in the data of values, one behind the other, and none in the last.
+        filled = start - begin
+        while left and patches[done][0] + begin < end:
+            offset, first, size = patches[done]
+            if offset < filled or offset + begin + size > end or first + size > tail:
+                return False
+            filled, done = offset + size, done + 1
+    origin, dots, last = octets[start:end].rpartition(b"..")
+    return (
+        at == len(octets) and done == count
+        and octets[start - _I32.size - length : start - _I32.size] == RANGE_TYPE
+        and bool(dots) and last.isdigit() and len(last) < len(origin)
+    )  # fmt: skip
 
 
 def _name(key: bytes) -> str:
     return to_text(key.replace(b"\0", b" "))
 
 
-def _check_range(view: View, range_: Range) -> None:
-    """Raise RecordError unless the range is what its key says."""
+def check_range(view: View, range_: Range) -> None:
+    """Raise RecordError or ProtocolError unless the range is what its key says."""
     span, first = range_.span, range_.record.first
     last = range_.key[-span.tail_octets :]
     if len(first) != len(last) or span.low > span.high:
@@ -75,11 +156,3 @@ def _check_values(view: View, range_: Range) -> None:
     if not values:
         raise RecordError("its identifiers have no values")
     read_origin(values[-1])
-
-
-def _are_alike(one: Range, other: Range) -> bool:
-    return one.span.stem == other.span.stem and one.span.tail_octets == other.span.tail_octets
-
-
-def _overlap(before: Range, range_: Range) -> bool:
-    return range_.record.first <= before.key[-before.span.tail_octets :]

@@ -1,8 +1,10 @@
 """The short way of registering ranges makes what the long way makes, or leaves them to it."""
 
+import random
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,11 +21,12 @@ from registry.offline import load_records
 from registry.plain_ranges import FORM_ERRORS, PlainMaker, pack_form, read_json_form
 from registry.range_batches import PlainRange, read_plain_range
 from registry.range_changes import REGISTER, unpack_changes
-from registry.range_documents import Range, read_document
+from registry.range_documents import Range, read_document, read_range
 from registry.range_making import make_range
 from registry.store import Store
 from registry.stream_rows import RowKind
 from registry.verify import verify
+from registry.verify_ranges import check_range, is_surely_whole
 from resolver.rows.ndjson import read_load_rows
 from tests.properties.test_rows_agree import objects
 from tests.registry.builders import ADMIN, NOW_S, open_store, rows_of, url
@@ -201,3 +204,58 @@ def test_a_batch_is_one_entry_of_the_journal(tmp_path: Path) -> None:
 def test_a_form_says_the_same_in_msgpack() -> None:
     form = read_json_form(msgspec.json.encode({"operation": "range"} | document()))
     assert read_document(msgspec.msgpack.decode(pack_form(form))) == read_document(document())
+
+
+WHOLE = [
+    made
+    for form in (
+        document("88.118/L2", "007", "120"),
+        document("88.118/L", "7", "9", {"index": 1, "type": "T", "data": "x"}),
+        document("88.118/L", "7", "9", *({"index": at, "type": "T", "data": "{serial}{handle}"}
+                                        for at in (1, 2))),
+    )
+    for by in (OWNER, ADMIN)
+    if (made := made_in_full(form, fold_handle, by)) is not None
+]  # fmt: skip
+
+
+def hold_check(key: bytes, octets: bytes) -> bool:
+    """Hold the short check to the long one; say whether it finds the range whole."""
+    if not is_surely_whole(fold_handle, key, octets):
+        return False
+    view = SimpleNamespace(fold=fold_handle)
+    check_range(view, read_range(key, octets))  # type: ignore[arg-type]
+    return True
+
+
+def test_what_is_whole_is_found_whole_the_short_way() -> None:
+    assert len(WHOLE) == 6
+    assert all(hold_check(each.key, each.octets) for each in WHOLE)
+
+
+def test_no_change_of_one_octet_is_whole_the_short_way_only() -> None:
+    surely = 0
+    for each in WHOLE[-2:]:
+        for at in range(len(each.octets)):
+            for octet in {0, 1, 2, 0x30, 0xFF, each.octets[at] ^ 1, each.octets[at] ^ 0x80}:
+                changed = each.octets[:at] + bytes((octet,)) + each.octets[at + 1 :]
+                surely += hold_check(each.key, changed)
+        for at in range(len(each.key)):
+            for octet in (0, 0x2F, 0x31, 0x61, 0xFF):
+                surely += hold_check(
+                    each.key[:at] + bytes((octet,)) + each.key[at + 1 :], each.octets
+                )
+        for at in range(len(each.octets)):
+            assert not hold_check(each.key, each.octets[:at])
+            hold_check(each.key, each.octets[:at] + each.octets[at + 1 :])
+            hold_check(each.key, each.octets[:at] + b"\0" + each.octets[at:])
+    assert surely  # other data are whole as well
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(WHOLE), st.randoms(use_true_random=False))
+def test_damage_is_not_whole_the_short_way_only(whole: Range, choose: random.Random) -> None:
+    octets = bytearray(whole.octets)
+    for _ in range(choose.randint(1, 3)):
+        octets[choose.randrange(len(octets))] = choose.choice([0, 1, 4, 0x2E, 0x39, 0xFF])
+    hold_check(whole.key, bytes(octets))

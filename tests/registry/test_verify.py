@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from registry import verify as verify_module
 from registry.admin import Operation
 from registry.log import LocalLog
 from registry.offline import seed_store
@@ -222,3 +223,23 @@ def test_a_case_sensitive_store_is_verified_as_what_it_is(tmp_path: Path) -> Non
     with open_store(tmp_path, case_sensitive=True) as store:
         perform(store, create(b"88.118/x", url()), create(b"88.118/X", url()))
     assert verify(tmp_path) == Report(records=3, frames=2)
+
+
+@pytest.mark.parametrize("name", ["PAGE_ROWS", "FRAMES_MAX", "FRAMES_OCTETS_MAX"])
+def test_what_goes_piece_by_piece_finds_the_same(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = verify(folder)
+    with damaged(folder) as writer:
+        row = writer.find_row(HANDLE)
+        assert row is not None
+        put_row(writer, "handles", HANDLE + b"2", row)
+        put_row(writer, "handles", b"88.118/ZZ", row)
+    found = problems(folder)
+    assert len(found) > 2
+    monkeypatch.setattr(verify_module, name, 1)
+    assert problems(folder) == found
+    with damaged(folder) as writer:
+        for key in (HANDLE + b"2", b"88.118/ZZ"):
+            writer._txn.delete(key, db=writer._dbs.handles)
+    assert verify(folder) == whole
