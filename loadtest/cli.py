@@ -144,7 +144,10 @@ def ranges(
     folder: Annotated[Path, typer.Option(help="where stores are built and kept")] = Path(".bench"),
     results: ResultsOption = None,
 ) -> None:
-    """Measure target P9: look-ups in ranges beside look-ups of rows, in both native and Python."""
+    """Measure target P9: fill, count and verify a store of ranges; look-ups in it beside P1's rows.
+
+    Stop it as you like: the store is gone on with.
+    """
     shape = Shape(count * serials, SHORT if short else FULL, serials=serials)
     plan = Plan(shape, runs, seconds, _core(server_core), _core(client_core))
     try:

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench import MIXED_OPTIONS, P1, ZIPF_OPTIONS
-from loadtest.formula import FULL, SHORT, Shape, make_handle
-from loadtest.load import Tools, compile_tools
+from loadtest.formula import Shape, make_handle
+from loadtest.load import compile_tools
 from loadtest.plan import Bench, Plan, check_cores
 from loadtest.report import make_report, summarize
-from loadtest.servers import CONFIG, load_node, make_node, serving_echo, serving_node
+from loadtest.servers import CONFIG, make_node, serving_echo, serving_node
 from loadtest.startup import MeasurementError, measure_start, report
+from loadtest.stores import MARKER, build, disk_octets, filled_octets, is_filled, read_filled
 
 P8 = "P8 UDP, template lots, Zipf 0.9"
 P8_MIXED = "UDP, template lots, Zipf 0.9, 5 % malformed, 5 % missing"
@@ -33,11 +34,9 @@ LOT_SERIALS = 1_000
 # Journal included: of lots 41 measured at 1 M rows, of plain rows 331, and some to spare.
 OCTETS_PER_ROW = {True: 46, False: 370}
 LOADED_PER_S = {True: 250_000, False: 80_000}  # on the reference machine; only for the estimate
-MARKER = "loaded"
 WARM_UP_S = 3  # for the node's own page tables, and the lots it keeps
 WARM_OPTIONS = ("--warmup", str(WARM_UP_S))
 WARM_ZIPF_OPTIONS = (*ZIPF_OPTIONS, *WARM_OPTIONS)
-FILLER = Path(__file__).parents[1] / "tests" / "loadtest" / "fill_lots.py"
 
 
 def shapes_of(rows: int, serials: int) -> list[Shape]:
@@ -64,7 +63,7 @@ def state_need(shapes: Sequence[Shape], folder: Path, say: Callable[[str], None]
     Raises:
         MeasurementError: the disk has no room for it.
     """
-    missing = [shape for shape in shapes if not is_built(folder, shape)]
+    missing = [shape for shape in shapes if not is_filled(folder, shape)]
     need, free = disk_need_octets(missing), shutil.disk_usage(folder).free
     minutes = sum(shape.rows / LOADED_PER_S[shape.lots] for shape in missing) / 60
     say(
@@ -72,9 +71,10 @@ def state_need(shapes: Sequence[Shape], folder: Path, say: Callable[[str], None]
         f"and about {minutes:.0f} minutes to fill stores; {len(shapes) - len(missing)} of "
         f"{len(shapes)} are there from before"
     )
-    if free < need:
+    there = sum(filled_octets(folder, shape) for shape in missing)
+    if free + there < need:
         raise MeasurementError(
-            f"{folder} lacks {(need - free) / 1e9:.1f} GB: give another --folder"
+            f"{folder} lacks {(need - free - there) / 1e9:.1f} GB: give another --folder"
         )
 
 
@@ -96,7 +96,7 @@ def run_large(
     shapes = shapes_of(plan.shape.rows, serials)
     state_need(shapes, folder, say)
     tools = compile_tools(folder)
-    nodes = {shape: build(tools, folder, shape, say) for shape in shapes}
+    nodes = {shape: build(tools, folder, shape, say, make_node) for shape in shapes}
     bench = Bench(plan, tools, folder, say)
     with contextlib.ExitStack() as stack:
         bench.echo_port = stack.enter_context(serving_echo(tools, folder, plan.server_core))
@@ -137,7 +137,8 @@ def describe(bench: Bench, nodes: Mapping[Shape, Path]) -> None:
         bench.notes[f"disk, {system}"] = (
             f"{octets:,} octets, journal included, {octets / shape.rows:.1f} a row"
         )
-        seconds = float((node.parent / MARKER).read_text("utf-8").split()[0]) or 1.0
+        filled = read_filled(node.parent / MARKER)
+        seconds = filled.seconds if filled is not None and filled.seconds else 1.0
         how = "tests.loadtest.fill_lots" if shape.lots else "biaoshi load"
         bench.notes[f"filled, {system}"] = (
             f"with {how} in {seconds:,.0f} s, {shape.rows / seconds:,.0f} rows/s"
@@ -178,55 +179,3 @@ def measure_starts(bench: Bench, nodes: Mapping[Shape, Path]) -> dict[str, Any]:
         starts[system_words(shape)] = report(runs)
         bench.say(f"start  {system_words(shape)}: {min(one.first_answer_s for one in runs):.3f} s")
     return starts
-
-
-def disk_octets(folder: Path) -> int:
-    """Return what a folder's files take on the disk: blocks, since LMDB leaves holes."""
-    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
-
-
-def store_name(shape: Shape) -> str:
-    """Return the folder of a store that is kept, within that of all of them."""
-    if shape.serials:
-        kind = "lots" if shape.lots else "ranges"
-        return f"{kind}-{shape.rows // shape.serials}-of-{shape.serials}-{shape.values}"
-    return f"rows-{shape.rows}" if shape.values == SHORT else f"rows-{shape.rows}-{shape.values}"
-
-
-def is_built(folder: Path, shape: Shape) -> bool:
-    """Say whether a store is there whole."""
-    return (folder / store_name(shape) / MARKER).exists()
-
-
-def build(tools: Tools, folder: Path, shape: Shape, say: Callable[[str], None]) -> Path:
-    """Return a node with these rows, built now unless it is there whole."""
-    home = folder / store_name(shape)
-    if not is_built(folder, shape):
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        say(f"building the store: {shape.words()}")
-        node = make_node(home, shape)
-        seconds = fill_lots(node, shape) if shape.lots else load_node(tools, node, shape)
-        (home / MARKER).write_text(f"{seconds:.0f} s\n", "utf-8")
-        say(f"built in {seconds:.0f} s")
-    return home / "node"
-
-
-def fill_lots(node: Path, shape: Shape) -> float:
-    """Fill a node's store with lots; return the seconds it took.
-
-    Raises:
-        MeasurementError: this is no checkout, or filling failed.
-    """
-    if not FILLER.exists():
-        raise MeasurementError(f"lots are filled in a checkout only: there is no {FILLER}")
-    assert shape.values == FULL, "the lots of this benchmark have three values a row"
-    words = [sys.executable, "-m", "tests.loadtest.fill_lots", str(node.resolve())]
-    words += ["--prefix", shape.prefix, "--rows", str(shape.rows), "--serials", str(shape.serials)]
-    begun = time.monotonic()
-    ended = subprocess.run(
-        words, cwd=FILLER.parents[2], capture_output=True, text=True, check=False
-    )
-    if ended.returncode:
-        raise MeasurementError(f"the lots were not filled in: {ended.stderr.strip()[-500:]}")
-    return time.monotonic() - begun

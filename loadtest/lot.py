@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from loadtest.formula import make_handle
-from loadtest.large import disk_octets
 from loadtest.load import Answers
 from loadtest.plan import Bench
 from loadtest.registrar_client import ask, find_administrator, log_in, send_stream
 from loadtest.servers import CONFIG, run_biaoshi, serving
 from loadtest.startup import MeasurementError
+from loadtest.stores import disk_octets
 from loadtest.writable import WRITES_CONFIG, Disk, check_rows, make_writable
 
 P6_LOT = "P6 stream of a lot from a template"

@@ -1,52 +1,79 @@
 """`make bench-ranges`: target P9, identifiers of ranges beside rows; on request 500 billion.
 
-Two nodes are asked in turns, each right after the echo: one with rows, one with ranges whose
-identifiers have values of the same kinds, and one more that says which range they come from. Keys
-are uniform over all rows and over all identifiers of all ranges. Stores stay in the folder and are
-used again.
+The store of ranges is filled in steps, gone on with if a run is stopped, and used again. What it
+has is counted by the node and verified by replaying its journal. Then nodes are asked in turns,
+each right after the echo: one with P1's rows, one with ranges whose identifiers have values of the
+same kinds, and one more that says which range they come from. Keys are uniform over all rows and
+over all identifiers of all ranges.
 """
 
 import contextlib
 import re
 import shutil
 import statistics
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from loadtest.bench import MIXED_OPTIONS, find_variants
 from loadtest.formula import FULL, SHORT, Shape, make_handle
-from loadtest.large import MARKER, SMALL_ROWS, build, disk_octets, measure_starts, store_name
-from loadtest.load import check_http, compile_tools
+from loadtest.large import SMALL_ROWS, measure_starts
+from loadtest.load import Tools, check_http, compile_tools
 from loadtest.plan import Bench, Plan, check_cores
-from loadtest.report import make_report
+from loadtest.registrar_client import ask, find_administrator, log_in
+from loadtest.report import Sample, make_report
 from loadtest.resident import held
 from loadtest.scaling import cpu_s, find_workers, read_stat
-from loadtest.servers import Served, serving, serving_echo
+from loadtest.servers import BIAOSHI, CONFIG, Served, make_node, serving, serving_echo
 from loadtest.startup import MeasurementError
+from loadtest.stores import (
+    MARKER,
+    build,
+    disk_octets,
+    filled_octets,
+    read_filled,
+)
+from loadtest.writable import WRITES_CONFIG, make_writable
 
 P9 = "P9 UDP, identifiers of ranges"
-P9_ROWS = "UDP, rows"
+P1 = "P1 UDP, rows"
+ALIKE = "UDP, rows of one value"
 P9_MIXED = "UDP, ranges, 5 % malformed, 5 % missing"
 VARIANTS = ("native", "python")
 RANGES = 1_000_000
 SERIALS = 10_000
-# Journal included: 198 and 423 measured with 50,000 ranges of 10,000, and some to spare.
+# Journal included: 196 and 422 measured with ranges of 10,000, and some to spare.
 OCTETS_PER_RANGE = {SHORT: 215, FULL: 450}
-LOADED_PER_S = {SHORT: 20_000, FULL: 14_000}  # on the reference machine; only for the estimate
+# What the copy takes that `biaoshi verify` makes and deletes again: the store without its journal.
+OCTETS_PER_RANGE_COPIED = {SHORT: 165, FULL: 350}
+LOADED_PER_S = {SHORT: 40_000, FULL: 25_000}  # on the reference machine; only for the estimate
+VERIFIED_PER_S = {SHORT: 50_000, FULL: 30_000}
 WARM_UP = ("--warmup", "3")  # for the node's own page tables
 HELD_SHARE_MAX = 0.6  # of the memory that is free: what is larger is left to the page cache
+LOOK_S = 0.25  # between two looks at the memory of `biaoshi verify`
 
 Costs = dict[tuple[str, str], list[float]]
 """By system and case, for each run: the worker's processor time per answer in microseconds."""
 
 _AVAILABLE = re.compile(r"MemAvailable:\s*(\d+) kB")
+_OWN_MEMORY = re.compile(r"RssAnon:\s*(\d+) kB")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What `biaoshi verify` said and took; `memory_octets` of its own, mapped files apart."""
+
+    words: str
+    seconds: float
+    memory_octets: int
 
 
 def disk_need_octets(shape: Shape) -> int:
-    """Return what a store of ranges takes on the disk."""
-    return shape.ranges * OCTETS_PER_RANGE[shape.values]
+    """Return what a store of ranges, and the copy that verifying it makes, take on the disk."""
+    return shape.ranges * (OCTETS_PER_RANGE[shape.values] + OCTETS_PER_RANGE_COPIED[shape.values])
 
 
 def state_need(shape: Shape, folder: Path, say: Callable[[str], None]) -> None:
@@ -56,15 +83,19 @@ def state_need(shape: Shape, folder: Path, say: Callable[[str], None]) -> None:
         MeasurementError: the disk has no room for it.
     """
     need, free = disk_need_octets(shape), shutil.disk_usage(folder).free
-    minutes = shape.ranges / LOADED_PER_S[shape.values] / 60
-    say(
-        f"{shape.words()}: needs {need / 1e9:.1f} GB of disk in {folder}, which has "
-        f"{free / 1e9:.1f} GB free, and about {minutes:.0f} minutes to fill it, unless it was "
-        "built before"
+    kept = shape.ranges * OCTETS_PER_RANGE[shape.values]
+    fill_min, verify_min = (
+        shape.ranges / rates[shape.values] / 60 for rates in (LOADED_PER_S, VERIFIED_PER_S)
     )
-    if free < need and not (folder / store_name(shape) / MARKER).exists():
+    say(
+        f"{shape.words()}: needs {need / 1e9:.1f} GB of disk in {folder}, {kept / 1e9:.1f} of them "
+        f"afterwards, which has {free / 1e9:.1f} GB free; about {fill_min:.0f} minutes to fill "
+        f"it, unless it was built before, and {verify_min:.0f} to verify it"
+    )
+    there = filled_octets(folder, shape)
+    if free + there < need:
         raise MeasurementError(
-            f"{folder} lacks {(need - free) / 1e9:.1f} GB: give another --folder"
+            f"{folder} lacks {(need - free - there) / 1e9:.1f} GB: give another --folder"
         )
 
 
@@ -82,20 +113,30 @@ def run_ranges(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str
     check_cores(plan)
     state_need(plan.shape, folder, say)
     tools = compile_tools(folder)
-    rows = Shape(min(SMALL_ROWS, plan.shape.ranges), plan.shape.values)
-    nodes = {shape: build(tools, folder, shape, say) for shape in (rows, plan.shape)}
-    bench = Bench(replace(plan, shape=rows, variants=VARIANTS), tools, folder, say)
-    variants = find_variants(bench, nodes[rows])
+    rows = [Shape(min(SMALL_ROWS, plan.shape.ranges), values) for values in kinds_of(plan.shape)]
+    nodes = {shape: build(tools, folder, shape, say, make_node) for shape in rows}
+    nodes[plan.shape] = build_ranges(tools, folder, plan.shape, say)
+    bench = Bench(replace(plan, shape=rows[0], variants=VARIANTS), tools, folder, say)
+    describe_filled(bench, nodes[plan.shape], plan.shape)
+    bench.notes["counted"] = count_identifiers(nodes[plan.shape], plan.shape)
+    say(f"counted: {bench.notes['counted']}")
+    checked = check_store(nodes[plan.shape], folder)
+    bench.notes["verified"] = describe_checked(checked, plan.shape)
+    say(f"verified: {bench.notes['verified']}")
+    variants = find_variants(bench, nodes[rows[0]])
     costs: Costs = {}
     with contextlib.ExitStack() as stack:
+        for shape, node in nodes.items():
+            hold(bench, stack, shape, node)
         bench.echo_port = stack.enter_context(serving_echo(tools, folder, plan.server_core))
         for run in range(1, plan.runs + 1):
             for variant in variants:
                 measure_variant(bench, nodes, variant, run, costs)
-    describe(bench, nodes, costs)
+    bench.notes.update(describe_ratios(bench.samples))
+    bench.notes.update(describe_costs(costs, case_of(rows[-1])))
     starts = measure_starts(bench, nodes)
     setup = plan.setup() | {
-        "rows": f"{rows.words()}; {plan.shape.words()}",
+        "rows": "; ".join(shape.words() for shape in nodes),
         "authentication": "none",
         "TLS": "none",
         "cores": f"server {plan.server_core}, generator {plan.client_core}; one worker",
@@ -106,14 +147,88 @@ def run_ranges(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str
     return make_report(bench.samples, setup, {"notes": bench.notes, "starts": starts})
 
 
+def kinds_of(shape: Shape) -> tuple[int, ...]:
+    """Return how many values the rows have beside ranges: P1's, and as many as the ranges'."""
+    return (FULL,) if shape.values == FULL else (FULL, shape.values)
+
+
+def case_of(shape: Shape) -> str:
+    """Return what the report calls the look-ups of a shape."""
+    if shape.serials:
+        return P9
+    return P1 if shape.values == FULL else ALIKE
+
+
+def build_ranges(tools: Tools, folder: Path, shape: Shape, say: Callable[[str], None]) -> Path:
+    """Return the node of the ranges, filled now unless it is there. Raises: MeasurementError.
+
+    It holds its administrator's key itself, so that it can be asked how many there are.
+    """
+    node = build(tools, folder, shape, say, make_writable)
+    if not (node / WRITES_CONFIG).exists():
+        raise MeasurementError(f"{node.parent} was built by an older version: delete it")
+    return node
+
+
+def count_identifiers(node: Path, shape: Shape) -> str:
+    """Have the node count what is registered; return it in words.
+
+    Raises:
+        MeasurementError: there are more, or fewer, than were loaded.
+    """
+    with serving(node, make_handle(shape, 0), None, config=WRITES_CONFIG) as served:
+        port = served.ports[1]
+        authorization = log_in(port, find_administrator(node, CONFIG), tls=False)
+        begun = time.monotonic()
+        counts = ask(port, "GET", f"/api/ranges/count?prefix={shape.prefix}", authorization)
+        seconds = time.monotonic() - begun
+    if (counts["ranges"], counts["identifiers"]) != (shape.ranges, shape.rows):
+        raise MeasurementError(f"{shape.words()} were loaded, the node counts {counts}")
+    return (
+        f"{counts['identifiers']:,} identifiers in {counts['ranges']:,} ranges, exactly, in "
+        f"{seconds * 1000:.1f} ms"
+    )
+
+
+def check_store(node: Path, folder: Path) -> Checked:
+    """Verify a node's store, its journal replayed into a folder.
+
+    Raises:
+        MeasurementError: something is wrong with it.
+    """
+    words = [str(BIAOSHI), "verify", str(node), "--scratch", str(folder)]
+    begun, most = time.monotonic(), 0
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        while process.poll() is None:
+            time.sleep(LOOK_S)
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text("ascii")
+                most = max(most, own_octets(status))
+        said = process.communicate()[0].strip()
+    if process.returncode:
+        raise MeasurementError(f"the store is not whole: {said}")
+    return Checked(said, time.monotonic() - begun, most)
+
+
+def describe_checked(checked: Checked, shape: Shape) -> str:
+    """Return in words what verifying took."""
+    each_us = checked.seconds / shape.ranges * 1e6
+    return (
+        f"{checked.words}; in {checked.seconds:,.0f} s, {each_us:.1f} µs a range, with at most "
+        f"{checked.memory_octets / 1e6:.0f} MB of its own memory"
+    )
+
+
 def measure_variant(
     bench: Bench, nodes: Mapping[Shape, Path], variant: str, run: int, costs: Costs
 ) -> None:
-    """Measure both nodes once with one variant of the fast path.
+    """Measure all nodes once with one variant of the fast path.
 
     Args:
         bench: under way.
-        nodes: that of the rows, that of the ranges.
+        nodes: those of the rows, that of the ranges.
         variant: of the fast path.
         run: its number.
         costs: what an answer costs is added here.
@@ -123,9 +238,9 @@ def measure_variant(
     """
     core, system = bench.plan.server_core, f"biaoshi {variant}"
     for shape, node in nodes.items():
-        with in_memory(node), serving(node, make_handle(shape, 0), core, variant) as served:
+        with serving(node, make_handle(shape, 0), core, variant) as served:
             port, http_port = served.ports
-            case = P9 if shape.serials else P9_ROWS
+            case = case_of(shape)
             bench.measure(case, system, run, "udp", port, WARM_UP, shape)
             costs.setdefault((system, case), []).append(measure_cost(bench, served, shape))
             if shape.serials:
@@ -143,11 +258,17 @@ def measure_cost(bench: Bench, served: Served, shape: Shape) -> float:
     return (after - before) * 1e6 / answers.counts["right"]
 
 
-def in_memory(node: Path) -> contextlib.AbstractContextManager[None]:
-    """Hold a node's store in memory if there is room for it."""
-    room = HELD_SHARE_MAX * available_octets(Path("/proc/meminfo").read_text("ascii"))
-    fits = disk_octets(node / "store") <= room
-    return held(node / "store") if fits else contextlib.nullcontext()
+def hold(bench: Bench, stack: contextlib.ExitStack, shape: Shape, node: Path) -> None:
+    """Hold a node's store in memory until all is measured, if there is room for it."""
+    octets = disk_octets(node / "store")
+    fits = octets <= HELD_SHARE_MAX * available_octets(Path("/proc/meminfo").read_text("ascii"))
+    what = f"store of {shape.records:,} {'ranges' if shape.serials else case_of(shape)}"
+    if fits:
+        stack.enter_context(held(node / "store"))
+        bench.notes[what] = "locked in memory while it is measured"
+    else:
+        bench.notes[what] = "too large to be locked in memory: what is asked for is read"
+    bench.say(f"{what}: {bench.notes[what]}")
 
 
 def available_octets(meminfo: str) -> int:
@@ -156,28 +277,53 @@ def available_octets(meminfo: str) -> int:
     return int(found[1]) * 1_024 if found else 0
 
 
-def describe(bench: Bench, nodes: Mapping[Shape, Path], costs: Costs) -> None:
-    """Note what the stores take, how long it took to fill them, what a look-up in a range costs."""
-    for shape, node in nodes.items():
-        octets, what = disk_octets(node / "store"), "range" if shape.serials else "row"
-        seconds = float((node.parent / MARKER).read_text("utf-8").split()[0]) or 1.0
-        bench.notes[f"disk, {shape.records:,} {what}s"] = (
-            f"{octets:,} octets, journal included, {octets / shape.records:.1f} a {what}"
-        )
-        bench.notes[f"filled, {shape.records:,} {what}s"] = (
-            f"with biaoshi load in {seconds:,.0f} s, {shape.records / seconds:,.0f} {what}s/s"
-        )
-        if octets and isinstance(in_memory(node), contextlib.nullcontext):
-            bench.notes[f"{shape.records:,} {what}s"] = "larger than memory: read from the disk"
-    bench.notes.update(describe_costs(costs))
+def own_octets(status: str) -> int:
+    """Return what a process holds that is no file's, from its /proc status; 0: it has ended."""
+    found = _OWN_MEMORY.search(status)
+    return int(found[1]) * 1_024 if found else 0
 
 
-def describe_costs(costs: Costs) -> dict[str, str]:
-    """Return in words what a look-up in a range takes, beside one of a row, for each system."""
+def describe_filled(bench: Bench, node: Path, shape: Shape) -> None:
+    """Note what the store of ranges takes, and how long it took to fill it."""
+    octets, filled = disk_octets(node / "store"), read_filled(node.parent / MARKER)
+    assert filled is not None, "it is filled"
+    bench.notes[f"disk, {shape.ranges:,} ranges"] = (
+        f"{octets:,} octets, journal included, {octets / shape.ranges:.1f} a range"
+    )
+    stops = f", stopped {filled.stops} times and gone on with" if filled.stops else ""
+    bench.notes[f"filled, {shape.ranges:,} ranges"] = (
+        f"with biaoshi load in {filled.seconds:,.0f} s, "
+        f"{shape.ranges / filled.seconds:,.0f} ranges/s{stops}"
+    )
+
+
+def describe_ratios(samples: Sequence[Sample]) -> dict[str, str]:
+    """Return in words how fast identifiers of ranges are answered beside P1, for each system."""
+    by_run = {(one.case, one.system, one.run): one for one in samples}
+    shares: dict[str, list[tuple[float, float]]] = {}
+    for one in samples:
+        rows = by_run.get((P1, one.system, one.run))
+        if one.case == P9 and rows is not None and one.ratio and rows.ratio:
+            share = (one.rate / rows.rate, one.ratio / rows.ratio)
+            shares.setdefault(one.system, []).append(share)
+    return {
+        f"P9 beside P1, {system}": f"{statistics.median(rate for rate, _ in found):.2f} of P1's "
+        f"answers a second ({', '.join(f'{rate:.2f}' for rate, _ in found)} by run), "
+        f"{statistics.median(ratio for _, ratio in found):.2f} with the echo beside each; "
+        "the target is 0.5"
+        for system, found in shares.items()
+    }
+
+
+def describe_costs(costs: Costs, alike: str) -> dict[str, str]:
+    """Return in words what a look-up in a range takes beside one of a row, for each system.
+
+    `alike` is the case of the rows that have as many values.
+    """
     medians = {key: statistics.median(found) for key, found in costs.items()}
     return {
-        f"a look-up in a range, {system}": f"takes {cost / medians[system, P9_ROWS]:.2f} times a "
-        f"row's: {cost:.2f} µs of the worker's processor time, {medians[system, P9_ROWS]:.2f} µs"
+        f"a look-up in a range, {system}": f"takes {cost / medians[system, alike]:.2f} times a "
+        f"row's: {cost:.2f} µs of the worker's processor time, {medians[system, alike]:.2f} µs"
         for (system, case), cost in medians.items()
         if case == P9
     }

@@ -156,13 +156,20 @@ def run_biaoshi(*words: str) -> str:
     return ended.stdout
 
 
-def load_node(tools: Tools, node: Path, shape: Shape) -> float:
+def load_node(tools: Tools, node: Path, shape: Shape, first: int = 0, count: int = 0) -> float:
     """Fill a node's store with rows through `biaoshi load`; return the seconds it took.
+
+    Args:
+        tools: compiled.
+        node: its data folder.
+        shape: of the rows or ranges.
+        first: the number of the first one.
+        count: how many; 0: all from the first on.
 
     Raises:
         MeasurementError: generator or loader failed.
     """
-    words = ["ndjson", *shape.options()]
+    words = ["ndjson", *shape.options(), "--first", str(first), "--count", str(count)]
     begun = time.monotonic()
     with subprocess.Popen([str(tools.generator), *words], stdout=subprocess.PIPE) as rows:
         ended = subprocess.run(

@@ -27,7 +27,7 @@ def make_writable(folder: Path, shape: Shape) -> Path:
 
     It is a top node, which holds its administrator's key itself: no other has to run beside it.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     node = init_node("top", folder / "node", "--prefix", shape.prefix.partition("/")[0])
     text = (node / CONFIG).read_text("utf-8")
     if "[tls]" in text:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.formula import Shape, make_handle
-from loadtest.large import disk_octets
 from loadtest.load import Answers, Tools, check_http, compile_tools, run_puts
 from loadtest.lot import LOT_ROWS, TEMPLATE, measure_lot
 from loadtest.plan import Bench, Plan, check_cores
@@ -31,6 +30,7 @@ from loadtest.report import make_report
 from loadtest.resident import held
 from loadtest.servers import CONFIG, load_node, run_biaoshi, serving
 from loadtest.startup import MeasurementError
+from loadtest.stores import disk_octets
 from loadtest.writable import WRITES_CONFIG, Disk, check_rows, describe_disk, make_writable
 from loadtest.writer import count_resolved
 

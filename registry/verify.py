@@ -8,7 +8,7 @@ room as the store itself and never changes it.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -60,15 +60,24 @@ class Report:
             self.unlisted += 1
 
 
-def verify(folder: Path, *, scratch: Path | None = None) -> Report:
+Tell = Callable[[str, int], None]
+"""Takes what is being done, and how many frames of the journal were replayed."""
+
+
+def _tell_nobody(stage: str, done: int) -> None:
+    """Take no notice."""
+
+
+def verify(folder: Path, *, scratch: Path | None = None, tell: Tell = _tell_nobody) -> Report:
     """Check the store in a folder.
 
     Args:
         folder: the store's.
         scratch: where to make the scratch store; the system's folder for such when None.
+        tell: told now and then how far it is.
 
     Raises:
-        StoreError: it cannot be opened at all.
+        StoreError: it cannot be opened at all, or the scratch store has no room.
     """
     report = Report()
     with (
@@ -77,11 +86,16 @@ def verify(folder: Path, *, scratch: Path | None = None) -> Report:
         Store.open(Path(place), sync=False, case_sensitive=store.case_sensitive) as replayed,
         store.read() as view,
     ):
+        tell("records", 0)
         _check_records(view, report)
+        tell("ranges", 0)
         report.ranges = check_ranges(view, report.add)
-        is_whole = _replay_journal(view, replayed, report)
+        tell("replaying the journal", 0)
+        is_whole = _replay_journal(view, replayed, report, tell)
         with replayed.read() as other:
+            tell("comparing", 0)
             _compare(view, other, report)
+            tell("counting", 0)
             _check_counters(view, other if is_whole else None, report)
     return report
 
@@ -118,12 +132,13 @@ def _check_tombstone(view: View, key: bytes, row: bytes, report: Report) -> None
         report.add(f"record {to_text(key)}: it was deleted out of a range that is not there")
 
 
-def _replay_journal(view: View, scratch: Store, report: Report) -> bool:
+def _replay_journal(view: View, scratch: Store, report: Report, tell: Tell) -> bool:
     """Check the chain and make its changes in the scratch store; False: it has been trimmed."""
     head = _replay_snapshot(view, scratch, report)
     frames = _checked_frames(view, head, report)
     for batch in _batches(frames):
         _replay_frames(scratch, batch, report)
+        tell("replaying the journal", report.frames)
     return not head.seq
 
 

@@ -31,6 +31,7 @@ struct options {
     bool sequential;
     bool once; /* end when every row was answered or lost */
     uint64_t seed;
+    uint64_t first, count; /* of what is written; count 0: all that follow */
 };
 
 struct counted {

@@ -13,6 +13,7 @@ static const char usage[] =
     "        ndjson | zone (write the rows for `biaoshi load`, for a DNS server)\n"
     "  --server IPV4 --port N       where to ask\n"
     "  --prefix P --rows N --values 3|1|0   what is registered; 0: 1 to 4 of unlike lengths\n"
+    "  --first N --count N          ndjson: only so many, from this row or range on (0: all)\n"
     "  --serials N                  the rows are identifiers in ranges of so many (0: rows)\n"
     "  --lots                       with --serials: in lots made from a template instead\n"
     "  --window N                   requests in flight (64), shared out among the sockets\n"
@@ -27,7 +28,7 @@ static const char usage[] =
     "  --warmup S --seconds S --seed N\n";
 
 enum { SERVER = 256, PORT, PREFIX, ROWS, VALUES, WINDOW, RATE, CONNECTIONS, ZIPF, ABSENT, BROKEN,
-       WARMUP, SECONDS, SEED, SOCKETS, ORDER, ONCE, SERIALS, LOTS };
+       WARMUP, SECONDS, SEED, SOCKETS, ORDER, ONCE, SERIALS, LOTS, FIRST, COUNT };
 
 static const struct option names[] = {
     {"server", 1, 0, SERVER}, {"port", 1, 0, PORT}, {"prefix", 1, 0, PREFIX}, {"rows", 1, 0, ROWS},
@@ -35,8 +36,8 @@ static const struct option names[] = {
     {"connections", 1, 0, CONNECTIONS}, {"zipf", 1, 0, ZIPF}, {"missing", 1, 0, ABSENT},
     {"malformed", 1, 0, BROKEN}, {"warmup", 1, 0, WARMUP}, {"seconds", 1, 0, SECONDS},
     {"seed", 1, 0, SEED}, {"sockets", 1, 0, SOCKETS}, {"order", 1, 0, ORDER},
-    {"once", 0, 0, ONCE}, {"serials", 1, 0, SERIALS},
-    {"lots", 0, 0, LOTS}, {0, 0, 0, 0}};
+    {"once", 0, 0, ONCE}, {"serials", 1, 0, SERIALS}, {"lots", 0, 0, LOTS},
+    {"first", 1, 0, FIRST}, {"count", 1, 0, COUNT}, {0, 0, 0, 0}};
 
 static void fail(const char *words)
 {
@@ -73,6 +74,8 @@ static void set_option(struct options *options, int option)
     case ONCE: options->once = true; break;
     case LOTS: options->shape.lots = true; break;
     case SERIALS: options->shape.serials = strtoull(optarg, NULL, 10); break;
+    case FIRST: options->first = strtoull(optarg, NULL, 10); break;
+    case COUNT: options->count = strtoull(optarg, NULL, 10); break;
     default: fail("unknown option");
     }
 }
@@ -162,6 +165,19 @@ static void measure(struct run *run, const char *mode)
         run->seconds = (double)(clock_ns() - run->measure_ns) / 1e9;
 }
 
+/* Write the rows or ranges that were asked for. */
+static int write_some(const struct options *options)
+{
+    const struct shape *shape = &options->shape;
+    bool ranges = shape->serials && !shape->lots;
+    uint64_t records = ranges ? shape->rows / shape->serials : shape->rows;
+    uint64_t first = options->first, end = options->count ? first + options->count : records;
+    if (first > records || end > records || end < first)
+        fail("--first and --count lead beyond the last");
+    return ranges ? write_ranges(stdout, shape, first, end)
+                  : write_ndjson(stdout, shape, first, end);
+}
+
 int main(int count, char **words)
 {
     static struct run run;
@@ -177,9 +193,7 @@ int main(int count, char **words)
     const char *mode = words[optind];
     check_options(&options);
     if (!strcmp(mode, "ndjson"))
-        return (options.shape.serials && !options.shape.lots
-                    ? write_ranges(stdout, &options.shape)
-                    : write_ndjson(stdout, &options.shape, 0)) ? 1 : 0;
+        return write_some(&options) ? 1 : 0;
     if (!strcmp(mode, "zone") && !options.shape.serials)
         return write_zone(stdout, &options.shape) ? 1 : 0;
     if (strcmp(mode, "udp") && strcmp(mode, "tcp") && strcmp(mode, "fresh") &&

@@ -272,12 +272,13 @@ static inline void copy_timestamps(uint8_t *list, const uint8_t *other)
     }
 }
 
-/* Write ranges as `biaoshi load` reads them. */
-static inline int write_ranges(FILE *out, const struct shape *shape)
+/* Write ranges as `biaoshi load` reads them, from one to before another. */
+static inline int write_ranges(FILE *out, const struct shape *shape, uint64_t first_range,
+                               uint64_t end)
 {
     struct value values[VALUES_MAX];
     char stem[PREFIX_MAX + 16], first[16], last[16];
-    for (uint64_t range = 0; range < shape->rows / shape->serials; range++) {
+    for (uint64_t range = first_range; range < end; range++) {
         int count = make_range_values(values, shape, range, "{serial}");
         fprintf(out, "{\"operation\":\"range\",\"stem\":\"%.*s\",\"first\":\"%.*s\",\"last\":\"%.*s\","
                 "\"values\":[",
@@ -293,12 +294,12 @@ static inline int write_ranges(FILE *out, const struct shape *shape)
     return fflush(out);
 }
 
-/* Write rows as `biaoshi load` reads them. */
-static inline int write_ndjson(FILE *out, const struct shape *shape, uint64_t first)
+/* Write rows as `biaoshi load` reads them, likewise. */
+static inline int write_ndjson(FILE *out, const struct shape *shape, uint64_t first, uint64_t end)
 {
     struct value values[VALUES_MAX];
     char handle[PREFIX_MAX + 16];
-    for (uint64_t row = first; row < shape->rows; row++) {
+    for (uint64_t row = first; row < end; row++) {
         int count = make_values(values, shape, row);
         fprintf(out, "{\"handle\":\"%.*s\",\"values\":[", put_handle(handle, shape, row), handle);
         for (int i = 0; i < count; i++)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TextIO
 import msgspec
 import typer
 
-from registry.errors import StoreError
+from registry.errors import StoreError, StoreFullError
 from registry.export import count_left_out, export_answers, export_forms
 from registry.store import Store
 from registry.verify import verify as verify_store
@@ -20,6 +20,7 @@ from resolver.batch.reader import read_server
 from resolver.batch.sections import BatchError
 from resolver.batch.value_lines import Line
 from resolver.batch.writer import BatchWriter
+from resolver.cli.by_row import make_progress
 from resolver.cli.connect import find_node
 from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.loading import find_registering
@@ -32,13 +33,34 @@ NodeArgument = Annotated[
 ]
 
 
-def verify(node: NodeArgument, as_json: JsonOption = False) -> None:
+def verify(
+    node: NodeArgument,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the store that the replay makes, as large as the node's without its "
+            "journal, and deletes.  [default: the system's for such files]"
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check that every record decodes, the journal's chain holds, and a replay gives the same.
 
     Exit code 1 when something is wrong.
     """
-    with _hinting(node):
-        report = verify_store(_find_store(node))
+    if scratch is not None and not scratch.is_dir():
+        raise CliError(f"there is no folder {scratch}", "make it, or give another --scratch")
+    with _hinting(node), make_progress() as progress:
+        task = progress.add_task("verifying", total=None)
+
+        def tell(stage: str, done: int) -> None:
+            progress.update(task, description=stage, completed=done)
+
+        try:
+            report = verify_store(_find_store(node), scratch=scratch, tell=tell)
+        except StoreFullError as error:
+            hint = "the replay makes a second store: give --scratch a folder with more room"
+            raise CliError(str(error), hint) from error
     if as_json:
         print_json(
             {

@@ -75,6 +75,20 @@ def test_c_and_python_have_the_same_rows(tools: Tools, shape: Shape) -> None:
     assert row == shape.rows - 1
 
 
+@pytest.mark.parametrize("shape", [Shape(30), Shape(60, serials=2)])
+def test_some_of_all_are_written(tools: Tools, shape: Shape) -> None:
+    def lines(*words: str) -> list[bytes]:
+        command = [str(tools.generator), "ndjson", *shape.options(), *words]
+        return subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
+
+    every = lines()
+    assert len(every) == 30
+    assert lines("--first", "7", "--count", "5") == every[7:12]
+    assert lines("--first", "28") == every[28:]
+    with pytest.raises(subprocess.CalledProcessError):
+        lines("--first", "28", "--count", "3")
+
+
 @pytest.mark.parametrize("shape", [Shape(60, serials=20), Shape(20, SHORT, "10.77", 10)])
 def test_c_and_python_have_the_same_ranges(tools: Tools, shape: Shape) -> None:
     words = ["ndjson", *shape.options()]

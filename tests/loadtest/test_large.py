@@ -5,20 +5,18 @@ import pytest
 from loadtest.bench import P1
 from loadtest.formula import Shape
 from loadtest.large import (
-    MARKER,
     P8,
     describe_ratios,
     disk_need_octets,
-    disk_octets,
     shapes_of,
     state_need,
-    store_name,
     system_words,
 )
 from loadtest.load import Tools
 from loadtest.plan import Bench, Plan
 from loadtest.report import Sample
 from loadtest.startup import MeasurementError
+from loadtest.stores import MARKER, disk_octets, store_name
 
 LOTS = Shape(2_000_000, serials=1_000, lots=True)
 
