@@ -134,7 +134,8 @@ def run_ranges(plan: Plan, folder: Path, say: Callable[[str], None]) -> dict[str
                 measure_variant(bench, nodes, variant, run, costs)
     bench.notes.update(describe_ratios(bench.samples))
     bench.notes.update(describe_costs(costs, case_of(rows[-1])))
-    starts = measure_starts(bench, nodes)
+    compared = {shape: nodes[shape] for shape in (rows[0], plan.shape)}
+    starts = measure_starts(bench, compared)
     setup = plan.setup() | {
         "rows": "; ".join(shape.words() for shape in nodes),
         "authentication": "none",
