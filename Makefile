@@ -39,7 +39,7 @@ bench: $(VENV)/.installed bench-tools ## measure speed beside a C echo, Knot DNS
 bench-100m: $(VENV)/.installed bench-tools ## 100 M rows in lots beside 1 M: 5 GB in .bench (12 minutes)
 	@$(BIN)/biaoshi loadtest large --results loadtest/results $(BENCH_OPTIONS)
 
-bench-ranges: $(VENV)/.installed bench-tools ## look-ups in 1 M ranges of 10,000 beside rows: 1 GB in .bench (6 minutes)
+bench-ranges: $(VENV)/.installed bench-tools ## look-ups in 1 M ranges of 10,000 beside rows: 1 GB in .bench (7 minutes)
 	@$(BIN)/biaoshi loadtest ranges --results loadtest/results $(BENCH_OPTIONS)
 
 bench-writes: $(VENV)/.installed bench-tools ## single registrations, streams, look-ups beside them (5 minutes)

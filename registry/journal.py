@@ -193,6 +193,15 @@ def frame_time(frame: bytes) -> int:
     return int(_HEAD.unpack_from(frame)[2])
 
 
+def clear_octets(frame: bytes) -> int:
+    """Return how many octets the operations of a frame take in clear; of a damaged one its own."""
+    try:
+        size = int(zstandard.frame_content_size(frame[_HEAD.size :]))
+    except zstandard.ZstdError:
+        size = -1
+    return size if 0 <= size <= FRAME_OCTETS_MAX else len(frame)
+
+
 def operations_on(
     frame: bytes, handles: Set[bytes], part: bytes = b""
 ) -> tuple[tuple[JournalOperation, ...], int]:

@@ -17,7 +17,7 @@ from protocol.handle import to_text
 from registry.counters_check import wrong_events, wrong_totals
 from registry.errors import JournalError, RecordError, StoreError
 from registry.frame_times import first_frame
-from registry.journal import decode_frame, decode_head, frame_digest
+from registry.journal import clear_octets, decode_frame, decode_head, frame_digest
 from registry.log import seal_of
 from registry.marks import decode_marked, is_deleted, kept_row
 from registry.office_replay import journaled_entries
@@ -30,10 +30,9 @@ from registry.verify_ranges import check_ranges
 from registry.views import GENESIS_DIGEST, Head, View
 
 PROBLEMS_MAX = 100  # listed; a damaged disk has more than anybody reads
-# Of one transaction of the replay: what is read of the journal, and with it the pages that wait to
-# be written, have a bound.
+# Of one transaction of the replay, so that the pages which wait to be written have a bound.
 FRAMES_MAX = 500
-FRAMES_OCTETS_MAX = 4 * 1_048_576
+FRAMES_OCTETS_MAX = 32 * 1_048_576  # of operations in clear
 PAGE_ROWS = 1_000  # compared at once
 
 
@@ -148,7 +147,7 @@ def _batches(frames: Iterable[bytes]) -> Iterator[list[bytes]]:
     octets = 0
     for frame in frames:
         batch.append(frame)
-        octets += len(frame)
+        octets += clear_octets(frame)
         if len(batch) == FRAMES_MAX or octets >= FRAMES_OCTETS_MAX:
             yield batch
             batch, octets = [], 0

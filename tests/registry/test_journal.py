@@ -13,6 +13,7 @@ from registry.journal import (
     Frame,
     JournalOperation,
     Kind,
+    clear_octets,
     decode_frame,
     encode_frame,
     frame_digest,
@@ -49,6 +50,13 @@ OPERATIONS = (
 def test_frames_decode_to_what_was_encoded() -> None:
     frame = encode_frame(Head(41, b"p" * 32), OPERATIONS, NOW_MS)
     assert decode_frame(frame) == Frame(42, NOW_MS, b"p" * 32, OPERATIONS)
+
+
+def test_the_octets_in_clear() -> None:
+    frame = encode_frame(Head(41, b"p" * 32), OPERATIONS, NOW_MS)
+    assert clear_octets(frame) == len(zstandard.decompress(frame[53:]))
+    for damaged in (frame[:53], frame[:53] + b"noise", b""):
+        assert clear_octets(damaged) == len(damaged)
 
 
 def test_a_frame_is_written_as_documented() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from registry.errors import StoreFullError
+from resolver.cli import offline
 from resolver.cli.errors import ExitCode
 from resolver.cli.main import main
 from tests.nodes import Node
@@ -218,6 +220,27 @@ def test_verify_and_doctor(node: str, capsys: pytest.CaptureFixture[str]) -> Non
     found = {each["subject"]: each["words"] for each in json.loads(out)}
     assert found["process"].startswith("running as ")
     assert "accepts connections" in found["root"]
+
+
+def test_verify_puts_the_second_store_where_it_is_told(
+    node: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = str(tmp_path / "nosuch")
+    code, _, error = run(capsys, "verify", node, "--scratch", missing)
+    assert code == ExitCode.FILES
+    assert f"there is no folder {missing}" in error
+    code, out, _ = run(capsys, "verify", node, "--scratch", str(tmp_path))
+    assert (code, list(tmp_path.iterdir())) == (ExitCode.OK, [])
+    assert "all is well" in out
+
+    def has_no_room(*args: object, **options: object) -> None:
+        assert options["scratch"] == tmp_path
+        raise StoreFullError("no room on the disk")
+
+    monkeypatch.setattr(offline, "verify_store", has_no_room)
+    code, _, error = run(capsys, "verify", node, "--scratch", str(tmp_path))
+    assert code == ExitCode.FILES
+    assert "give --scratch a folder with more room" in error
 
 
 def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
