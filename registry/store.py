@@ -76,7 +76,13 @@ def _translation(folder: Path, error: Exception) -> StoreError:
 
 
 def _open_environment(
-    folder: Path, *, readonly: bool, map_octets: int, sync: bool, databases: int
+    folder: Path,
+    *,
+    readonly: bool,
+    map_octets: int,
+    sync: bool,
+    databases: int,
+    scans: bool = False,
 ) -> lmdb.Environment:
     return lmdb.Environment(
         str(folder),
@@ -86,7 +92,7 @@ def _open_environment(
         metasync=True,
         sync=sync,
         mode=0o600,
-        readahead=False,  # look-ups are random; reading ahead would evict what is asked for
+        readahead=scans,  # look-ups are random; reading ahead would evict what is asked for
         max_readers=READERS_MAX,
         max_dbs=databases,
         max_spare_txns=SPARE_TRANSACTIONS,
@@ -160,6 +166,7 @@ class Store(_Environment):
         map_octets: int = MAP_OCTETS,
         sync: bool = True,
         case_sensitive: bool | None = False,
+        scans: bool = False,
     ) -> "Store":
         """Open the store in a folder; a writer creates or migrates it.
 
@@ -169,6 +176,7 @@ class Store(_Environment):
             map_octets: bound on the store's size, address space only.
             sync: False only for scratch stores that may be lost.
             case_sensitive: must be what the store was made with; None takes what that was.
+            scans: it is read from end to end, so the disk is read ahead.
 
         Raises:
             StoreError: missing, of another version, or made with the other case rule.
@@ -184,6 +192,7 @@ class Store(_Environment):
                 map_octets=map_octets,
                 sync=sync,
                 databases=len(Databases._fields),
+                scans=scans,
             )
             try:
                 prepare = _check if readonly else _prepare

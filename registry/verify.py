@@ -80,9 +80,11 @@ def verify(folder: Path, *, scratch: Path | None = None, tell: Tell = _tell_nobo
     """
     report = Report()
     with (
-        Store.open(folder, readonly=True, case_sensitive=None) as store,
+        Store.open(folder, readonly=True, case_sensitive=None, scans=True) as store,
         tempfile.TemporaryDirectory(prefix="biaoshi-verify-", dir=scratch) as place,
-        Store.open(Path(place), sync=False, case_sensitive=store.case_sensitive) as replayed,
+        Store.open(
+            Path(place), sync=False, case_sensitive=store.case_sensitive, scans=True
+        ) as replayed,
         store.read() as view,
     ):
         tell("records", 0)
