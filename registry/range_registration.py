@@ -8,14 +8,14 @@ import msgpack
 
 from protocol.value import HandleValue, Reference
 from registry import quotas
-from registry.authorization import Permitted
+from registry.authorization import Counted, Permitted
 from registry.checks import CHECKED_TYPES
 from registry.creation_rights import CreationRights
 from registry.errors import RangeError
 from registry.journal import Kind, pack_change
 from registry.outcomes import Need, Refusal, refuse
 from registry.plain_ranges import FORM_ERRORS, PlainMaker, read_msgpack_form
-from registry.range_batches import RangeBatch
+from registry.range_batches import PlainRange, RangeBatch
 from registry.range_changes import REGISTER, Change, pack_changes, put_new_range
 from registry.range_documents import Described, Range, read_document
 from registry.range_making import make_range
@@ -46,12 +46,19 @@ class RangeRows:
         self._maker = PlainMaker(view.fold, identity, now_s)
         self._batch = RangeBatch(view)
         self._items: list[list[Any]] = []
+        # By prefix, of those that have a quota: what is left of it, what is not counted yet.
+        self._left: dict[bytes, int] = {}
+        self._created: dict[bytes, int] = {}
 
     def take_items(self) -> list[list[Any]]:
         """Have all ranges in the store; return what the journal has to say of them."""
         stored = self._batch.flush()
         if stored:
             self._items.append(pack_new(stored, self._identity, self._now_s))
+        for prefix, created in self._created.items():
+            quotas.count_created(self._view, prefix + b"/", created, self._now_s)
+        self._left.clear()
+        self._created.clear()
         items, self._items = self._items, []
         return items
 
@@ -79,8 +86,21 @@ class RangeRows:
         if new is None:
             return False
         right = self._rights.find((form.stem + form.first).encode(), new.first)
-        # Counted: its quota may not have room for it.
-        return type(right) is Permitted and self._batch.store(new)
+        if not isinstance(right, Permitted):
+            return False
+        return self._store_counted(new) if isinstance(right, Counted) else self._batch.store(new)
+
+    def _store_counted(self, new: PlainRange) -> bool:
+        """Store a range under a prefix with a quota, if that has room for it."""
+        left = self._left.get(new.prefix)
+        if left is None:
+            left = quotas.left_of(self._view, new.prefix, self._now_s)
+        self._left[new.prefix] = left
+        if new.size > left or not self._batch.store(new):
+            return False
+        self._left[new.prefix] = left - new.size
+        self._created[new.prefix] = self._created.get(new.prefix, 0) + new.size
+        return True
 
     def _register(self, octets: bytes) -> bool | Refusal | Need:
         try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +88,29 @@ def test_rows_beyond_the_quota_are_refused_exactly_at_it(store: Store) -> None:
         * 3
     )
     assert used(store) == 5
+
+
+def lot(name: str, last: int, **others: str) -> Row:
+    """A row that registers a range from 1 on."""
+    values = [{"index": 1, "type": "URL", "data": "u/{serial}"}]
+    form = {"stem": f"88.118/{name}.", "first": "01", "last": f"{last:02d}", "values": values}
+    octets = msgpack.packb(form | others)
+    return Row(RowKind.RANGE, b"", octets, hashlib.sha256(octets).digest())
+
+
+@pytest.mark.parametrize("others", [{}, {"check": "none"}])
+def test_ranges_are_counted_by_their_identifiers(store: Store, others: dict[str, str]) -> None:
+    """The second way, of documents that are not plain, says and counts the same as the first."""
+    set_quota(store, 50)
+    rows = [lot("A", 20, **others), lot("B", 20, **others), lot("C", 20, **others), plain("P1"),
+            lot("D", 9, **others), lot("B", 20, **others), lot("E", 1, **others)]  # fmt: skip
+    verdicts = send(store, rows)
+    assert [each.partition(":")[0] for each in verdicts] == [
+        "created", "created", "refused", "created", "created", "unchanged", "refused"
+    ]  # fmt: skip
+    assert verdicts[2].startswith("refused: 88.118 has used 40 of 50 identifiers today")
+    assert verdicts[6].startswith("refused: 88.118 has used 50 of 50 identifiers today")
+    assert used(store) == 50
 
 
 def test_the_quota_holds_over_batches_and_ways_of_registering(store: Store) -> None:
