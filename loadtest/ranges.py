@@ -11,10 +11,8 @@ import contextlib
 import re
 import shutil
 import statistics
-import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +21,10 @@ from loadtest.formula import FULL, SHORT, Shape, make_handle
 from loadtest.large import SMALL_ROWS, measure_starts
 from loadtest.load import Tools, check_http, compile_tools
 from loadtest.plan import Bench, Plan, check_cores
-from loadtest.registrar_client import ask, find_administrator, log_in
 from loadtest.report import Sample, make_report
 from loadtest.resident import held
 from loadtest.scaling import cpu_s, find_workers, read_stat
-from loadtest.servers import BIAOSHI, CONFIG, Served, make_node, serving, serving_echo
+from loadtest.servers import Served, make_node, serving, serving_echo
 from loadtest.startup import MeasurementError
 from loadtest.stores import (
     MARKER,
@@ -36,6 +33,7 @@ from loadtest.stores import (
     filled_octets,
     read_filled,
 )
+from loadtest.wholeness import check_store, count_identifiers, describe_checked
 from loadtest.writable import WRITES_CONFIG, make_writable
 
 P9 = "P9 UDP, identifiers of ranges"
@@ -53,22 +51,11 @@ LOADED_PER_S = {SHORT: 40_000, FULL: 25_000}  # on the reference machine; only f
 VERIFIED_PER_S = {SHORT: 50_000, FULL: 30_000}
 WARM_UP = ("--warmup", "3")  # for the node's own page tables
 HELD_SHARE_MAX = 0.6  # of the memory that is free: what is larger is left to the page cache
-LOOK_S = 0.25  # between two looks at the memory of `biaoshi verify`
 
 Costs = dict[tuple[str, str], list[float]]
 """By system and case, for each run: the worker's processor time per answer in microseconds."""
 
 _AVAILABLE = re.compile(r"MemAvailable:\s*(\d+) kB")
-_OWN_MEMORY = re.compile(r"RssAnon:\s*(\d+) kB")
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What `biaoshi verify` said and took; `memory_octets` of its own, mapped files apart."""
-
-    words: str
-    seconds: float
-    memory_octets: int
 
 
 def disk_need_octets(shape: Shape) -> int:
@@ -171,61 +158,6 @@ def build_ranges(tools: Tools, folder: Path, shape: Shape, say: Callable[[str], 
     return node
 
 
-def count_identifiers(node: Path, shape: Shape) -> str:
-    """Have the node count what is registered; return it in words.
-
-    Raises:
-        MeasurementError: there are more, or fewer, than were loaded.
-    """
-    with serving(node, make_handle(shape, 0), None, config=WRITES_CONFIG) as served:
-        port = served.ports[1]
-        authorization = log_in(port, find_administrator(node, CONFIG), tls=False)
-        begun = time.monotonic()
-        counts = ask(port, "GET", f"/api/ranges/count?prefix={shape.prefix}", authorization)
-        seconds = time.monotonic() - begun
-    if (counts["ranges"], counts["identifiers"]) != (shape.ranges, shape.rows):
-        raise MeasurementError(f"{shape.words()} were loaded, the node counts {counts}")
-    return (
-        f"{counts['identifiers']:,} identifiers in {counts['ranges']:,} ranges, exactly, in "
-        f"{seconds * 1000:.1f} ms"
-    )
-
-
-def check_store(node: Path, folder: Path) -> Checked:
-    """Verify a node's store, its journal replayed into a folder.
-
-    Raises:
-        MeasurementError: something is wrong with it.
-    """
-    scratch = folder / "verify"  # which a run that was killed may have left behind
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
-    words = [str(BIAOSHI), "verify", str(node), "--scratch", str(scratch)]
-    begun, most = time.monotonic(), 0
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        while process.poll() is None:
-            time.sleep(LOOK_S)
-            with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text("ascii")
-                most = max(most, own_octets(status))
-        said = process.communicate()[0].strip()
-    shutil.rmtree(scratch)
-    if process.returncode:
-        raise MeasurementError(f"the store is not whole: {said}")
-    return Checked(said, time.monotonic() - begun, most)
-
-
-def describe_checked(checked: Checked, shape: Shape) -> str:
-    """Return in words what verifying took."""
-    each_us = checked.seconds / shape.ranges * 1e6
-    return (
-        f"{checked.words}; in {checked.seconds:,.0f} s, {each_us:.1f} µs a range, with at most "
-        f"{checked.memory_octets / 1e6:.0f} MB of its own memory"
-    )
-
-
 def measure_variant(
     bench: Bench, nodes: Mapping[Shape, Path], variant: str, run: int, costs: Costs
 ) -> None:
@@ -279,12 +211,6 @@ def hold(bench: Bench, stack: contextlib.ExitStack, shape: Shape, node: Path) ->
 def available_octets(meminfo: str) -> int:
     """Return the memory that is free, from /proc/meminfo; 0: it does not say."""
     found = _AVAILABLE.search(meminfo)
-    return int(found[1]) * 1_024 if found else 0
-
-
-def own_octets(status: str) -> int:
-    """Return what a process holds that is no file's, from its /proc status; 0: it has ended."""
-    found = _OWN_MEMORY.search(status)
     return int(found[1]) * 1_024 if found else 0
 
 

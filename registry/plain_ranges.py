@@ -45,7 +45,6 @@ _NO_REFERENCES = bytes(4)
 _NO_DETAILS = bytes(2)
 _SERIAL = b"{serial}"
 _DIGITS = b"0123456789"
-_ZERO, _NINE = _DIGITS[0], _DIGITS[-1]
 _STRINGS = 9  # names and texts of operation, stem, first and last; "values"
 _TEXT_STRINGS = 5  # of a value: three names, two texts
 _DATA_STRINGS = 8  # and the names in its data, and what the format is
@@ -136,36 +135,28 @@ class PlainMaker:
         """Return what is stored of a range; None: it is not plain."""
         try:
             stem, first, last = form.stem.encode(), form.first.encode(), form.last.encode()
+            if not (_are_serials(first, last) and _is_stem(form.stem, stem)):
+                return None
             folded = self._fold(stem)
-            prefix, slash, _ = folded.partition(b"/")
-            width = len(first)
-            if not (
-                prefix and slash and prefix != PREFIX_PREFIX and form.stem.isprintable()
-                and 0 < width == len(last) <= WIDTH_MAX
-                and len(stem) <= HANDLE_OCTETS_MAX
-                and first <= last and first.isdigit() and last.isdigit()
-            ):  # fmt: skip
+            bare = folded.rstrip(_DIGITS)
+            lead = folded[len(bare) :]
+            prefix = folded[: folded.find(b"/")]
+            octets = len(lead) + len(first)
+            if octets > TAIL_OCTETS_MAX or len(bare) > STEM_OCTETS_MAX or prefix == PREFIX_PREFIX:
                 return None
-            bare, lead = folded, b""
-            if _ZERO <= folded[-1] <= _NINE:
-                bare = folded.rstrip(_DIGITS)
-                lead = folded[len(bare) :]
-            first_tail, last_tail = lead + first, lead + last
-            octets = len(first_tail)
-            if octets > TAIL_OCTETS_MAX or len(bare) > STEM_OCTETS_MAX:
-                return None
-            values = self._compile(form.values, stem, len(lead), width)
+            values = self._compile(form.values, stem, len(lead), len(first))
         except (UnicodeError, RangeError):
             return None
         if values is None:
             return None
         public, patches = values
         data = b"%b%b..%b" % (stem, first, last)
-        head = bytes((_RECORD_HEAD, octets)) + first_tail + _NO_DETAILS
-        count = (len(patches) // PATCH.size).to_bytes(2, "big")
         origin = self._origin + len(data).to_bytes(4, "big") + data + self._reference
         if len(public) + len(origin) > GROWN_OCTETS_MAX:
             return None
+        first_tail, last_tail = lead + first, lead + last
+        head = bytes((_RECORD_HEAD, octets)) + first_tail + _NO_DETAILS
+        count = (len(patches) // PATCH.size).to_bytes(2, "big")
         return PlainRange(
             range_key(bare, last_tail),
             b"".join((head, count, patches, public, origin)),
@@ -232,6 +223,19 @@ class PlainMaker:
             )
         self._heads[index, type_] = head
         return head
+
+
+def _are_serials(first: bytes, last: bytes) -> bool:
+    """Say whether a range may reach from one serial to the other."""
+    return (
+        0 < len(first) == len(last) <= WIDTH_MAX
+        and first <= last and first.isdigit() and last.isdigit()
+    )  # fmt: skip
+
+
+def _is_stem(text: str, stem: bytes) -> bool:
+    """Say whether identifiers may begin so; the prefix of prefixes aside."""
+    return stem.find(b"/") > 0 and len(stem) <= HANDLE_OCTETS_MAX and text.isprintable()
 
 
 def _fill_in(

@@ -101,12 +101,7 @@ def _has_whole_values(octets: bytes, at: int, tail: int) -> bool:
         (references,) = _I32.unpack_from(octets, end)
         if length < 0 or octets_of_data < 0 or references not in (0, 1):
             return False
-        at = end + _I32.size
-        if references:
-            (handle,) = _I32.unpack_from(octets, at)
-            at += 2 * _I32.size + handle
-            if handle < 0:
-                return False
+        at = end + _I32.size if not references else _end_of_reference(octets, end + _I32.size)
         # Patches lie in the data of values, one behind the other, and none in the last.
         filled = start - begin
         while left and patches[done][0] + begin < end:
@@ -120,6 +115,14 @@ def _has_whole_values(octets: bytes, at: int, tail: int) -> bool:
         and octets[start - _I32.size - length : start - _I32.size] == RANGE_TYPE
         and bool(dots) and last.isdigit() and len(last) < len(origin)
     )  # fmt: skip
+
+
+def _end_of_reference(octets: bytes, at: int) -> int:
+    """Return where a reference ends. Raises: struct.error, IndexError."""
+    (handle,) = _I32.unpack_from(octets, at)
+    if handle < 0:
+        raise IndexError("the octets of a handle are fewer than none")
+    return at + 2 * _I32.size + int(handle)
 
 
 def _name(key: bytes) -> str:

@@ -7,20 +7,18 @@ from loadtest.ranges import (
     ALIKE,
     P1,
     P9,
-    Checked,
     available_octets,
     case_of,
-    describe_checked,
     describe_costs,
     describe_ratios,
     disk_need_octets,
     kinds_of,
-    own_octets,
     state_need,
 )
 from loadtest.report import Sample
 from loadtest.startup import MeasurementError
 from loadtest.stores import store_name
+from loadtest.wholeness import Checked, describe_checked, own_octets
 
 SHAPE = Shape(10_000_000_000, serials=10_000)
 
