@@ -47,8 +47,8 @@ SERIALS = 10_000
 OCTETS_PER_RANGE = {SHORT: 215, FULL: 450}
 # What the copy takes that `biaoshi verify` makes and deletes again: the store without its journal.
 OCTETS_PER_RANGE_COPIED = {SHORT: 185, FULL: 385}
-LOADED_PER_S = {SHORT: 40_000, FULL: 25_000}  # on the reference machine; only for the estimate
-VERIFIED_PER_S = {SHORT: 50_000, FULL: 30_000}
+LOADED_PER_S = {SHORT: 60_000, FULL: 40_000}  # on the reference machine; only for the estimate
+VERIFIED_PER_S = {SHORT: 60_000, FULL: 40_000}
 WARM_UP = ("--warmup", "3")  # for the node's own page tables
 HELD_SHARE_MAX = 0.6  # of the memory that is free: what is larger is left to the page cache
 
