@@ -10,9 +10,6 @@ asked in turns, each right after the echo. They stay in the folder and are used 
 
 import contextlib
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

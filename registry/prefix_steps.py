@@ -144,8 +144,8 @@ def find_left(view: View, handle: bytes) -> str | None:
         return to_text(handles[0])
     prefix = handle[len(PREFIX_HANDLE_START) :]
     counts = view.counts(prefix)
-    if counts.rows > counts.revoked:  # beyond more revoked ones than are looked at
-        return f"{counts.rows - counts.revoked:,} handles under {to_text(prefix)}"
+    if counts.rows:  # beyond more revoked ones than are looked at
+        return f"{counts.rows:,} handles under {to_text(prefix)}"
     if counts.ranges:
         return f"{counts.ranges} ranges under {to_text(prefix)}, which can be revoked"
     derived = next(view.table("handles").items(prefix=handle + b"."), None)

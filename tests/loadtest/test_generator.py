@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from loadtest.formula import SHORT, UNLIKE, Shape, make_handle, make_row
-from loadtest.large import fill_lots
 from loadtest.load import Tools, check_http, compile_tools, run_generator
 from loadtest.servers import (
     BIAOSHI,
@@ -21,6 +20,7 @@ from loadtest.servers import (
     serving_node,
 )
 from loadtest.startup import MeasurementError
+from loadtest.stores import fill_lots
 from protocol.json_forms import values_from_json
 from protocol.value import encode_values
 from resolver.fastpath import Choice

@@ -267,12 +267,13 @@ def test_who_a_prefix_belonged_to_is_logged_out_when_it_changes_hands(stand: Sta
 
 
 def test_who_changes_a_key_ends_the_sessions_begun_with_it(stand: Stand) -> None:
-    must_run("keygen", str(stand.folder / "third"))
+    for name in ("third", "fourth"):
+        must_run("keygen", str(stand.folder / name))
     key = str(stand.folder / "third-public-key.bin")
     office(stand, "transfer", PREFIX, "--public-key", key, "--reason", "sold again")
     private = decode_private_key((stand.folder / "third-key.bin").read_bytes())
     owner = Administrator(stand.owner.handle, 300, private)  # type: ignore[arg-type]
-    other = base64.b64encode((stand.folder / "next-public-key.bin").read_bytes()).decode()
+    other = base64.b64encode((stand.folder / "fourth-public-key.bin").read_bytes()).decode()
     value = {"index": 300, "type": "HS_PUBKEY", "data": {"format": "base64", "value": other}}
     target = "0.NA/88.77?index=300&overwrite=true"
     with RestSession(stand.top, owner) as session, RestSession(stand.top, owner) as second:
