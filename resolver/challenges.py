@@ -18,6 +18,7 @@ from protocol.message import Message
 from resolver.bounded_table import BoundedTable
 
 NONCE_OCTETS = 16
+PURGE_S = 1.0  # at least between two looks at all of them for room
 _NUMBER_BITS = 31
 
 
@@ -54,6 +55,7 @@ class Challenges:
     def __init__(self, table: BoundedTable[Challenge], timeout_s: float) -> None:
         self._table = table
         self._timeout_s = timeout_s
+        self._purged_s = 0.0
 
     def __len__(self) -> int:
         return len(self._table)
@@ -68,7 +70,12 @@ class Challenges:
         """
         self._table.drop(number)
         octets = len(challenge.request.body) + len(challenge.request.credential)
-        return self._table.add(number, challenge, address, now_s + self._timeout_s, octets)
+        deadline_s = now_s + self._timeout_s
+        if self._table.add(number, challenge, address, deadline_s, octets):
+            return True
+        if now_s - self._purged_s < PURGE_S or not self.purge(now_s):
+            return False
+        return self._table.add(number, challenge, address, deadline_s, octets)
 
     def take(self, number: int, now_s: float) -> Challenge | None:
         """Return the challenge under a number and forget it; None when there is none (any more)."""
@@ -76,4 +83,5 @@ class Challenges:
 
     def purge(self, now_s: float) -> int:
         """Forget what was not answered in time; return how many."""
+        self._purged_s = now_s
         return self._table.purge(now_s)

@@ -57,6 +57,16 @@ def test_what_nobody_answers_is_forgotten() -> None:
     assert len(challenges) == 1
 
 
+def test_there_is_room_as_soon_as_the_time_for_answers_is_over() -> None:
+    challenges = make_challenges()
+    assert challenges.add(5, make_challenge(), ADDRESS, 0.0)
+    assert challenges.add(6, make_challenge(), ADDRESS, 0.5)
+    assert not challenges.add(7, make_challenge(), ADDRESS, 59.9)
+    assert challenges.add(7, make_challenge(), ADDRESS, 61.0)
+    assert 5 not in challenges
+    assert len(challenges) == 1, "both were forgotten"
+
+
 def test_numbers_are_positive_unlike_and_free() -> None:
     taken: list[int] = []
 
