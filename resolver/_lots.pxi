@@ -5,7 +5,7 @@
 # `registry.template_layouts` prepares them.
 #
 #     lots    a ring of octets: what is new is written over what is oldest; four places for each
-#             number say where in the ring its lot was written
+#             number say where in the ring a lot was written, and 16 bits of whose it is
 #
 # Rows of a lot that is not plain, or that differ in a way that is not, Python expands
 # (`registry.template_expansion`).
@@ -25,6 +25,7 @@ cdef enum:
     LOT_PLACES = 4  # for numbers that meet
     LOT_BUCKETS = 32_768
     LOT_ALIGNED = 16
+    PLACE_BITS = 48  # of octets ever written, in a place; the others are of a number
     LOT_LINES = 3  # of the processor's cache, fetched together: most have no more
     LARGE_PAGE_OCTETS = 2 * 1_048_576
     MADV_HUGEPAGE = 14  # of Linux
@@ -77,16 +78,24 @@ cdef class KnownLots:
     cdef inline uint64_t *_bucket(self, uint64_t number) noexcept nogil:
         return self._places + (number & (LOT_BUCKETS - 1)) * LOT_PLACES
 
+    cdef inline KeptLot *_at(self, uint64_t place, uint64_t number) noexcept nogil:
+        """Return what a place leads to, if it may be a number's and nothing was written over it."""
+        cdef uint64_t at = place & ((<uint64_t>1 << PLACE_BITS) - 1)
+        if place == 0 or place >> PLACE_BITS != number // LOT_BUCKETS & 0xFFFF:
+            return NULL
+        if self._end - at > LOTS_OCTETS_MAX:
+            return NULL
+        return <KeptLot *>(self._ring + at % LOTS_OCTETS_MAX)
+
     cdef inline KeptLot *_find(self, uint64_t number) noexcept nogil:
         """Return a lot that nothing was written over yet, NULL when there is none."""
         cdef uint64_t *places = self._bucket(number)
         cdef KeptLot *lot
         cdef int place
         for place in range(LOT_PLACES):
-            if places[place] and self._end - places[place] <= LOTS_OCTETS_MAX:
-                lot = <KeptLot *>(self._ring + places[place] % LOTS_OCTETS_MAX)
-                if lot.number == number:
-                    return lot
+            lot = self._at(places[place], number)
+            if lot != NULL and lot.number == number:
+                return lot
         return NULL
 
     cdef void _keep(self, uint64_t number, int32_t layout, const uint8_t *fields, int64_t octets):
@@ -100,9 +109,9 @@ cdef class KnownLots:
         if need > left:
             self._end += left
         for place in range(1, LOT_PLACES):
-            if places[place] < places[oldest]:
+            if places[place] << (64 - PLACE_BITS) < places[oldest] << (64 - PLACE_BITS):
                 oldest = place
-        places[oldest] = self._end
+        places[oldest] = self._end | (number // LOT_BUCKETS & 0xFFFF) << PLACE_BITS
         lot = <KeptLot *>(self._ring + self._end % LOTS_OCTETS_MAX)
         lot.number, lot.layout, lot.octets = number, layout, <uint32_t>octets
         if octets:
@@ -142,6 +151,7 @@ cdef class KnownLots:
         cdef Cursor source
         cdef bytes row
         cdef uint64_t *places
+        cdef KeptLot *lot
         for at in range(<int>len(rows)):
             numbers[at] = ABSENT
             differences[at] = 0
@@ -158,11 +168,10 @@ cdef class KnownLots:
             if numbers[at] >= 0:
                 places = self._bucket(<uint64_t>numbers[at])
                 for place in range(LOT_PLACES):
-                    if places[place]:
+                    lot = self._at(places[place], <uint64_t>numbers[at])
+                    if lot != NULL:
                         for line in range(LOT_LINES):
-                            prefetch(
-                                self._ring + places[place] % LOTS_OCTETS_MAX + line * LINE_OCTETS
-                            )
+                            prefetch(<uint8_t *>lot + line * LINE_OCTETS)
         return 0
 
     cdef bint _can_fill(self, bytes key, bytes row):

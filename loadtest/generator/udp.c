@@ -4,7 +4,8 @@
  * request is due at a time fixed beforehand, and its latency counts from then, however late it left.
  * Malformed requests are sent between the others and take no slot.
  *
- * A client is a socket with a port of its own. One is waited for in recvmmsg(), many together with
+ * A client is a socket with a port of its own. One is asked again and again whether an answer is
+ * there, so that the server need not wake anybody up, many are waited for together with
  * epoll; each asks again as soon as it was answered. Closed loop: every client has its share of the
  * window. Open loop: requests go round the clients.
  */
@@ -224,7 +225,7 @@ static void turn_closed(struct udp *udp, uint64_t now_ns)
     for (int i = 0; i < udp->count; i++)
         top_up(udp, &udp->clients[i], now_ns);
     if (udp->count == 1)
-        receive_batch(udp, udp->clients, BATCH, MSG_WAITFORONE);
+        receive_batch(udp, udp->clients, BATCH, MSG_DONTWAIT); /* a sleeper costs its waker */
     else
         receive_ready(udp, WAIT_MS);
 }
