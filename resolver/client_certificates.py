@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from protocol.errors import ProtocolError
-from protocol.types.hs_pubkey import encode_public_key
+from protocol.types.hs_pubkey import decode_public_key, encode_public_key
 from protocol.value import Reference
 from registry.roles import identity_from_text
 
@@ -36,6 +36,7 @@ def read_client(certificate: x509.Certificate) -> tuple[Reference, bytes] | None
         if not isinstance(key, RSAPublicKey | DSAPublicKey):
             return None
         octets = encode_public_key(key)
+        decode_public_key(octets)  # a key that no handle may have names nobody
     except (ValueError, TypeError, UnsupportedAlgorithm, ProtocolError):
         return None
     for name in (NameOID.USER_ID, NameOID.COMMON_NAME):

@@ -9,7 +9,7 @@
 Each file is whole and durable before the next. `resolver.server_keys` finds the key that site.json
 names wherever it is, so a node may start after any step: before 3 with the old key, after it with
 the new one and, for who knows the old site, the old one. To run the whole again ends what was
-begun. A running node goes on as it was until it is started again.
+begun. A running node goes on as it was until it is told (SIGHUP) or started again.
 """
 
 import contextlib
@@ -52,6 +52,7 @@ class RotationError(Exception):
 # Clients keep a site as long as its value says, a day where nobody said otherwise; twice that.
 OVERLAP_S = 2 * 86_400
 _FOLDER_MODE = 0o700
+_PUBLISHED_FILE = "published"  # the serial of the newest site that was; its time is the file's
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,32 @@ def rotate_key(
         return find_rotation(folder)
 
 
-def retire_keys(folder: NodeFolder, *, now_s: float, at_once: bool = False) -> tuple[int, ...]:
+def note_published(folder: NodeFolder, serial: int) -> None:
+    """Keep that the site of a serial stands now where clients look for it. Raises: OSError."""
+    replace_file(folder.earlier_keys / _PUBLISHED_FILE, f"{serial}\n".encode())
+
+
+def published_s(folder: NodeFolder, serial: int) -> float | None:
+    """Return since when the site of a serial is published, None: it is not known to be."""
+    path = folder.earlier_keys / _PUBLISHED_FILE
+    try:
+        return path.stat().st_mtime if path.read_text("ascii").strip() == str(serial) else None
+    except (OSError, ValueError):
+        return None
+
+
+def retire_keys(
+    folder: NodeFolder, *, now_s: float, at_once: bool = False, is_published: bool = True
+) -> tuple[int, ...]:
     """Remove the earlier keys that still sign; return the serials of their sites.
 
     The sites stay: what their keys signed can be verified as before.
+
+    Args:
+        folder: the node's.
+        now_s: the time since 1970.
+        at_once: whatever clients know.
+        is_published: clients learn of the site by `publish-site`, not from its file.
 
     Raises:
         NodeFilesError: a file cannot be read.
@@ -115,19 +138,34 @@ def retire_keys(folder: NodeFolder, *, now_s: float, at_once: bool = False) -> t
         rotation = find_rotation(folder)
         if rotation.is_unfinished:
             raise RotationError("a new server key is not in place yet", "run rotate-key again")
-        for serial, since_s in rotation.signing:
-            left_s = since_s + OVERLAP_S - now_s
-            if left_s > 0 and not at_once:
-                raise RotationError(
-                    f"the site of serial {serial} was replaced less than {OVERLAP_S // 86_400} "
-                    "days ago, and clients may know no other",
-                    f"wait {left_s / 3600:.0f} hours, or --at-once",
-                )
+        if rotation.signing and not at_once:
+            _refuse_early(folder, rotation, now_s, is_published=is_published)
         for serial, _ in rotation.signing:
             earlier_key_path(folder, serial).unlink()
         if rotation.signing:
             sync_folder(folder.earlier_keys)
         return tuple(serial for serial, _ in rotation.signing)
+
+
+def _refuse_early(
+    folder: NodeFolder, rotation: Rotation, now_s: float, *, is_published: bool
+) -> None:
+    """Raise RotationError while clients may know no other site than an earlier one."""
+    known_s = published_s(folder, rotation.serial) if is_published else 0.0
+    if known_s is None:
+        raise RotationError(
+            f"the site of serial {rotation.serial} was not published, so clients know no other "
+            "than the earlier one",
+            "run biaoshi admin publish-site, wait two days, or --at-once",
+        )
+    for serial, since_s in rotation.signing:
+        left_s = max(since_s, known_s) + OVERLAP_S - now_s
+        if left_s > 0:
+            raise RotationError(
+                f"the site of serial {serial} was replaced less than {OVERLAP_S // 86_400} "
+                "days ago, and clients may know no other",
+                f"wait {left_s / 3600:.0f} hours, or --at-once",
+            )
 
 
 def next_serial(serial: int) -> int:

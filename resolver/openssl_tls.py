@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
+from cryptography import x509
 from OpenSSL import SSL, crypto
 
 from resolver.client_certificates import read_client
@@ -173,7 +174,10 @@ class OpenSslConnection(asyncio.Protocol):
             return False
         self._flush()
         self._end_handshake()
-        certificate = self._tls.get_peer_certificate(as_cryptography=True)
+        try:
+            certificate = self._tls.get_peer_certificate(as_cryptography=True)
+        except (ValueError, x509.InvalidVersion):
+            certificate = None  # OpenSSL takes what no certificate of X.509 may be
         client = None if certificate is None else read_client(certificate)
         self._protocol = self._make_protocol(client)
         self._protocol.connection_made(OpenSslTransport(self, self._transport))

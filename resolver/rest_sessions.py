@@ -110,9 +110,20 @@ class RestSessions:
         session_id = base64.b64encode(secrets.token_bytes(SESSION_ID_OCTETS)).decode()
         session = RestSession(session_id, new_nonce())
         deadline = self._now_s() + self._challenge_timeout_s
-        if not self._table.add(_number(session_id), session, address, deadline):
-            return {"code": int(ResponseCode.SERVER_TOO_BUSY)}
+        number = _number(session_id)
+        if not self._table.add(number, session, address, deadline):
+            self._make_room(address)
+            if not self._table.add(number, session, address, deadline):
+                return {"code": int(ResponseCode.SERVER_TOO_BUSY)}
         return {"code": int(ResponseCode.SUCCESS), **_shown(session)}
+
+    def _make_room(self, address: str) -> None:
+        """Drop the least used session that nobody has logged in to: of the same address, or any."""
+        number = self._table.find_least_used(_is_nobodys, address)
+        if number is None and not self._table.has_its_share(address):
+            number = self._table.find_least_used(_is_nobodys)
+        if number is not None:
+            self._table.drop(number)
 
     def _find(self, session_id: str) -> RestSession | None:
         number = _number(session_id)
@@ -139,6 +150,9 @@ class RestSessions:
             proven = await self._prove(Proof(kind, user, answer, nonce, digest), Known())
         except SecurityError as error:
             proven = Refusal(error.response_code, str(error).encode())
+        if isinstance(proven, Refusal) and proven.response_code == ResponseCode.SERVER_TOO_BUSY:
+            session.nonce = nonce  # nothing was proven or refused: the same answer may come again
+            return {"code": int(proven.response_code), "message": proven.message}
         if isinstance(proven, Refusal):
             session.identity = None
             self._refused_log_ins.note(
@@ -158,6 +172,10 @@ class RestSessions:
             return {"code": int(ResponseCode.SESSION_TIMEOUT)}
         self._table.touch(_number(session.session_id), self._now_s() + self._session_timeout_s)
         return {"code": int(ResponseCode.SUCCESS), **_shown(session)}
+
+
+def _is_nobodys(session: RestSession) -> bool:
+    return session.identity is None
 
 
 def _number(session_id: str) -> int:

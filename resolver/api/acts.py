@@ -15,6 +15,7 @@ from protocol.codes import ResponseCode
 from protocol.handle import to_text
 from resolver.api.answers import json_response
 from resolver.api.authorization import (
+    FAILED,
     AuthorizationError,
     challenge_response,
     find_authorization,
@@ -52,9 +53,7 @@ async def perform_act(
         return result
     if code == ResponseCode.AUTHENTICATION_NEEDED and authorization is None:
         return await challenge_response(request, b"")
-    if http_status(code) == 401 or (
-        authorization is not None and code == ResponseCode.AUTHENTICATION_FAILED
-    ):
+    if http_status(code) == 401 or (authorization is not None and code in FAILED):
         return await challenge_response(request)
     document = {"responseCode": code, "message": to_text(reply["message"])}
     return json_response(request, document, http_status(code))

@@ -29,16 +29,18 @@ from starlette.responses import Response
 
 from protocol.bodies import ErrorAnswer
 from protocol.codes import ResponseCode
+from protocol.handle import to_text
 from protocol.value import Reference
 from resolver.api.answers import CORS_HEADERS, json_response, result_response
 from resolver.api.context import Authorization, context_of, peer_of
 from resolver.api.cookies import cookie_session, is_of_own_page
+from resolver.api.errors import RequestError
 from resolver.client_certificates import CERTIFIED_CLIENT
 from resolver.link import LinkDown
 from resolver.query import Result
 
 # What ends in "your Authorization header is no good" rather than "you may not".
-_FAILED = frozenset(
+FAILED = frozenset(
     {
         ResponseCode.AUTHENTICATION_FAILED,
         ResponseCode.INVALID_CREDENTIAL,
@@ -50,7 +52,8 @@ _FAILED = frozenset(
 )
 _PLAIN_WORDS = b"authentication needed; credentials are read over https only"
 _NUMBER_MAX = 2**31 - 1
-_PARAMETER = re.compile(r'\s*([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))\s*(?:,|$)')
+# Possessive: a header that does not fit is not tried again from every place in it.
+_PARAMETER = re.compile(r'\s*+([A-Za-z]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]*+))\s*+(?:,|$)')
 
 
 class AuthorizationError(Exception):
@@ -109,7 +112,7 @@ async def _find_cookie(request: Request) -> Authorization:
 
 async def _find_session(request: Request, fields: dict[str, str]) -> Authorization:
     if fields.get("clientCert", "").lower() == "true":
-        found = find_certificate(request)
+        found = find_certificate(request) if is_of_own_page(request) else None
         if found is None:
             raise AuthorizationError
         return found
@@ -126,6 +129,7 @@ async def answer_challenge(request: Request, fields: Mapping[str, str]) -> dict[
 
     Raises:
         AuthorizationError: malformed or wrong.
+        RequestError: too many answers wait to be verified.
         LinkDown: the registrar cannot be asked.
     """
     user, peer = parse_identity(fields.get("id", "")), peer_of(request)
@@ -144,6 +148,8 @@ async def answer_challenge(request: Request, fields: Mapping[str, str]) -> dict[
         "transport": peer.transport,
     }
     session = await context_of(request).operations.rest_session("answer", payload)
+    if session["code"] == ResponseCode.SERVER_TOO_BUSY:
+        raise RequestError(to_text(session["message"]), session["code"])
     if session["code"] != ResponseCode.SUCCESS or not session.get("authenticated"):
         raise AuthorizationError(session if "session_id" in session else None)
     return session
@@ -191,7 +197,7 @@ def is_failed(result: Result, authorization: Authorization) -> bool:
     if authorization is None:
         return False
     needs_more = result.response_code == ResponseCode.AUTHENTICATION_NEEDED
-    return needs_more or result.response_code in _FAILED
+    return needs_more or result.response_code in FAILED
 
 
 async def challenge_response(

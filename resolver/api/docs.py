@@ -72,7 +72,7 @@ async def get_file(request: Request) -> Response:
     if not is_compressed:
         return Response(octets, 200, _CACHED, _FILES[name])
     if "gzip" not in request.headers.get("accept-encoding", "").lower():
-        return Response(gzip.decompress(octets), 200, _CACHED, _FILES[name])
+        return Response(_read_plain(name), 200, _CACHED, _FILES[name])
     headers = {**_CACHED, "content-encoding": "gzip", "vary": "accept-encoding"}
     return Response(octets, 200, headers, _FILES[name])
 
@@ -93,3 +93,9 @@ def _read(name: str) -> tuple[bytes, bool]:
     if compressed.is_file():
         return compressed.read_bytes(), True
     return folder.joinpath(name).read_bytes(), False
+
+
+@cache
+def _read_plain(name: str) -> bytes:
+    """Return a compressed file's octets as they were."""
+    return gzip.decompress(_read(name)[0])

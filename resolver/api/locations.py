@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 from xml.parsers import expat
 
-from resolver.api.targets import find_target
+from resolver.api.targets import TARGET_OCTETS_MAX, find_target
 
 CHOOSEBY = ("locatt", "country", "weighted")
+ASKED_MAX = 16  # attributes that one request asks for
 STATUS_DEFAULT = 302
 _STATUSES = {"301", "302", "303", "307", "308"}
 _CONNEG = "conneg"
@@ -91,7 +92,8 @@ def find_locations(data: bytes, handle: bytes) -> Locations | None:
     if found.root is None:
         return None
     methods = found.root.get("chooseby", "").split(",")
-    chooseby = tuple(each.strip().lower() for each in methods if each.strip())
+    named = (each.strip().lower() for each in methods)
+    chooseby = tuple(dict.fromkeys(each for each in named if each in CHOOSEBY))
     entries = (_location(attributes, handle) for attributes in found.locations)
     return Locations(tuple(each for each in entries if each is not None), chooseby or CHOOSEBY)
 
@@ -127,8 +129,11 @@ def choose(
 
 
 def attributes_asked(parameters: Sequence[str]) -> list[Attribute]:
-    """Return the attributes in `locatt` parameters, `name:value`; what has no colon is nothing."""
-    split = (each.partition(":") for each in parameters)
+    """Return the attributes in `locatt` parameters, `name:value`; what has no colon is nothing.
+
+    Those beyond ASKED_MAX are passed over.
+    """
+    split = (each.partition(":") for each in parameters[:ASKED_MAX])
     return [(name.strip(), value.strip()) for name, colon, value in split if colon]
 
 
@@ -163,6 +168,8 @@ class _Elements:
 
 def _location(attributes: dict[str, str], handle: bytes) -> Location | None:
     address = attributes.get("href") or attributes.get("href_template") or ""
+    if len(address) + address.count(_HANDLE) * 3 * len(handle) > TARGET_OCTETS_MAX:
+        return None
     target = find_target(address.replace(_HANDLE, quote(handle, safe="")).encode())
     return None if target is None else Location(target, attributes)
 

@@ -40,6 +40,7 @@ from registry.stream_rows import ROWS_MAX
 from registry.streams import KEY_OCTETS_MAX, Batch, Verdict
 from resolver.api.answers import JSON_HEADERS, json_response, quota_headers
 from resolver.api.authorization import (
+    FAILED,
     AuthorizationError,
     challenge_response,
     find_authorization,
@@ -164,9 +165,7 @@ async def _ask(request: Request, action: str, key: bytes) -> dict[str, Any] | Re
     reply = await context_of(request).operations.registrations(action, payload)
     if reply["code"] == ResponseCode.SUCCESS:
         return reply
-    if http_status(reply["code"]) == 401 or (
-        authorization is not None and reply["code"] == ResponseCode.AUTHENTICATION_FAILED
-    ):
+    if http_status(reply["code"]) == 401 or (authorization is not None and reply["code"] in FAILED):
         return await challenge_response(request)
     return _stopped(request, reply)
 

@@ -27,7 +27,7 @@ from resolver.api.authorization import (
     parse_parameters,
 )
 from resolver.api.context import context_of, peer_of
-from resolver.api.cookies import clear_cookie, cookie_session, set_cookie
+from resolver.api.cookies import clear_cookie, cookie_session, is_of_own_page, set_cookie
 from resolver.api.errors import RequestError
 from resolver.api.parameters import json_body
 
@@ -40,7 +40,9 @@ async def post_sessions(request: Request) -> Response:
     )
     if session["code"] != ResponseCode.SUCCESS:
         raise RequestError("too many sessions are held: try again later", session["code"])
-    return json_response(request, _shown(session), 201, set_cookie(session["session_id"]))
+    # A form on somebody else's page must not put an empty session in the place of a cookie's.
+    cookie = set_cookie(session["session_id"]) if is_of_own_page(request) else {}
+    return json_response(request, _shown(session), 201, cookie)
 
 
 async def get_session(request: Request) -> Response:

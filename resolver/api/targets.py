@@ -9,12 +9,15 @@ import re
 from urllib.parse import quote, urlsplit
 
 _FOLLOWED = re.compile(rb"(?i)(https?|ftp)://[^/?#\x00-\x20\x7f][^\x00-\x20\x7f]*\Z")
+TARGET_OCTETS_MAX = 8_192  # what browsers and proxies take of an address
 _URL_SAFE = "%/:?#[]@!$&'()*+,;=~-._"
 
 
 def find_target(address: bytes) -> str | None:
     """Return an address as a `Location` header may have it; None: nobody is sent there."""
-    return quote(address, safe=_URL_SAFE) if _FOLLOWED.match(address) else None
+    if len(address) > TARGET_OCTETS_MAX or not _FOLLOWED.match(address):
+        return None
+    return quote(address, safe=_URL_SAFE)
 
 
 def append(target: str, addition: bytes) -> str | None:

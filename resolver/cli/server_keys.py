@@ -1,7 +1,7 @@
 """`biaoshi admin rotate-key`, `publish-site`, `retire-key`: a new server key, with an overlap.
 
 rotate-key     the node's files: a new key, and the site of the next serial that names it
-(start the node again: it signs with either key, as the request's site serial says)
+(a node that runs is told: it signs with either key, as the request's site serial says)
 publish-site   the values of its prefix handles that hold its site, here or at its parent
 (two days, until nobody has the old site any more)
 retire-key     the old key is removed
@@ -35,7 +35,13 @@ from resolver.client import (
     ValuesNotFoundError,
 )
 from resolver.config import Config, NodeRole, load_config
-from resolver.key_rotation import OVERLAP_S, RotationError, find_rotation, retire_keys
+from resolver.key_rotation import (
+    OVERLAP_S,
+    RotationError,
+    find_rotation,
+    note_published,
+    retire_keys,
+)
 from resolver.key_rotation import rotate_key as replace_server_key
 from resolver.node import Node, load_node
 from resolver.node_files import NodeFolder, read_bootstrap
@@ -99,6 +105,8 @@ def publish_site(node: NodeHere, admin: AdminOption = "", as_json: JsonOption = 
                 changed[name] = _publish_at(asked, handle, own)
             except HandleError as error:
                 raise explain_handle_error(error, name) from None
+    folder.earlier_keys.mkdir(mode=0o700, exist_ok=True)
+    note_published(folder, own.site.serial)
     if as_json:
         print_json({"serial": own.site.serial, "changed": changed})
         return
@@ -117,7 +125,8 @@ def retire_key(
     """Remove the server key of before; what it signed can be verified as before."""
     folder = find_node(node)
     try:
-        serials = retire_keys(folder, now_s=time.time(), at_once=at_once)
+        is_published = load_config(folder.config).role.registers
+        serials = retire_keys(folder, now_s=time.time(), at_once=at_once, is_published=is_published)
     except RotationError as error:
         raise CliError(str(error), error.hint, ExitCode.REFUSED) from None
     pid = _running_pid(folder)

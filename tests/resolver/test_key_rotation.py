@@ -20,6 +20,8 @@ from resolver.key_rotation import (
     RotationError,
     find_rotation,
     next_serial,
+    note_published,
+    published_s,
     retire_keys,
     rotate_key,
 )
@@ -178,7 +180,13 @@ def test_one_overlap_at_a_time(folder: NodeFolder) -> None:
 
 def test_an_earlier_key_is_retired_when_clients_know_the_new_site(folder: NodeFolder) -> None:
     rotate(folder)
-    ((_, since_s),) = find_rotation(folder).signing
+    ((_, rotated_s),) = find_rotation(folder).signing
+    with pytest.raises(RotationError, match="serial 8 was not published"):
+        retire_keys(folder, now_s=rotated_s + 9 * OVERLAP_S)
+    note_published(folder, 8)
+    since_s = published_s(folder, 8)
+    assert since_s is not None
+    assert published_s(folder, 7) is None
     with pytest.raises(RotationError, match="clients may know no other"):
         retire_keys(folder, now_s=since_s + OVERLAP_S - 60)
     assert retire_keys(folder, now_s=since_s + OVERLAP_S) == (7,)
@@ -189,6 +197,14 @@ def test_an_earlier_key_is_retired_when_clients_know_the_new_site(folder: NodeFo
     assert retire_keys(folder, now_s=since_s) == ()
     rotate_key(folder, lambda: server_key(2))
     assert load(folder).site.serial == 9
+
+
+def test_a_node_that_is_published_nowhere_counts_from_the_rotation(folder: NodeFolder) -> None:
+    rotate(folder)
+    ((_, since_s),) = find_rotation(folder).signing
+    with pytest.raises(RotationError, match="clients may know no other"):
+        retire_keys(folder, now_s=since_s + OVERLAP_S - 60, is_published=False)
+    assert retire_keys(folder, now_s=since_s + OVERLAP_S, is_published=False) == (7,)
 
 
 def test_retiring_at_once(folder: NodeFolder) -> None:

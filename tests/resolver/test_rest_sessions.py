@@ -198,12 +198,42 @@ def test_nobody_s_sessions_are_kept_no_longer_than_a_challenge(tmp_path: Path) -
 
 def test_sessions_of_one_address_are_bounded(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
-        for _ in range(4):
+        first = await begin(office)
+        kept = await begin(office)
+        await act(office, "answer", **keyed(kept))
+        for _ in range(3):
             await begin(office)
-        refused = await act(office, "new", address=ADDRESS)
-        assert refused == {"code": ResponseCode.SERVER_TOO_BUSY}
+        assert len(office.rest_sessions) == 4, "the oldest that was nobody's made room"
+        gone = await act(office, "get", session_id=first["session_id"])
+        assert gone["code"] == ResponseCode.SESSION_TIMEOUT
+        assert office.rest_sessions.identity(kept["session_id"]) == SECRET_ADMIN
         await begin(office, "198.51.100.1")
         assert len(office.rest_sessions) == 5
+
+    play(tmp_path, scene)
+
+
+def test_many_addresses_lock_nobody_out(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        kept = await begin(office)
+        await act(office, "answer", **keyed(kept))
+        for number in range(7):
+            await begin(office, f"198.51.100.{number}")
+        late = await begin(office, "203.0.113.1")
+        assert len(office.rest_sessions) == 8
+        await act(office, "answer", **keyed(late))
+        for session in (kept, late):
+            assert office.rest_sessions.identity(session["session_id"]) == SECRET_ADMIN
+
+    play(tmp_path, scene)
+
+
+def test_where_all_have_logged_in_the_newcomer_is_refused(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        for _ in range(4):
+            await act(office, "answer", **keyed(await begin(office)))
+        refused = await act(office, "new", address=ADDRESS)
+        assert refused == {"code": ResponseCode.SERVER_TOO_BUSY}
 
     play(tmp_path, scene)
 

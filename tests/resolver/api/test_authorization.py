@@ -1,5 +1,6 @@
 import base64
 import logging
+import time
 
 import pytest
 
@@ -224,3 +225,21 @@ def test_a_creation_over_a_session_is_a_creation() -> None:
     api = Api(FakeOperations(created))
     headers = {"authorization": 'Handle sessionId="s1"'}
     assert api.send_json("PUT", PATH, [], headers=headers).status == 201
+
+
+@pytest.mark.parametrize("text", ["a=" + " " * 15_000 + '"', "a" * 15_000, 'a="' + "\\" * 15_001])
+def test_a_header_that_fits_nothing_is_read_once(text: str) -> None:
+    """Tried from every place in it, one would hold a worker for seconds."""
+    before_s = time.process_time()
+    with pytest.raises(AuthorizationError):
+        parse_parameters(text)
+    assert time.process_time() - before_s < 0.5
+
+
+def test_too_many_log_ins_at_once_are_not_failed_ones() -> None:
+    api = Api()
+    api.operations.session = {"code": ResponseCode.SERVER_TOO_BUSY, "message": b"later"}
+    answer = api.request("DELETE", PATH, headers={"authorization": ANSWER})
+    assert answer.status == 503
+    assert answer.json["message"] == "later"
+    assert not api.operations.calls

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resolver.api.locations import Location, Locations, attributes_asked, choose, find_locations
+from resolver.api.locations import (
+    ASKED_MAX,
+    Location,
+    Locations,
+    attributes_asked,
+    choose,
+    find_locations,
+)
 
 # The example of the public proxies' documents.
 EXAMPLE = b"""<locations>
@@ -202,3 +209,27 @@ def test_whatever_is_registered_leads_to_a_safe_place_or_nowhere(
             fits = [each for each in found.entries if each.is_negotiated == negotiated]
             chosen = choose(found, [], negotiated=negotiated, random=lambda: 0.999_999)
             assert (chosen in fits) if fits else chosen is None
+
+
+def test_ways_to_choose_count_once_each() -> None:
+    data = b'<locations chooseby="locatt,x,locatt,country,locatt"><location href="http://a"/></locations>'
+    assert read(data).chooseby == ("locatt", "country")
+
+
+def test_attributes_beyond_a_number_are_not_asked_for() -> None:
+    asked = [f"id:{number}" for number in range(ASKED_MAX)]
+    assert len(attributes_asked([*asked, "id:1"])) == ASKED_MAX
+    assert chosen(EXAMPLE, *["nobody:x"] * ASKED_MAX, "id:1") == {"1", "2"}
+
+
+def test_a_handle_does_not_make_an_address_long() -> None:
+    def entries(times: int, handle: bytes) -> int:
+        data = b'<locations><location href="http://a/%b"/></locations>' % (b"{hdl}" * times)
+        found = find_locations(data, handle)
+        assert found is not None
+        return len(found.entries)
+
+    handle = b"88/" + "标".encode() * 600
+    assert entries(1, handle) == 1
+    assert entries(2, handle) == 0, "over what browsers take of an address"
+    assert entries(13_000, b"88/x") == 0

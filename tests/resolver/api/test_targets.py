@@ -1,6 +1,9 @@
 import pytest
 
-from resolver.api.targets import append, find_target
+from resolver.api.targets import TARGET_OCTETS_MAX, append, find_target
+
+
+LONGEST = b"https://a.example/".ljust(TARGET_OCTETS_MAX, b"x")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,11 @@ from resolver.api.targets import append, find_target
         (b"https://a.example/\n", None),
         (b"https://a.example/ x", None),
         (b"//evil.example", None),
+        (
+            b"https://a.example/" + b"x" * (TARGET_OCTETS_MAX - 18),
+            "https://a.example/" + "x" * 8_174,
+        ),
+        (LONGEST + b"x", None),
         (b"", None),
     ],
 )
