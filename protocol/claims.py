@@ -19,7 +19,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -145,12 +145,15 @@ class _Grant(msgspec.Struct):
     handle: str = ""
 
 
+_Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # since 1970; beyond it JSON is not exact
+
+
 class _Claims(msgspec.Struct, rename="camel"):
     iss: str
     sub: str
-    exp: int | None = None
-    nbf: int | None = None
-    iat: int | None = None
+    exp: _Seconds | None = None
+    nbf: _Seconds | None = None
+    iat: _Seconds | None = None
     chain: list[str] | None = None
     digests: _Digests | None = None
     public_key: dict[str, Any] | None = None

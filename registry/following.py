@@ -87,6 +87,17 @@ def begin_state(store: Store, source: str) -> FollowState:
     return state
 
 
+def forget_state(view: WriteView) -> bool:
+    """Forget who was followed, by a node that follows nobody any more; say whether it did.
+
+    What it registers from now on is its own, and no dump may delete it.
+    """
+    if find_state(view) is None:
+        return False
+    view.delete_meta(_STATE)
+    return True
+
+
 @dataclass(slots=True)
 class Taken:
     """What came of records: how many changed something, and why some could not be kept."""

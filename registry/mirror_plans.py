@@ -13,7 +13,7 @@ frame has been trimmed.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -115,7 +115,7 @@ def unpack_plan(octets: bytes) -> Plan:
 
 
 class _Position(msgspec.Struct, rename="camel"):
-    last_txn_id: int = 0
+    last_txn_id: Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)] = 0
     last_timestamp: int = 0
 
 

@@ -175,7 +175,7 @@ class _Block:
             if end.run == entry.run:
                 return None  # what does not hold it is followed by less
             entry = self._halve(entry, end, partial(_is_beyond, entry.run))
-        raise _too_many()
+        raise too_many_runs()
 
     def last_with(self, tail: bytes, through: int) -> _Entry | None:
         """Return the last entry up to and with a frame with a tail. Raises: RangeError."""
@@ -188,7 +188,7 @@ class _Block:
                 lost = self._halve(begin, entry, lambda each: not each.holds(tail))
                 return self.last(lost.seq - 1)
             entry = self.last(entry.run - 1)
-        raise _too_many()
+        raise too_many_runs()
 
     def _halve(self, low: _Entry, high: _Entry, is_so: Callable[[_Entry], bool]) -> _Entry:
         """Return the first entry beyond `low` of which something is so, as of all up to `high`."""
@@ -223,7 +223,8 @@ def _is_beyond(run: int, entry: _Entry) -> bool:
     return entry.run > run
 
 
-def _too_many() -> RangeError:
+def too_many_runs() -> RangeError:
+    """Return the refusal of a past that is too long to be gone through."""
     return RangeError(
         f"more than {RUNS_MAX:,} ranges were registered beside the identifier one after the other: "
         "its history cannot be told, but that nearer to now (after, sequence)"

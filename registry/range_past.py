@@ -15,12 +15,14 @@ from registry.frame_times import time_of
 from registry.history_frames import Changes, Frames, Sought
 from registry.range_changes import REGISTER
 from registry.range_history_index import (
+    RUNS_MAX,
     Before,
     Place,
     RangeEntry,
     has_entries,
     last_range_entry,
     next_range_entry,
+    too_many_runs,
 )
 from registry.range_lookup import Held
 from registry.range_records import decode_range, range_key, split_identifier, split_key
@@ -127,7 +129,7 @@ class RangePast:
 
     def _last(self, through: int) -> Changes | None:
         """Return the last frame up to one that the index names."""
-        while True:
+        for _ in range(RUNS_MAX):
             entry = last_range_entry(self._entries, self._place, through)
             if entry is None or entry.seq < self._first:
                 return None
@@ -135,11 +137,12 @@ class RangePast:
             if change.steps:
                 return change
             through = entry.seq - 1  # of a range whose check characters are others
+        raise too_many_runs()
 
     def _next(self, after: int) -> tuple[RangeEntry | None, Changes | None]:
         """Return the first frame after one that the index names."""
         position = max(after, self._first - 1)
-        while True:
+        for _ in range(RUNS_MAX):
             entry = next_range_entry(self._entries, self._place, position)
             if entry is None:
                 return None, None
@@ -147,6 +150,7 @@ class RangePast:
             if change.steps:
                 return entry, change
             position = entry.seq
+        raise too_many_runs()
 
     def _registered(self, entry: RangeEntry | None) -> Before | None:
         """Return the range as it was registered that an entry changes, or that is there now."""

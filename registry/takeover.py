@@ -19,7 +19,7 @@ from protocol.handle import PREFIX_HANDLE_START, fold_handle, split_handle, to_t
 from protocol.value import HandleValue, read_values
 from protocol.wire import Reader
 from registry.errors import StoreError
-from registry.journal import OWNER, JournalOperation, Kind
+from registry.journal import FRAME_OPERATIONS_MAX, OWNER, JournalOperation, Kind
 from registry.log import LocalLog
 from registry.offline import (
     LoadPolicy,
@@ -143,10 +143,13 @@ def values_of(row: LoadRow) -> tuple[HandleValue, ...]:
 def home_prefixes(store: Store, prefixes: Iterable[bytes], now_s: int) -> None:
     """Have the node answer for prefixes; the journal says that its owner did it."""
     operations = [JournalOperation(Kind.HOME, each, (), OWNER, now_s) for each in sorted(prefixes)]
-    if operations:
-        with store.write() as view:
-            replay(view, operations)
-            LocalLog(view).append_operations(operations, now_s * 1000)
+    if not operations:
+        return
+    with store.write() as view:
+        for start in range(0, len(operations), FRAME_OPERATIONS_MAX):
+            frame = operations[start : start + FRAME_OPERATIONS_MAX]
+            replay(view, frame)
+            LocalLog(view).append_operations(frame, now_s * 1000)
 
 
 def find_differences(store: Store, rows: Iterable[LoadRow]) -> Iterator[str]:

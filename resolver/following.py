@@ -99,6 +99,8 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        # Until it has caught up once more it is as far as it was: an alert looks at how long ago.
+        FOLLOWED.set(self.state.date_ms / 1000 or self._now_s())
         retry_s = RETRY_FIRST_S
         while True:
             if await self._try_to_catch_up():

@@ -13,6 +13,8 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from protocol.bodies import Body, ErrorAnswer
 from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
@@ -25,7 +27,7 @@ from protocol.replication_stream import (
 )
 from protocol.types.hs_pubkey import PublicKey, decode_public_key
 from protocol.types.hs_site import TRANSPORT_TCP, HsSite
-from protocol.versions import Version
+from protocol.versions import V2_8, Version
 from resolver.asking import Answer, Candidate, Request, build_message, check_answer, interfaces_of
 from resolver.asking import version_for as version_for_site
 from resolver.client.challenges import answer_challenge, is_challenge
@@ -96,8 +98,9 @@ class PrimaryLine:
             PrimaryError: it refused, broke off, or is not who it should be.
         """
         try:
-            async with self._ask(opcode, body) as line:
-                decoder = make_decoder(await self._secure(line))
+            async with self._ask(opcode, body) as asked:
+                line, key = await self._secure(asked)
+                decoder = make_decoder(key)
                 while not decoder.is_ended:
                     yield decoder, decoder.take(await self._read(line))
         except (ExchangeError, ProtocolError, OSError) as error:
@@ -138,21 +141,35 @@ class PrimaryLine:
         finally:
             writer.close()
 
-    async def _secure(self, line: _Line) -> PublicKey | None:
-        """Read the stream's type; return the key its blocks are signed with, None: it is TLS."""
+    async def _secure(self, line: _Line) -> tuple[_Line, PublicKey | None]:
+        """Read the stream's type, shake hands where it is TLS.
+
+        Returns where to read on, and the key that blocks are signed with, None: it is TLS.
+        """
         octets = b""
         while len(octets) < STREAM_TYPE_OCTETS:
             octets += await self._read(line, STREAM_TYPE_OCTETS - len(octets))
         kind = read_stream_type(octets)
+        has_tls = isinstance(self._key, RSAPublicKey)
         if kind == STREAM_SIGNED:
-            return self._key
+            if has_tls and self.version.at_least(V2_8):
+                # Blocks are signed one by one: somebody in between could leave some out.
+                raise PrimaryError("it sends its records in clear, though it speaks 2.8 or later")
+            return line, self._key
         if kind != STREAM_TLS:
             raise PrimaryError("it sends records neither signed nor in TLS")
+        if not has_tls:
+            raise PrimaryError("its key is not RSA, so that TLS does not show who it is")
+        # What came before the handshake is nobody's: it stays in the reader that is left behind.
+        reader = asyncio.StreamReader()
         async with asyncio.timeout(self._limits.silence_s):
-            await line.writer.start_tls(tls_context())
-        connection = line.writer.get_extra_info("ssl_object")
-        check_certificate(connection, self._candidate.endpoint)
-        return None
+            transport = await asyncio.get_running_loop().start_tls(
+                line.writer.transport, asyncio.StreamReaderProtocol(reader), tls_context()
+            )
+        assert transport is not None, "the connection was there"
+        reader.set_transport(transport)
+        check_certificate(transport.get_extra_info("ssl_object"), self._candidate.endpoint)
+        return line._replace(reader=reader), None
 
     async def _read(self, line: _Line, octets_max: int = READ_OCTETS) -> bytes:
         try:

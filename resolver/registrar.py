@@ -35,6 +35,7 @@ from protocol.value import Reference, select_values
 from registry.answers import Answer
 from registry.authorization import Policy
 from registry.errors import StoreError
+from registry.following import find_state, forget_state
 from registry.outcomes import identity_text
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
@@ -288,9 +289,23 @@ class Registrar:
         if ended or stopped:
             _log.info("%d sessions ended and %d streams stopped: %s", ended, stopped, why)
 
+    async def _forget_primary(self) -> None:
+        """Begin to be a node of its own, if it followed another one before."""
+        with self._store.read() as view:
+            if find_state(view) is None:
+                return
+        try:
+            await self.commit.transact(forget_state, own=True)
+        except NotWritingError as error:
+            _log.error("whom this node followed could not be forgotten: %s", error)
+            return
+        _log.warning("this node follows nobody any more: what it registers is its own")
+
     async def start(self) -> None:
         """Begin to serve the link."""
         self.commit.start()
+        if self._follower is None:
+            await self._forget_primary()
         self.tick(0)
         await self._server.start()
         self._ticker = asyncio.create_task(self._tick_on())
@@ -321,14 +336,20 @@ class Registrar:
         while True:
             await asyncio.sleep(TICK_S)
             count += 1
-            self.tick(count)
-            await self._keep_quotas()
-            if count % QUOTAS_EVERY == 0:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._quotas.watch)
-            if count % WRITE_S == 0:
-                await self._statistics.write()
-            if count % PURGE_EVERY == 0:
-                await self._purge()
+            try:
+                await self._do_what_is_due(count)
+            except Exception:  # a mistake of ours; room on the disk is looked for all the same
+                _log.exception("what time brings could not be done")
+
+    async def _do_what_is_due(self, count: int) -> None:
+        self.tick(count)
+        await self._keep_quotas()
+        if count % QUOTAS_EVERY == 0:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._quotas.watch)
+        if count % WRITE_S == 0:
+            await self._statistics.write()
+        if count % PURGE_EVERY == 0:
+            await self._purge()
 
     def tick(self, count: int) -> None:
         """Do what time brings: look for room, forget what nobody came back for, count."""

@@ -83,7 +83,9 @@ class BatchReader:
                     yield from self._section(line)
             except BatchError as error:
                 self._skip()
-                yield Fault(error, "".join(self._lines))
+                text = "".join(self._lines)
+                word = text.split(maxsplit=1)[0] if text.strip() else ""
+                yield Fault(error, text, word not in Verb.__members__)
 
     def _section(self, line: Line) -> Iterator[Section]:
         word, at, rest = _split_word(line)

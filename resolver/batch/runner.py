@@ -136,6 +136,10 @@ class BatchRunner:
                 if isinstance(section, LogIn | SessionWish):
                     await self._prepare(section)
                     continue
+                if isinstance(section, Fault) and section.ends_run:
+                    raise BatchStoppedError(
+                        section.line, section.error.what, section.error.hint or ""
+                    )
                 if skip:
                     skip -= 1
                     continue

@@ -141,6 +141,7 @@ class Fault:
 
     error: BatchError
     text: str = field(repr=False)
+    ends_run: bool = False  # it may be a log-in: what follows must not be done as somebody else
 
     @property
     def line(self) -> int:

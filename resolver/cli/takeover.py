@@ -61,7 +61,8 @@ def takeover(
     it. An own export does as well. Every row is looked at first: if one stands in the way (stored
     here with other values, frozen or revoked here, twice in the file, not a record) nothing is
     stored and all of them are named. Afterwards all rows are compared with the store. After a
-    break run it again: what is stored already does not stand in the way.
+    break run it again: what is stored already does not stand in the way, if its values in FILE
+    have timestamps (`biaoshi load --existing skip` passes over others).
     A batch file has no timestamps: run one with biaoshi batch.
     Example: biaoshi takeover records.ndjson --node enterprise --home
     """
@@ -92,6 +93,9 @@ class _Taking:
     faults: list[str] = field(default_factory=list)
 
     def rows(self) -> Iterator[LoadRow | BadRow]:
+        if not self.file.is_file():
+            words = f"{self.file} is no file: it is read several times"
+            raise CliError(words, "write what comes out of a pipe into a file first")
         try:
             lines = self.file.open("rb")
         except OSError as error:

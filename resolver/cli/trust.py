@@ -95,12 +95,13 @@ def sign(
     private_key = read_private_key(signing_key)
     issuer, links = parse_identity(signer), read_links(chain)
     with _opened(where, log_in=store) as client:
-        values = _resolve(client, handle, private=where.names_a_key)
-        chosen = choose_values(values, value or [], handle)
+        values = _resolve(client, handle, private=store or where.names_a_key)
+        shown = [each for each in values if each.is_public or where.names_a_key]
+        chosen = choose_values(shown, value or [], handle)
         digests = digest_values(chosen)
         claims = make_claims(issuer, handle, links, days, begin, digests=digests)
         made = make_value(HS_SIGNATURE, claims, private_key, values, index, json_form=json_form)
-        _finish(client if store else None, handle, made, as_json=as_json)
+        _finish(client if store else None, handle, made, values, as_json=as_json)
 
 
 @app.command()
@@ -140,13 +141,12 @@ def certify(
     grants, links = tuple(map(read_grant, perm)), read_links(chain)
     handle = to_text(reference.handle)
     with _opened(where, log_in=store) as client:
-        is_private = where.names_a_key
-        values = _resolve(client, handle, private=is_private)
+        values = _resolve(client, handle, private=store or where.names_a_key)
         data = read_public_key(public_key) if public_key is not None else key_at(values, reference)
         who = reference_text(reference)
         claims = make_claims(issuer, who, links, days, begin, public_key=data, grants=grants)
         made = make_value(HS_CERT, claims, private_key, values, index, json_form=json_form)
-        _finish(client if store else None, handle, made, as_json=as_json)
+        _finish(client if store else None, handle, made, values, as_json=as_json)
 
 
 @app.command()
@@ -208,12 +208,18 @@ def _resolve(client: BlockingClient, handle: str, *, private: bool) -> tuple[Han
 
 
 def _finish(
-    client: BlockingClient | None, handle: str, value: HandleValue, *, as_json: bool
+    client: BlockingClient | None,
+    handle: str,
+    value: HandleValue,
+    known: Sequence[HandleValue],
+    *,
+    as_json: bool,
 ) -> None:
-    """Store a value, or show it."""
+    """Store a value, in place of none but one of those that are known; or show it."""
     if client is not None:
+        overwrite = any(each.index == value.index for each in known)
         try:
-            client.add(handle, [value], overwrite=True)
+            client.add(handle, [value], overwrite=overwrite)
         except HandleError as error:
             raise explain_handle_error(error, handle) from error
     name, token = to_text(value.type), to_text(value.data)

@@ -52,6 +52,8 @@ class ForeignPrimary:
     dump: Callable[[Cursor], Parts]
     log: Callable[[Cursor], Parts]
     form: str = "signed"
+    version: str = "2.10"
+    before_tls: bytes = b""
     sign_with: rsa.RSAPrivateKey | None = None
     asked: list[int] = field(default_factory=list)
     port: int = 0
@@ -75,7 +77,7 @@ class ForeignPrimary:
         }
         site = {
             "version": 1,
-            "protocolVersion": "2.10",
+            "protocolVersion": self.version,
             "serialNumber": 1,
             "primarySite": True,
             "multiPrimary": False,
@@ -145,7 +147,7 @@ class ForeignPrimary:
             signed = [part + pack_str(key.sign(part, PKCS1v15(), hashes.SHA1())) for part in parts]
             sock.sendall(pack(">i", 0) + pack_str(b"SHA1") + b"".join(signed))
         else:
-            sock.sendall(b"TLS\0")
+            sock.sendall(b"TLS\0" + self.before_tls)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self.form)  # a PEM file
             with context.wrap_socket(sock, server_side=True) as wrapped:

@@ -242,6 +242,15 @@ def test_nothing_is_done_as_somebody_else_when_a_log_in_fails(
     assert main(["batch", str(batch), "--server", server_of(enterprise)]) == ExitCode.REFUSED
     assert "line 4: the key" in capsys.readouterr().err
     assert not resolved(enterprise, handle)
+    for broken, words in (
+        ("AUTHENTICATE PUBKY:300:0.NA/other\nother.bin", "how to log in"),
+        ("AUTENTICATE PUBKEY:300:0.NA/other\nother.bin", "begins no section"),
+        ("SESSIONSETUP\nUSESESION:1", "USESESION"),
+    ):
+        batch.write_text(f"{log_in(enterprise)}{broken}\n\nCREATE {handle}\n1 URL 60 1110 UTF8 x\n")
+        assert main(["batch", str(batch), "--server", server_of(enterprise)]) == ExitCode.REFUSED
+        assert words in capsys.readouterr().err
+        assert not resolved(enterprise, handle)
 
 
 def test_an_estate_is_carried_from_one_node_to_another(

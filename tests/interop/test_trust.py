@@ -66,6 +66,12 @@ def test_what_is_signed_is_checked_up_to_the_root(
     assert late.count("it expired at") == 3
     run(*check, code=ExitCode.USAGE)
 
+    other = f"{handle}-2"
+    hidden = ["-v", "HS_SECKEY:400=not to be lost"]
+    run("register", other, "-v", "URL:1=https://e.org/", *hidden, "--owner", node.admin)
+    assert "stored at index 401" in run("trust", "sign", other, *by_owner)
+    run("trust", "check", other, *trusted)
+
     run("update", handle, "--modify", "URL:1=https://changed/")
     told = run(*check, *trusted, "--json", code=ExitCode.REFUSED)
     (signed,) = json.loads(told)["signed"]

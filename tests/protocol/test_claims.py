@@ -114,6 +114,8 @@ def test_a_dsa_key_signs_no_receipt() -> None:
         (b'{"iss":"0.0/0.0","sub":"x"}', "iss is '0.0/0.0'"),
         (b'{"iss":"99999999999:a","sub":"x"}', "not index:handle"),
         (b'{"iss":"1:a","sub":"x","exp":"soon"}', "exp"),
+        (b'{"iss":"1:a","sub":"x","exp":-1}', "exp"),
+        (b'{"iss":"1:a","sub":"x","nbf":1' + bytes(400).replace(b"\0", b"0") + b"}", "nbf"),
         (b'{"iss":"1:a","sub":"x","digests":{"alg":"SHA-256","digests":[{"index":1,"digest":"!"}]}}',
          "not base64"),
         (b'{"iss":"1:a","sub":"x","publicKey":{"kty":"EC"}}', "publicKey.kty"),

@@ -2,7 +2,6 @@ import pytest
 
 from resolver.api.targets import TARGET_OCTETS_MAX, append, find_target
 
-
 LONGEST = b"https://a.example/".ljust(TARGET_OCTETS_MAX, b"x")
 
 
