@@ -115,7 +115,7 @@ def unpack_plan(octets: bytes) -> Plan:
 
 
 class _Position(msgspec.Struct, rename="camel"):
-    last_txn_id: Annotated[int, msgspec.Meta(ge=-(2**63), lt=2**63)] = 0
+    last_txn_id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
     last_timestamp: int = 0
 
 

@@ -191,7 +191,7 @@ class Node:
         return psutil.Process(self.pid).children(recursive=True)
 
     def worker_pids(self) -> list[int]:
-        """The processes that listen on the node's port."""
+        """The processes that listen on the node's ports: HTTP comes after the others."""
         return sorted(each.pid for each in self.children if self._listens(each))
 
     def writer_pid(self) -> int | None:
@@ -205,10 +205,8 @@ class Node:
             held = process.net_connections(kind="tcp4")
         except psutil.Error:
             return False
-        return any(
-            each.status == psutil.CONN_LISTEN and each.laddr.port == self.handle_port
-            for each in held
-        )
+        listening = {each.laddr.port for each in held if each.status == psutil.CONN_LISTEN}
+        return {self.handle_port, self.http_port} <= listening
 
     def get(self, path: str, *, timeout_s: float = 5.0) -> HttpAnswer:
         """GET over plain HTTP."""
