@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from protocol.codes import ResponseCode
+from resolver.registrar import NICENESS
 from tests.faults.wire_client import (
     Connection,
     administrator,
@@ -134,6 +135,11 @@ def test_node_starts_again_after_its_supervisor_was_killed(node: Node) -> None:
     node.start()
     assert data_of(look_up(node.address, HANDLE).body) == expected_data("kept")
     register(node, "after")
+
+
+def test_look_ups_go_before_registrations(node: Node) -> None:
+    (worker, *_), registrar = node.worker_pids(), node.writer_pid()
+    assert psutil.Process(registrar).nice() == psutil.Process(worker).nice() + NICENESS
 
 
 def test_registrar_that_dies_is_replaced_and_look_ups_go_on(node: Node) -> None:
