@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -191,7 +192,7 @@ class Node:
         return psutil.Process(self.pid).children(recursive=True)
 
     def worker_pids(self) -> list[int]:
-        """The processes that listen on the node's ports: HTTP comes after the others."""
+        """The processes that listen on the node's port; HTTP comes after it."""
         return sorted(each.pid for each in self.children if self._listens(each))
 
     def writer_pid(self) -> int | None:
@@ -205,8 +206,15 @@ class Node:
             held = process.net_connections(kind="tcp4")
         except psutil.Error:
             return False
-        listening = {each.laddr.port for each in held if each.status == psutil.CONN_LISTEN}
-        return {self.handle_port, self.http_port} <= listening
+        return any(
+            each.status == psutil.CONN_LISTEN and each.laddr.port == self.handle_port
+            for each in held
+        )
+
+    def listens_for_http(self) -> bool:
+        """Say whether somebody takes connections over HTTP."""
+        with socket.socket() as sock:
+            return sock.connect_ex(self.http_address) == 0
 
     def get(self, path: str, *, timeout_s: float = 5.0) -> HttpAnswer:
         """GET over plain HTTP."""

@@ -176,6 +176,7 @@ def test_full_disk_does_not_keep_processes_from_being_replaced(small_disk: Path)
             child.kill()
         wait_until(lambda: node.worker_pids() not in ([], [worker]), "another worker listens")
         wait_until(lambda: node.writer_pid() not in (None, registrar), "another registrar writes")
+        wait_until(node.listens_for_http, "the other worker takes HTTP")
         check_look_ups(node, ["early"])
         check_registers_again(node, ballast)
 
