@@ -86,7 +86,7 @@ def hold(form: dict[str, Any], by: Reference = OWNER) -> bool:
     return is_short
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.sampled_from([OWNER, ADMIN]))
 def test_what_is_made(form: dict[str, Any], by: Reference) -> None:
     hold(form, by)
@@ -252,7 +252,7 @@ def test_no_change_of_one_octet_is_whole_the_short_way_only() -> None:
     assert surely  # other data are whole as well
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(WHOLE), st.randoms(use_true_random=False))
 def test_damage_is_not_whole_the_short_way_only(whole: Range, choose: random.Random) -> None:
     octets = bytearray(whole.octets)
