@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import structs
 
 from protocol.errors import ProtocolError
 from protocol.handle import check_handle, fold_handle, is_prefix_handle, to_text
@@ -31,11 +32,11 @@ from protocol.replication import (
 from protocol.value import HandleValue
 from registry.checks import check_record
 from registry.errors import StoreError
-from registry.journal import FRAME_OPERATIONS_MAX, OWNER, JournalOperation, Kind
+from registry.journal import OWNER, JournalOperation, Kind
 from registry.log import LocalLog
 from registry.marks import answering_row
 from registry.prefixes import PREFIX_OCTETS_MAX
-from registry.replay import replay
+from registry.replay import make_changes, replay
 from registry.schema import decode_record, folded_key
 from registry.store import Store
 from registry.views import View, WriteView
@@ -87,15 +88,12 @@ def begin_state(store: Store, source: str) -> FollowState:
     return state
 
 
-def forget_state(view: WriteView) -> bool:
-    """Forget who was followed, by a node that follows nobody any more; say whether it did.
+def forget_state(view: WriteView) -> None:
+    """Forget who was followed, by a node that follows nobody any more.
 
     What it registers from now on is its own, and no dump may delete it.
     """
-    if find_state(view) is None:
-        return False
     view.delete_meta(_STATE)
-    return True
 
 
 @dataclass(slots=True)
@@ -114,9 +112,9 @@ def take_log(
     for record in records:
         if isinstance(record, HandleChange):
             maker.take_change(record)
-            state = _moved(state, transaction_id=record.transaction_id)
+            state = structs.replace(state, transaction_id=record.transaction_id)
         elif isinstance(record, LogEnd) and record.date_ms is not None:
-            state = _moved(state, date_ms=record.date_ms)
+            state = structs.replace(state, date_ms=record.date_ms)
     maker.keep(state)
     return state, maker.taken
 
@@ -138,18 +136,6 @@ def take_dump(
 def put_state(view: WriteView, state: FollowState) -> None:
     """Keep how far we have come."""
     view.put_meta(_STATE, msgspec.msgpack.encode(state))
-
-
-def _moved(
-    state: FollowState, *, transaction_id: int | None = None, date_ms: int | None = None
-) -> FollowState:
-    """Return a state moved on."""
-    return FollowState(
-        state.source,
-        state.transaction_id if transaction_id is None else transaction_id,
-        state.date_ms if date_ms is None else date_ms,
-        state.is_dumped,
-    )
 
 
 class _Maker:
@@ -289,14 +275,11 @@ def end_dump(view: WriteView, prefixes: set[bytes], state: FollowState, now_ms: 
     """Give up the prefixes that a dump did not name, and follow the log from now on."""
     doomed = [handle for handle in view.homed() if handle not in prefixes]
     _journal(view, Kind.UNHOME, doomed, now_ms)
-    ended = FollowState(state.source, state.transaction_id, state.date_ms, is_dumped=True)
+    ended = structs.replace(state, is_dumped=True)
     put_state(view, ended)
     return ended
 
 
 def _journal(view: WriteView, kind: Kind, handles: list[bytes], now_ms: int) -> None:
-    for start in range(0, len(handles), FRAME_OPERATIONS_MAX):
-        frame = handles[start : start + FRAME_OPERATIONS_MAX]
-        made = [JournalOperation(kind, handle, (), OWNER, now_ms // 1_000) for handle in frame]
-        replay(view, made)
-        LocalLog(view).append_operations(made, now_ms)
+    made = [JournalOperation(kind, handle, (), OWNER, now_ms // 1_000) for handle in handles]
+    make_changes(view, made, now_ms)

@@ -73,50 +73,48 @@ def _refusing(decide: ActDecider) -> ActDecider:
 @_refusing
 def decide_history(step: ActStep) -> ActOutcome:
     """Decide about `life.history`."""
-    handle = find_handle(step)
-    if isinstance(handle, Refusal):
-        return handle
-    cut = _find_cut(step)
-    if isinstance(cut, Refusal):
-        return cut
-    history = History(step.view, handle)
-    page, following = _page(history, history.changes(cut.after), cut.limit)
+    asked = _find_asked(step, "handle")
+    if isinstance(asked, Refusal):
+        return asked
+    history = History(step.view, asked.handle)
+    page, following = _page(history, history.changes(asked.after), asked.limit)
     values = [value for change in page for each in deeds_told(change) for value in each.values]
-    reader = _find_reader(step, handle, values)
+    reader = _find_reader(step, asked.handle, values)
     if isinstance(reader, Need):
         return reader
     events = [event for change in page for event in events_of(change, reader)]
-    return Done({"handle": to_text(handle)} | _page_form(history, events, following))
+    return Done({"handle": to_text(asked.handle)} | _page_form(history, events, following))
 
 
 @_refusing
 def decide_range_history(step: ActStep) -> ActOutcome:
     """Decide about `ranges.history`."""
-    handle = find_handle(step, "identifier")
-    if isinstance(handle, Refusal):
-        return handle
-    cut = _find_cut(step)
-    if isinstance(cut, Refusal):
-        return cut
-    history = History(step.view, handle)
-    page, following = _page(history, history.range_changes(cut.after), cut.limit)
+    asked = _find_asked(step, "identifier")
+    if isinstance(asked, Refusal):
+        return asked
+    history = History(step.view, asked.handle)
+    page, following = _page(history, history.range_changes(asked.after), asked.limit)
     events = [range_event(change, each) for change in page for each in change.steps]
-    return Done({"identifier": to_text(handle)} | _page_form(history, events, following))
+    return Done({"identifier": to_text(asked.handle)} | _page_form(history, events, following))
 
 
-class _Cut(NamedTuple):
-    """Which part of a history is asked for."""
+class _Asked(NamedTuple):
+    """Whose history, and which part of it."""
 
+    handle: bytes
     after: int
     limit: int
 
 
-def _find_cut(step: ActStep) -> _Cut | Refusal:
+def _find_asked(step: ActStep, name: str) -> _Asked | Refusal:
+    handle = find_handle(step, name)
+    if isinstance(handle, Refusal):
+        return handle
     after = _number(step, "after", 0, 0, SEQUENCE_MAX)
     if isinstance(after, Refusal):
         return after
     limit = _number(step, "limit", EVENTS_MAX, 1, EVENTS_MAX)
-    return limit if isinstance(limit, Refusal) else _Cut(after, limit)
+    return limit if isinstance(limit, Refusal) else _Asked(handle, after, limit)
 
 
 def _page_form(history: History, events: list[dict[str, Any]], following: int) -> dict[str, Any]:

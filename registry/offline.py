@@ -45,7 +45,7 @@ from registry.offline_marks import load_mark
 from registry.offline_ranges import LoadedRanges, load_deletion, load_range
 from registry.outcomes import identity_text
 from registry.plain_ranges import RangeForm
-from registry.replay import replay
+from registry.replay import make_changes
 from registry.schema import (
     RECORD_OCTETS_MAX,
     Record,
@@ -94,10 +94,7 @@ def seed_store(
     with Store.open(folder, case_sensitive=case_sensitive) as store, store.write() as view:
         if view.head().seq or view.count_records():
             raise StoreError(f"the store in {folder} is not empty: use another folder")
-        for start in range(0, len(operations), FRAME_OPERATIONS_MAX):
-            chunk = operations[start : start + FRAME_OPERATIONS_MAX]
-            replay(view, chunk)
-            LocalLog(view).append_operations(chunk, now_s * 1000)
+        make_changes(view, operations, now_s * 1000)
 
 
 def _check(handle: bytes, values: Sequence[HandleValue]) -> None:
@@ -138,8 +135,7 @@ def replace_key(store: Store, identity: Reference, public_key: bytes, *, now_s: 
         values = edits.with_added(record.values, (_new_key(record, identity, public_key, now_s),))
         handle = view.fold(identity.handle)
         operation = JournalOperation(Kind.REPLACE_KEY, handle, values, OWNER, now_s)
-        replay(view, [operation])
-        LocalLog(view).append_operations([operation], now_s * 1000)
+        make_changes(view, [operation], now_s * 1000)
 
 
 def _new_key(record: Record, identity: Reference, public_key: bytes, now_s: int) -> HandleValue:

@@ -4,10 +4,17 @@ A kind with a payload of its own is replayed by the function that `REPLAYERS` na
 also makes the change in the first place by that function, so that both give the same store.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from registry.errors import JournalError
-from registry.journal import WITH_PAYLOAD, JournalOperation, Kind, has_own_times
+from registry.journal import (
+    FRAME_OPERATIONS_MAX,
+    WITH_PAYLOAD,
+    JournalOperation,
+    Kind,
+    has_own_times,
+)
+from registry.log import LocalLog
 from registry.mark_changes import replay_mark
 from registry.office_replay import replay_office
 from registry.range_changes import replay_ranges
@@ -56,3 +63,14 @@ def _replay_payload(view: WriteView, operation: JournalOperation) -> None:
         raise JournalError(f"operations of kind {operation.kind} are not known here")
     replayer(view, operation)
     view.unjournaled = True
+
+
+def make_changes(view: WriteView, operations: Sequence[JournalOperation], time_ms: int) -> None:
+    """Make changes and append them to the journal, in as many frames as they need.
+
+    Raises: JournalError.
+    """
+    for start in range(0, len(operations), FRAME_OPERATIONS_MAX):
+        frame = operations[start : start + FRAME_OPERATIONS_MAX]
+        replay(view, frame)
+        LocalLog(view).append_operations(frame, time_ms)

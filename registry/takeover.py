@@ -19,8 +19,7 @@ from protocol.handle import PREFIX_HANDLE_START, fold_handle, split_handle, to_t
 from protocol.value import HandleValue, read_values
 from protocol.wire import Reader
 from registry.errors import StoreError
-from registry.journal import FRAME_OPERATIONS_MAX, OWNER, JournalOperation, Kind
-from registry.log import LocalLog
+from registry.journal import OWNER, JournalOperation, Kind
 from registry.offline import (
     LoadPolicy,
     LoadRow,
@@ -31,7 +30,7 @@ from registry.offline import (
     try_row,
 )
 from registry.prefixes import PREFIX_OCTETS_MAX, find_silence, is_responsible
-from registry.replay import replay
+from registry.replay import make_changes
 from registry.store import Store
 from registry.stream_rows import RowKind
 from registry.views import View, WriteView
@@ -143,13 +142,9 @@ def values_of(row: LoadRow) -> tuple[HandleValue, ...]:
 def home_prefixes(store: Store, prefixes: Iterable[bytes], now_s: int) -> None:
     """Have the node answer for prefixes; the journal says that its owner did it."""
     operations = [JournalOperation(Kind.HOME, each, (), OWNER, now_s) for each in sorted(prefixes)]
-    if not operations:
-        return
-    with store.write() as view:
-        for start in range(0, len(operations), FRAME_OPERATIONS_MAX):
-            frame = operations[start : start + FRAME_OPERATIONS_MAX]
-            replay(view, frame)
-            LocalLog(view).append_operations(frame, now_s * 1000)
+    if operations:
+        with store.write() as view:
+            make_changes(view, operations, now_s * 1000)
 
 
 def find_differences(store: Store, rows: Iterable[LoadRow]) -> Iterator[str]:

@@ -102,6 +102,20 @@ class BoundedTable(Generic[Entry]):
                 return number
         return None
 
+    def make_room(self, may_go: Callable[[Entry], bool], address: str) -> bool:
+        """Drop the least recently used entry that may go, for a newcomer; say whether one went.
+
+        The newcomer's address has to give up its own first, and only its own where it has its
+        share.
+        """
+        number = self.find_least_used(may_go, address)
+        if number is None and not self.has_its_share(address):
+            number = self.find_least_used(may_go)
+        if number is None:
+            return False
+        self.drop(number)
+        return True
+
     def take(self, number: int, now_s: float) -> Entry | None:
         """Return an entry whose deadline has not passed, and forget it."""
         entry = self.find(number, now_s)

@@ -234,8 +234,7 @@ class Dispatcher:
         return self.replies.encoded(request, await self._signed(request, reply))
 
     async def _signed(self, request: Message, reply: Message) -> Message:
-        key = self._node.signing_key(request.header.site_serial)
-        return await sign_if_asked(reply, key, self._threads)
+        return await sign_if_asked(request, reply, self._node.signing_key, self._threads)
 
 
 def link_code(error: LinkDown) -> int:

@@ -101,8 +101,7 @@ class HttpPart:
                 self._counts,
                 proxies,
             )
-            self._servers.append(server)
-            await server.start()
+            await self._serve(server)
         if self._config.listen.client_certificate_port:
             await self._start_certificate_servers(loop)
         loop.add_signal_handler(signal.SIGHUP, self._certificate.reload_if_changed)
@@ -121,8 +120,11 @@ class HttpPart:
                 loop,
                 self._limiter,
             )
-            self._servers.append(server)
-            await server.start()
+            await self._serve(server)
+
+    async def _serve(self, server: HttpServer) -> None:
+        self._servers.append(server)
+        await server.start()
 
     async def stop(self) -> None:
         """Stop serving."""

@@ -45,11 +45,12 @@ class Places:
 
     def admit(self, address: str) -> bool:
         """Give a place to somebody; False when it would be one too many."""
-        if self.taken >= self._places_max or self.has_its_share(address):
+        group = address_group(address)
+        held = self._held.get(group, 0)
+        if self.taken >= self._places_max or held >= self._per_address_max:
             self.refused += 1
             return False
-        group = address_group(address)
-        self._held[group] = self._held.get(group, 0) + 1
+        self._held[group] = held + 1
         self.taken += 1
         return True
 

@@ -188,8 +188,7 @@ class Messages:
         return self._replies.replies.encoded(asked.request, signed)
 
     async def _signed(self, request: Message, reply: Message) -> Message:
-        key = self._node.signing_key(request.header.site_serial)
-        return await sign_if_asked(reply, key, self._threads)
+        return await sign_if_asked(request, reply, self._node.signing_key, self._threads)
 
     def _seal_in(self, session: Session, asked: Asked, reply: Message) -> bytes:
         try:

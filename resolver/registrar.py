@@ -355,10 +355,17 @@ class Registrar:
         await self._keep_quotas()
         if count % QUOTAS_EVERY == 0:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._quotas.watch)
+        if count % TRUST_EVERY == 1:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self.watch_trust)
         if count % WRITE_S == 0:
             await self._statistics.write()
         if count % PURGE_EVERY == 0:
             await self._purge()
+
+    def watch_trust(self) -> None:
+        """Look when certificates end: of up to a thousand records, which takes no loop's time."""
+        with self._store.read() as view:
+            TRUST_EXPIRY.set(find_soonest_expiry(view, self._administrators))
 
     def tick(self, count: int) -> None:
         """Do what time brings: look for room, forget what nobody came back for, count."""
@@ -373,8 +380,6 @@ class Registrar:
         STORE_OCTETS.set(self._store.used_octets())
         with self._store.read() as view:
             STORE_HANDLES.set(view.count_records())
-            if count % TRUST_EVERY == 1:
-                TRUST_EXPIRY.set(find_soonest_expiry(view, self._administrators))
         if count % READERS_EVERY == 0:
             # A worker that was killed leaves its slot, which would keep old pages for ever.
             self._store.clear_dead_readers()

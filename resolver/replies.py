@@ -163,8 +163,18 @@ class Replies:
             ).encode()
 
 
-async def sign_if_asked(reply: Message, key: PrivateKey, threads: Executor) -> Message:
-    """Return a reply, signed with the server's key in a thread when it has the CERTIFY flag."""
+async def sign_if_asked(
+    request: Message, reply: Message, find_key: Callable[[int], PrivateKey], threads: Executor
+) -> Message:
+    """Return a reply, signed in a thread when it has the CERTIFY flag.
+
+    Args:
+        request: what it answers; it tells the serial of our site that the client knows.
+        reply: unsigned.
+        find_key: returns the server's key for who knows its site of a serial.
+        threads: where signatures are made.
+    """
     if not reply.header.has(MessageFlag.CERTIFY):
         return reply
+    key = find_key(request.header.site_serial)
     return await asyncio.get_running_loop().run_in_executor(threads, sign_message, reply, key)

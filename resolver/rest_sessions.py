@@ -112,18 +112,12 @@ class RestSessions:
         deadline = self._now_s() + self._challenge_timeout_s
         number = _number(session_id)
         if not self._table.add(number, session, address, deadline):
-            self._make_room(address)
+            # Those that somebody has logged in to stay: a browser's or a program's would not begin
+            # anew by itself.
+            self._table.make_room(_is_nobodys, address)
             if not self._table.add(number, session, address, deadline):
                 return {"code": int(ResponseCode.SERVER_TOO_BUSY)}
         return {"code": int(ResponseCode.SUCCESS), **_shown(session)}
-
-    def _make_room(self, address: str) -> None:
-        """Drop the least used session that nobody has logged in to: of the same address, or any."""
-        number = self._table.find_least_used(_is_nobodys, address)
-        if number is None and not self._table.has_its_share(address):
-            number = self._table.find_least_used(_is_nobodys)
-        if number is not None:
-            self._table.drop(number)
 
     def _find(self, session_id: str) -> RestSession | None:
         number = _number(session_id)

@@ -206,13 +206,8 @@ class Sessions:
         The address's own go first: its client begins anew. A stranger's goes only if nobody has
         logged in to it, so that nobody can push administrators out.
         """
-        number = self._table.find_least_used(_is_nobodys, address)
-        if number is None and self._table.has_its_share(address):
-            number = self._table.find_least_used(lambda session: True, address)
-        elif number is None:
-            number = self._table.find_least_used(_is_nobodys)
-        if number is not None:
-            self._table.drop(number)
+        if not self._table.make_room(_is_nobodys, address) and self._table.has_its_share(address):
+            self._table.make_room(lambda session: True, address)
 
     def find(self, number: int, now_s: float) -> Session | None:
         """Return a session that lives."""

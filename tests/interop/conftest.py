@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.interop import foreign_wire as wire
 from tests.interop.authority import Authority
+from tests.interop.curl import Curl, login
 from tests.interop.foreign_client import ForeignClient
 from tests.interop.foreign_crypto import (
     Identity,
@@ -217,3 +218,21 @@ def record(top: Stand) -> bytes:
 def large(top: Stand) -> bytes:
     """A handle whose answer takes many datagrams."""
     return top.make(*[Value(i, b"PART", bytes([i]) * 400) for i in range(1, 41)])
+
+
+# The same node as curl sees it
+
+
+@pytest.fixture(scope="module")
+def plain(https_node: HttpsStand) -> Curl:
+    return Curl(https_node.http_url)
+
+
+@pytest.fixture(scope="module")
+def secure(https_node: HttpsStand) -> Curl:
+    return Curl(https_node.https_url, ("--cacert", str(https_node.authority.path)))
+
+
+@pytest.fixture(scope="module")
+def admin(https_node: HttpsStand, secure: Curl) -> Curl:
+    return Curl(secure.base, (*secure.options, "-u", login(https_node, https_node.password)))

@@ -3,10 +3,11 @@
 import json
 import subprocess
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.interop.conftest import HttpsStand
+if TYPE_CHECKING:
+    from tests.interop.conftest import HttpsStand
 
 URL = {"index": 1, "type": "URL", "data": {"format": "string", "value": "https://example.org/一"}}
 ADMIN_FORM = {"handle": "88/USER", "index": 301, "permissions": "111111111111"}
@@ -51,6 +52,6 @@ class Curl:
         return Reply(int(status.split()[1]), headers, text)
 
 
-def login(node: HttpsStand, password: str) -> str:
+def login(node: "HttpsStand", password: str) -> str:
     """The colon of "301:88/USER" is written %3A, the password as it is."""
     return f"{quote(node.user, safe='')}:{password}"

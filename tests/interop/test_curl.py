@@ -7,26 +7,11 @@ from urllib.parse import quote
 import pytest
 
 from tests.interop.conftest import HttpsStand, url
-from tests.interop.curl import ADMIN, URL, Curl, login
+from tests.interop.curl import ADMIN, URL, Curl
 from tests.interop.foreign_wire import Value, vlist_data
 from tests.nodes import ADDRESS
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-
-
-@pytest.fixture(scope="module")
-def plain(https_node: HttpsStand) -> Curl:
-    return Curl(https_node.http_url)
-
-
-@pytest.fixture(scope="module")
-def secure(https_node: HttpsStand) -> Curl:
-    return Curl(https_node.https_url, ("--cacert", str(https_node.authority.path)))
-
-
-@pytest.fixture(scope="module")
-def admin(https_node: HttpsStand, secure: Curl) -> Curl:
-    return Curl(secure.base, (*secure.options, "-u", login(https_node, https_node.password)))
 
 
 @pytest.fixture

@@ -10,24 +10,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.interop.conftest import SECRET, HttpsStand, url
-from tests.interop.curl import ADMIN, URL, Curl, login
+from tests.interop.curl import ADMIN, URL, Curl
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-
-
-@pytest.fixture(scope="module")
-def plain(https_node: HttpsStand) -> Curl:
-    return Curl(https_node.http_url)
-
-
-@pytest.fixture(scope="module")
-def secure(https_node: HttpsStand) -> Curl:
-    return Curl(https_node.https_url, ("--cacert", str(https_node.authority.path)))
-
-
-@pytest.fixture(scope="module")
-def admin(https_node: HttpsStand, secure: Curl) -> Curl:
-    return Curl(secure.base, (*secure.options, "-u", login(https_node, https_node.password)))
 
 
 def test_a_list_is_read_from_page_to_page(https_node: HttpsStand, admin: Curl) -> None:

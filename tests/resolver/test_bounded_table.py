@@ -82,3 +82,30 @@ def test_dropping_what_is_not_there_is_nothing() -> None:
     table = make_table()
     table.drop(7)
     assert len(table) == 0
+
+
+def test_room_is_made_of_the_newcomers_own_first() -> None:
+    table = make_table()
+    table.add(1, "free", A, 10.0)
+    table.add(2, "free", B, 10.0)
+    assert table.make_room(lambda entry: entry == "free", B)
+    assert 1 in table
+    assert 2 not in table
+
+
+def test_room_is_made_of_anybodys_where_the_newcomer_has_none_to_give() -> None:
+    table = make_table()
+    table.add(1, "free", A, 10.0)
+    table.add(2, "kept", B, 10.0)
+    assert table.make_room(lambda entry: entry == "free", B)
+    assert 1 not in table
+    assert not table.make_room(lambda entry: entry == "free", B)
+
+
+def test_an_address_with_its_share_takes_nobody_elses_room() -> None:
+    table = make_table()
+    table.add(1, "free", A, 10.0)
+    table.add(2, "kept", B, 10.0)
+    table.add(3, "kept", B, 10.0)
+    assert not table.make_room(lambda entry: entry == "free", B)
+    assert 1 in table

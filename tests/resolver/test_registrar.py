@@ -541,7 +541,7 @@ def test_the_first_end_of_what_is_signed_about_own_handles_is_in_the_metrics(
         now_s=1,
     )
     registrar = Registrar(config, clock_s=lambda: 0.0)
-    registrar.tick(1)
+    registrar.watch_trust()
     page, _ = render_metrics()
     assert b"biaoshi_trust_expiry_timestamp_seconds 1.9e+09" in page
     registrar.close()
