@@ -32,6 +32,7 @@ import msgpack
 
 from registry.errors import RecordError
 from registry.schema import KEY_OCTETS_MAX
+from registry.tables import Transaction
 
 RANGE_FORMAT = 1
 READABLE_PATH = 0x1
@@ -52,7 +53,7 @@ _MARKS = [bytes((0, octets)) for octets in range(TAIL_OCTETS_MAX + 1)]  # betwee
 Nearest = tuple[bytes, bytes]
 # What a look-up without the views finds of an identifier: its row, else the nearest range.
 FoundRow = bytes | Nearest | None
-SeekKeys = Callable[[list[bytes]], list[bytes]]  # of folded handles, as `seek_keys`
+FindNearest = Callable[[Transaction, Any, list[bytes], list[FoundRow]], list[FoundRow]]
 
 
 class Patch(NamedTuple):
@@ -104,6 +105,27 @@ def seek_keys(keys: list[bytes]) -> list[bytes]:
     """Return where to seek the range that may hold each folded handle; empty: no range can."""
     split = [split_identifier(key) for key in keys]
     return [b"" if parts is None else range_key(*parts) for parts in split]
+
+
+def find_nearest(
+    txn: Transaction, ranges: Any, keys: list[bytes], rows: list[FoundRow]
+) -> list[FoundRow]:
+    """Return the rows, and the nearest range where a key has none.
+
+    Where a range holds a key that one is returned, whether found as the nearest or otherwise.
+
+    Args:
+        txn: of one state.
+        ranges: the database of ranges within it.
+        keys: folded handles.
+        rows: of these keys; None where there is none.
+    """
+    cursor = txn.cursor(ranges)
+    set_range, item = cursor.set_range, cursor.item
+    return [
+        row if row is not None else item() if sought and set_range(sought) else None
+        for row, sought in zip(rows, seek_keys(keys), strict=True)
+    ]
 
 
 def split_key(key: bytes) -> tuple[bytes, bytes]:

@@ -24,7 +24,7 @@ import lmdb
 
 from registry.errors import RecordError, StoreError, StoreFullError
 from registry.migrations import check_store, prepare_store
-from registry.range_records import FoundRow, SeekKeys, seek_keys
+from registry.range_records import FindNearest, FoundRow, find_nearest
 from registry.tables import seek_after
 from registry.template_expansion import ExpandRows, expand_rows
 from registry.views import Databases, Head, View, WriteView
@@ -224,7 +224,7 @@ class Store(_Environment):
         self,
         keys: list[bytes],
         prefixes: list[bytes],
-        seek: SeekKeys = seek_keys,
+        nearest: FindNearest = find_nearest,
         expand: ExpandRows = expand_rows,
     ) -> tuple[list[FoundRow], list[bool]]:
         """Return what is found of handles, and which prefix handles are homed, of one state.
@@ -234,7 +234,7 @@ class Store(_Environment):
         Args:
             keys: folded handles that are storage keys, each 1 to 511 octets.
             prefixes: folded, and short enough to be keys themselves.
-            seek: `seek_keys`, or the same thing faster.
+            nearest: `find_nearest`, or the same thing faster.
             expand: `expand_rows`, or what leaves rows from templates as they are that it knows.
 
         Returns:
@@ -253,7 +253,7 @@ class Store(_Environment):
                 if self._has_templates:
                     expand(partial(get, db=databases.templates), keys, rows)
                 if self._has_ranges and not all(rows):
-                    rows = self._seek_ranges(txn, rows, seek(keys))
+                    rows = nearest(txn, databases.ranges, keys, rows)
                 return rows, [get(prefix, b"", homed) != b"" for prefix in prefixes]
         except lmdb.Error as error:
             raise _translation(self.folder, error) from error
@@ -263,17 +263,6 @@ class Store(_Environment):
         self._has_ranges = txn.stat(self._dbs.ranges)["entries"] > 0
         self._has_templates = txn.stat(self._dbs.templates)["entries"] > 0
         self._counted_state = state
-
-    def _seek_ranges(
-        self, txn: Any, rows: list[FoundRow], seek_keys: list[bytes]
-    ) -> list[FoundRow]:
-        """Return the rows, and the nearest range where a key has none."""
-        cursor = txn.cursor(self._dbs.ranges)
-        set_range, item = cursor.set_range, cursor.item
-        return [
-            row if row is not None else item() if sought and set_range(sought) else None
-            for row, sought in zip(rows, seek_keys, strict=True)
-        ]
 
     @contextmanager
     def write(self, *, journaled: bool = True) -> Iterator[WriteView]:
@@ -420,7 +409,7 @@ class CacheStore(_Environment):
         self,
         keys: list[bytes],
         prefixes: list[bytes],
-        seek: SeekKeys = seek_keys,
+        nearest: FindNearest = find_nearest,
         expand: ExpandRows = expand_rows,
     ) -> tuple[list[FoundRow], list[bool]]:
         """Return the rows under keys, of one state; a cache has no ranges, prefixes, templates."""

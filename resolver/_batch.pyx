@@ -53,6 +53,8 @@ cdef class Batch:
     cdef KnownLots _lots
     cdef Walk _walks[BATCH_DATAGRAMS]
     cdef uint8_t _seek_keys[BATCH_DATAGRAMS * SEEK_OCTETS_MAX]
+    cdef uint8_t _guesses[BATCH_DATAGRAMS * SEEK_OCTETS_MAX]
+    cdef Guess _guessed[BATCH_DATAGRAMS]  # the range of each key, if it was seen
     cdef uint8_t _filled[LIST_OCTETS_MAX]
     cdef uint8_t _long[ENVELOPE_OCTETS + PIECES_MAX * PIECE_OCTETS]
     cdef list _loaded
@@ -176,6 +178,7 @@ cdef class Batch:
             self.keys.append(key)
             self._walks[asked].key = <const uint8_t *>PyBytes_AS_STRING(key)
             self._walks[asked].key_octets = PyBytes_GET_SIZE(key)
+            self._guessed[asked].octets = 0
             asked += 1
         self.touched = 0
         if self._pages is not None and asked > 1:
@@ -201,23 +204,55 @@ cdef class Batch:
             )
             if octets:
                 self._walks[sought].key, self._walks[sought].key_octets = target, octets
+                self._guessed[number].key = self._guesses + sought * SEEK_OCTETS_MAX
+                self._walks[sought].guess = &self._guessed[number]
                 sought += 1
         return self._range_pages.touch(self._walks, sought, True)
 
-    @staticmethod
-    def seek_keys(list keys):
-        """Return where to seek the ranges of folded handles, as `registry.range_records` does."""
+    def find_nearest(self, txn, ranges, list keys, list rows):
+        """Put the nearest range where a row is missing, as `registry.range_records` does.
+
+        The keys are this batch's own: of most the range was seen when its page was touched. If
+        it is there in this transaction and holds the key, no other does, and it need not be
+        sought.
+        """
+        cdef int number
+        cdef bytes key, record
         cdef uint8_t target[SEEK_OCTETS_MAX]
-        cdef bytes key
         cdef int64_t octets
-        cdef list found = []
-        for each in keys:
-            key = <bytes?>each
+        get, cursor = txn.get, None
+        for number in range(min(<int>len(keys), <int>len(rows))):
+            if rows[number] is not None:
+                continue
+            key = <bytes?>keys[number]
             octets = write_seek_key(
                 target, <const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)
             )
-            found.append(PyBytes_FromStringAndSize(<const char *>target, octets))
-        return found
+            if not octets:
+                continue
+            guess = self._guess(number, target, octets)
+            if guess is not None:
+                record = get(guess, None, ranges)
+                if record is not None and is_held_in(key, <bytes>guess, record) != NOT_HELD:
+                    rows[number] = (guess, record)
+                    continue
+            if cursor is None:
+                cursor = txn.cursor(ranges)
+            if cursor.set_range(PyBytes_FromStringAndSize(<const char *>target, octets)):
+                rows[number] = cursor.item()
+        return rows
+
+    cdef bytes _guess(self, int number, const uint8_t *sought, int64_t octets):
+        """Return the key of the range that was seen for a key, if it may be the right one.
+
+        It was read without a transaction: it may be of another time, or nonsense.
+        """
+        cdef Guess *guess = &self._guessed[number]
+        if number >= len(self.keys) or guess.octets != octets:
+            return None
+        if memcmp(guess.key, sought, octets) < 0:
+            return None
+        return PyBytes_FromStringAndSize(<const char *>guess.key, octets)
 
     cdef bytes _key(self, Question *question):
         cdef bytes key = PyBytes_FromStringAndSize(NULL, question.handle_octets)
@@ -341,11 +376,7 @@ cdef class Batch:
         cdef bytes record = <bytes?>nearest[1]
         cdef const uint8_t *folded = <const uint8_t *>PyBytes_AS_STRING(key)
         cdef int64_t octets = PyBytes_GET_SIZE(key), tail
-        cdef Held held = is_held(
-            folded, octets,
-            <const uint8_t *>PyBytes_AS_STRING(range_key), PyBytes_GET_SIZE(range_key),
-            <const uint8_t *>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record),
-        )
+        cdef Held held = is_held_in(key, range_key, record)
         if held == HELD:
             tail = tail_octets_of(folded, octets)
             found.code, found.words = CODE_SUCCESS, self._filled

@@ -51,6 +51,11 @@ cdef uint32_t META_MAGIC = 0xBEEFC0DE
 cdef uint64_t NO_PAGE = <uint64_t>-1
 
 
+cdef struct Guess:
+    uint8_t *key
+    int64_t octets  # 0: none was seen
+
+
 cdef struct Walk:
     const uint8_t *key
     int64_t key_octets
@@ -60,6 +65,7 @@ cdef struct Walk:
     int levels
     bint begins  # a page: its head is not read yet
     bint found  # its key is there
+    Guess *guess  # of a walk to the nearest: where to write its key
 
 
 @cython.final
@@ -179,7 +185,8 @@ cdef class MappedPages:
     cdef int touch(self, Walk *walks, int count, bint nearest=False) noexcept nogil:
         """Have the processor fetch what looking up these keys will read; return how many it found.
 
-        With `nearest` a key that is not there is looked up as well: the one behind it.
+        With `nearest` a key that is not there is looked up as well: the one behind it; where each
+        walk's guess points to, what was found is written, no more octets than its key has.
         """
         cdef int number, steps, active = count, found = 0
         cdef const uint8_t *root
@@ -227,6 +234,8 @@ cdef class MappedPages:
             order = memcmp(walk.key, node + NODE_HEAD_OCTETS, min(octets, walk.key_octets))
             if order == 0 and octets == walk.key_octets and flags & PAGE_LEAF:
                 self._fetch_row(page, node, node + NODE_HEAD_OCTETS + octets)
+                if nearest:
+                    self._note(walk, node, octets)
                 walk.page = NULL
                 walk.found = True
                 return True
@@ -276,7 +285,14 @@ cdef class MappedPages:
         if node == NULL:
             return False
         self._fetch_row(walk.page, node, node + NODE_HEAD_OCTETS + octets)
+        self._note(walk, node, octets)
         return True
+
+    cdef inline void _note(self, Walk *walk, const uint8_t *node, int64_t octets) noexcept nogil:
+        """Write down the key of a node on its page; only one as long as what is sought matters."""
+        if octets == walk.key_octets:
+            memcpy(walk.guess.key, node + NODE_HEAD_OCTETS, octets)
+            walk.guess.octets = octets
 
     cdef void _fetch_row(
         self, const uint8_t *page, const uint8_t *node, const uint8_t *data

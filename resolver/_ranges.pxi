@@ -76,6 +76,15 @@ cdef Held is_held(
     return HELD if record[0] == RANGE_PLAIN and first == tail else NOT_PLAIN
 
 
+cdef inline Held is_held_in(bytes key, bytes found, bytes record) noexcept:
+    """Say whether the nearest range holds a folded handle, of objects."""
+    return is_held(
+        <const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key),
+        <const uint8_t *>PyBytes_AS_STRING(found), PyBytes_GET_SIZE(found),
+        <const uint8_t *>PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record),
+    )
+
+
 cdef int64_t fill_in(
     const uint8_t *record, int64_t size, const uint8_t *tail, int64_t tail_octets, uint8_t *target
 ) noexcept nogil:

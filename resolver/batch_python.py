@@ -24,7 +24,7 @@ from protocol.handle import PREFIX_HANDLE_START, PREFIX_PREFIX, fold_case, is_pr
 from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS
 from protocol.versions import BEST
 from protocol.wire import MESSAGE_OCTETS_MAX, write_str
-from registry.range_records import FoundRow, find_held, seek_keys
+from registry.range_records import FoundRow, find_held, find_nearest
 from registry.schema import KEY_OCTETS_MAX
 from registry.template_expansion import expand_rows
 from resolver.batch_counts import BatchCounts
@@ -88,7 +88,7 @@ class _Lie(NamedTuple):
 class Batch:
     """One socket's buffers, and the batch that is in them; see `fastpath.Batch`."""
 
-    seek_keys = staticmethod(seek_keys)
+    find_nearest = staticmethod(find_nearest)
     expand_rows = staticmethod(expand_rows)
 
     def __init__(

@@ -40,7 +40,7 @@ from weakref import WeakKeyDictionary
 from protocol.codes import OpCode, ResponseCode
 from protocol.types.hs_site import TRANSPORT_UDP
 from registry.errors import StoreError
-from registry.range_records import FoundRow, SeekKeys
+from registry.range_records import FindNearest, FoundRow
 from registry.store import CacheStore, Store
 from registry.template_expansion import ExpandRows
 from resolver import batch_python, message_tables
@@ -133,8 +133,8 @@ class Batch(Protocol):
         ...
 
     @property
-    def seek_keys(self) -> SeekKeys:
-        """`registry.range_records.seek_keys`, or the same thing in C."""
+    def find_nearest(self) -> FindNearest:
+        """`registry.range_records.find_nearest` for the keys of this batch, or the same in C."""
         ...
 
     @property
@@ -175,7 +175,7 @@ class Rows(Protocol):
     """Where rows come from: `registry.store.Store` or `CacheStore`."""
 
     def find_rows(
-        self, keys: list[bytes], prefixes: list[bytes], seek: SeekKeys, expand: ExpandRows
+        self, keys: list[bytes], prefixes: list[bytes], nearest: FindNearest, expand: ExpandRows
     ) -> tuple[list[FoundRow], list[bool]]:
         """Return what is found of these keys, and which prefixes are homed, of one state."""
         ...
@@ -233,7 +233,7 @@ class Lookups:
         if keys:
             try:
                 rows, homed = self._rows.find_rows(
-                    keys, prefixes, batch.seek_keys, batch.expand_rows
+                    keys, prefixes, batch.find_nearest, batch.expand_rows
                 )
             except StoreError:
                 # The readable path meets it again, and says so.

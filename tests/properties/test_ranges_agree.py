@@ -1,6 +1,7 @@
 """The fast path answers for an identifier in a range as if it had a row of its own, or declines."""
 
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -199,12 +200,33 @@ IDENTIFIERS = st.builds(
 @settings(max_examples=500)
 @given(st.lists(IDENTIFIERS, max_size=5))
 def test_where_ranges_are_sought(keys: list[bytes]) -> None:
-    batches = [make_paths(Given({})).batch(twin) for twin in TWINS]
-    expected = []
-    for key in keys:
-        parts = split_identifier(key)
-        expected.append(b"" if parts is None else range_key(*parts))
-    assert [batch.seek_keys(keys) for batch in batches] == [expected] * len(TWINS)
+    parts = [split_identifier(key) for key in keys]
+    expected = [range_key(*each) for each in parts if each is not None]
+    for twin in TWINS:
+        sought = Sought({})
+        batch = make_paths(sought).batch(twin)
+        assert batch.find_nearest(cast("Any", sought), "ranges", keys, [None] * len(keys)) == [
+            None
+        ] * len(keys)
+        assert sought.keys == expected
+
+
+class Sought(Given):
+    """A store without ranges that knows which were sought."""
+
+    def __init__(self, rows: dict[bytes, bytes]) -> None:
+        super().__init__(rows)
+        self.keys: list[bytes] = []
+
+    def cursor(self, db: Any = None) -> Any:
+        return self
+
+    def set_range(self, key: bytes) -> bool:
+        self.keys.append(key)
+        return False
+
+    def item(self) -> tuple[bytes, bytes]:
+        raise AssertionError("nothing was found")
 
 
 def test_a_stem_with_a_zero_octet_is_not_taken_for_another() -> None:

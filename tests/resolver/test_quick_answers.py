@@ -9,7 +9,7 @@ from protocol.handle import fold_handle
 from protocol.types.hs_site import TRANSPORT_TCP
 from protocol.value import HandleValue
 from registry.errors import StoreError
-from registry.range_records import FoundRow, SeekKeys, seek_keys
+from registry.range_records import FindNearest, FoundRow, find_nearest
 from registry.schema import encode_record
 from registry.store import Store
 from registry.streams import Verdict
@@ -76,7 +76,7 @@ def test_a_store_that_cannot_be_read_is_the_dispatchers_to_tell(twin: Choice) ->
             self,
             keys: list[bytes],
             prefixes: list[bytes],
-            seek: SeekKeys = seek_keys,
+            nearest: FindNearest = find_nearest,
             expand: ExpandRows = expand_rows,
         ) -> Rows:
             raise StoreError("no more readers")

@@ -7,18 +7,27 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import MessageFlag
-from registry.range_records import RangeRecord, encode_range, range_key
+from registry.range_records import (
+    FoundRow,
+    RangeRecord,
+    encode_range,
+    find_held,
+    find_nearest,
+    range_key,
+    split_key,
+)
 from registry.store import CacheStore, Store
 from resolver.fastpath import Choice, is_native_built, make_batch, touch_pages
 from resolver.replies import Replies
 from tests.registry.builders import NOW_S, PREFIX, open_store, put, url
 from tests.resolver.office import request
+from tests.resolver.two_paths import Given
 
 pytestmark = pytest.mark.skipif(not is_native_built(), reason="the native batch was not built here")
 
@@ -99,6 +108,82 @@ def test_ranges_of_keys_without_a_row_are_touched(ranged: Path) -> None:
         assert 0 < missed < ROWS // 10
         assert ask(batch, [b"88.118/00001.5", b"88.118/00001.XY", b"88.118/LOT"]) == 1
         assert ask(batch, [handle_of(1), b"88.118/\xff.5"]) == 1
+
+
+class Asked(Given):
+    """Ranges that are given, and how often one was read by its key."""
+
+    gets = 0
+
+    def get(self, key: bytes, default: None = None, db: Any = None) -> bytes | None:
+        self.gets += db == "ranges"
+        return super().get(key, default, db)
+
+
+def test_a_range_that_was_seen_is_not_sought_again(ranged: Path) -> None:
+    batch = native_batch()
+    with open_store(ranged) as store:
+        touch_pages(batch, store)
+        handles = [b"88.118/%05X.5" % number for number in range(0, ROWS, ROWS // 50)]
+        asked = Asked({}, ranges=ranges_of(store))
+        assert ask(batch, handles) > len(handles) // 2  # what stands first on a page is sought
+        found = batch.find_nearest(cast("Any", asked), "ranges", batch.keys, [None] * len(handles))
+        assert found == find_nearest(
+            cast("Any", asked), "ranges", batch.keys, [None] * len(handles)
+        )
+        assert asked.gets == batch.touched
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_was_seen_of_another_time_is_not_believed(ranged: Path, seed: int) -> None:
+    # The pages are those of one state, the transaction reads another.
+    choose = random.Random(seed)
+    batch = native_batch()
+    with open_store(ranged) as store:
+        touch_pages(batch, store)
+        now = Asked({}, ranges=changed(ranges_of(store), choose))
+        held = 0
+        for _ in range(40):
+            handles = [
+                b"88.118/%05X.%d" % (choose.randrange(ROWS), choose.randrange(10))
+                for _ in range(64)
+            ]
+            ask(batch, handles)
+            keys = batch.keys
+            nothing: list[FoundRow] = [None] * len(handles)
+            found = batch.find_nearest(cast("Any", now), "ranges", keys, list(nothing))
+            expected = find_nearest(cast("Any", now), "ranges", keys, nothing)
+            for key, ours, theirs in zip(keys, found, expected, strict=True):
+                assert isinstance(ours, tuple)
+                assert isinstance(theirs, tuple)
+                assert find_held(key, ours) == find_held(key, theirs)
+                held += find_held(key, ours) is not None
+        assert 0 < held < 40 * 64
+
+
+def ranges_of(store: Store) -> dict[bytes, bytes]:
+    with store.read() as view:
+        return dict(view.table("ranges").items())
+
+
+def changed(ranges: dict[bytes, bytes], choose: random.Random) -> dict[bytes, bytes]:
+    """Return ranges after some were given up, split, shrunk at either end, or made anew."""
+    made = {b"88.118/\xff.\0\x019": next(iter(ranges.values()))}
+    for key, record in ranges.items():
+        stem, _ = split_key(key)
+        how = choose.randrange(8)
+        if how == 0:
+            continue
+        if how == 1:
+            made[range_key(stem, b"4")] = record
+            made[key] = encode_range(RangeRecord(b"5", bytes(20)))
+        elif how == 2:
+            made[range_key(stem, b"6")] = record
+        elif how == 3:
+            made[key] = encode_range(RangeRecord(b"3", bytes(30)))
+        else:
+            made[key] = record
+    return made
 
 
 def test_what_is_written_later_is_touched_too(tmp_path: Path) -> None:

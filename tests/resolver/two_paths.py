@@ -8,7 +8,14 @@ from typing import Any, NamedTuple, cast
 from protocol.errors import ProtocolError
 from protocol.framing import Reassembler, split_datagrams
 from protocol.types.hs_site import TRANSPORT_UDP
-from registry.range_records import FoundRow, SeekKeys, decode_range, fill_in, seek_keys, split_key
+from registry.range_records import (
+    FindNearest,
+    FoundRow,
+    decode_range,
+    fill_in,
+    find_nearest,
+    split_key,
+)
 from registry.schema import record_of_public
 from registry.store import CacheStore, Store
 from registry.template_expansion import ExpandRows, expand_rows
@@ -59,6 +66,8 @@ class Given:
             return key if key in self.homed else None
         if db == "templates":
             return self.templates.get(key)
+        if db == "ranges":
+            return self.ranges.get(key)
         return self.rows.get(key)
 
     def cursor(self, db: Any = None) -> "GivenCursor":
@@ -79,11 +88,6 @@ class Given:
                 return record_of_public(fill_in(decode_range(record), tail), key)
         return None
 
-    def nearest(self, sought: bytes) -> FoundRow:
-        """Return the first range at or after a key."""
-        cursor = self.cursor("ranges")
-        return cursor.item() if cursor.set_range(sought) else None
-
     @contextmanager
     def read(self) -> Iterator[View]:
         databases = Databases(*Databases._fields)
@@ -93,15 +97,12 @@ class Given:
         self,
         keys: list[bytes],
         prefixes: list[bytes],
-        seek: SeekKeys = seek_keys,
+        nearest: FindNearest = find_nearest,
         expand: ExpandRows = expand_rows,
     ) -> tuple[list[FoundRow], list[bool]]:
         rows = [self.rows.get(key) for key in keys]
         expand(self.templates.get, keys, rows)
-        found = [
-            self.nearest(sought) if row is None and sought else row
-            for row, sought in zip(rows, seek(keys), strict=True)
-        ]
+        found = nearest(cast("Any", self), "ranges", keys, list(rows))
         return found, [each in self.homed for each in prefixes]
 
 
@@ -158,7 +159,7 @@ class Paths(NamedTuple):
         clients: list[Datagram] = [(each, ("192.0.2.1", at)) for at, each in enumerate(datagrams)]
         assert batch.load(clients) == len(datagrams)
         rows, homed = self.given.find_rows(
-            batch.keys, batch.prefixes, batch.seek_keys, batch.expand_rows
+            batch.keys, batch.prefixes, batch.find_nearest, batch.expand_rows
         )
         declined = batch.assemble(rows, homed, NOW_S)
         sent: list[list[bytes] | None] = [[] for _ in datagrams]
