@@ -12,7 +12,7 @@ AS_ROOT ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-once test test-tools api-check docs-page handle-pages bench bench-100m bench-ranges bench-counting bench-writes bench-tools fuzz soak install clean
+.PHONY: help demo demo-once test test-tools api-check docs-page handle-pages bench bench-100m bench-ranges bench-counting bench-paging bench-writes bench-tools fuzz soak install clean
 
 help: ## show these lines
 	@awk -F ': .*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-writes: $(VENV)/.installed bench-tools ## single registrations, streams, l
 
 bench-counting: $(VENV)/.installed-test ## what counters and histograms cost an answer (1 minute)
 	@$(BIN)/python -m tests.loadtest.counting --results loadtest/results
+
+bench-paging: $(VENV)/.installed-test bench-tools ## pages of lists at 1 M and 100 M handles, one that nobody reads (1 minute)
+	@$(BIN)/python -m tests.loadtest.paging --results loadtest/results
 
 # Some tests watch system calls, speak with curl, or need the native batch and thus a compiler. What
 # is missing is installed where that is possible, else those tests are skipped and say why. A new
