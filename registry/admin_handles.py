@@ -55,12 +55,12 @@ def decide_create(step: Step) -> Outcome:
             ResponseCode.HANDLE_ALREADY_EXISTS, f"{to_text(handle)} is registered already"
         )
     values = edits.stamp(body.values, found.values, step.now_s)
-    needed = (
-        edits.bits_for_differences(found.values, values),
-        AdminPermission.ADD_ADMIN,
-        AdminPermission.DELETE_HANDLE,
-    )
     change = Change(changes_of(Kind.CREATE, handle, found, values), answer, overwrote=True)
+    differences = edits.bits_for_differences(found.values, values)
+    in_place = [value.index for value in values] == [value.index for value in found.values]
+    if not differences and in_place:
+        return change  # nothing but what anybody may write
+    needed = differences, AdminPermission.ADD_ADMIN, AdminPermission.DELETE_HANDLE
     return granted(step.permission(handle, needed), change)
 
 

@@ -1,12 +1,11 @@
 """Deciding about single values of a handle: add, remove and modify."""
 
 from protocol.bodies import RemoveValuesRequest, ValuesRequest
-from protocol.codes import Permission, ResponseCode
+from protocol.codes import AdminPermission, Permission, ResponseCode
 from protocol.handle import to_text
 from protocol.value import HandleValue
 from registry import edits
 from registry.admin_step import Step, changes_of, find_target, granted, not_registered
-from registry.authorization import HS_ADMIN
 from registry.checks import check_record, check_values
 from registry.journal import Kind
 from registry.operations import Change, Outcome, Referral
@@ -45,16 +44,15 @@ def _decide_add_to(step: Step, body: ValuesRequest, found: Record) -> Outcome:
     added = edits.stamp(body.values, found.values, step.now_s)
     values = edits.with_added(found.values, added)
     changed = [value for value in added if present.get(value.index) not in (None, value)]
-    refusal = check_record(values) or _check_writable(
-        [present[value.index] for value in changed], anybody=False
-    )
+    refusal = check_record(values) or _check_writable([present[value.index] for value in changed])
     if refusal is not None:
         return refusal
     needed = edits.bits_to_add(value for value in added if value.index not in present)
     for value in changed:
         needed |= edits.bits_to_modify(present[value.index], value)
     change = Change(changes_of(Kind.ADD, body.handle, found, values), overwrote=bool(taken))
-    return granted(step.permission(body.handle, needed), change)
+    # What anybody may write, and what is there already, takes no permission.
+    return granted(step.permission(body.handle, needed), change) if needed else change
 
 
 def decide_remove(step: Step) -> Outcome:
@@ -82,20 +80,18 @@ def decide_remove(step: Step) -> Outcome:
         )
     values = edits.without(found.values, doomed)
     needed = edits.bits_to_remove(value for value in found.values if value.index in doomed)
+    needed = needed or AdminPermission.REMOVE_VALUE  # to remove nothing is not for everybody
     change = Change(changes_of(Kind.REMOVE, body.handle, found, values))
     return granted(step.permission(body.handle, needed), change)
 
 
 def decide_modify(step: Step) -> Outcome:
-    """Decide about MODIFY_VALUE."""
+    """Decide about MODIFY_VALUE. Of an index given twice the last value counts (wire-notes §8.5)."""
     body = step.operation.body
     assert isinstance(body, ValuesRequest)
     found = find_target(step, body.handle)
     if isinstance(found, Refusal | Referral):
         return found
-    refusal = check_values(body.values)
-    if refusal is not None:
-        return refusal
     if found is None:
         return not_registered(body.handle)
     present = {value.index: value for value in found.values}
@@ -106,7 +102,7 @@ def decide_modify(step: Step) -> Outcome:
             f"value at index {missing[0]}: {to_text(body.handle)} has none to modify",
         )
     before = [present[value.index] for value in body.values]
-    refusal = _check_writable(before, anybody=True)
+    refusal = _check_writable(before) or check_values(body.values, may_repeat_indexes=True)
     if refusal is not None:
         return refusal
     return _decide_modify_of(step, body, found, before)
@@ -116,38 +112,23 @@ def _decide_modify_of(
     step: Step, body: ValuesRequest, found: Record, before: list[HandleValue]
 ) -> Outcome:
     """Decide about modifying values that are stored and writable."""
-    closed = [
-        (old, new)
-        for old, new in zip(before, body.values, strict=True)
-        if not _anybody_may_modify(old, new)
-    ]
-    if step.identity is None and (closed or not before):
+    needed = 0
+    for old, new in zip(before, body.values, strict=True):
+        needed |= edits.bits_to_modify(old, new)
+    if needed and step.identity is None:
         return NeedAuthentication()
-    modified = edits.stamp(body.values, before, step.now_s)
-    values = edits.with_modified(found.values, modified)
+    values = edits.with_modified(found.values, edits.touch(body.values, step.now_s))
     refusal = check_record(values)
     if refusal is not None:
         return refusal
     change = Change(changes_of(Kind.MODIFY, body.handle, found, values))
-    if not closed and before:
-        return change
-    needed = 0
-    for old, new in closed:
-        needed |= edits.bits_to_modify(old, new)
-    return granted(step.permission(body.handle, needed), change)
+    return granted(step.permission(body.handle, needed), change) if needed else change
 
 
-def _anybody_may_modify(old: HandleValue, new: HandleValue) -> bool:
-    """Say whether a value is public-write; never to or from an administrator."""
-    public = bool(old.permission & Permission.PUBLIC_WRITE)
-    return public and HS_ADMIN not in (old.type, new.type)
-
-
-def _check_writable(values: list[HandleValue], *, anybody: bool) -> Refusal | None:
-    """Refuse (401) to change a value that not even administrators may write."""
-    wanted = Permission.ADMIN_WRITE | (Permission.PUBLIC_WRITE if anybody else 0)
+def _check_writable(values: list[HandleValue]) -> Refusal | None:
+    """Refuse (401) to change a value that administrators may not write: then nobody may."""
     for value in values:
-        if not value.permission & wanted:
+        if not value.permission & Permission.ADMIN_WRITE:
             return refuse(
                 ResponseCode.INSUFFICIENT_PERMISSIONS,
                 f"value at index {value.index}: it is read-only",

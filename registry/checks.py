@@ -19,7 +19,9 @@ CHECKED_TYPES = frozenset(
 )
 
 
-def check_values(values: Sequence[HandleValue]) -> Refusal | None:
+def check_values(
+    values: Sequence[HandleValue], *, may_repeat_indexes: bool = False
+) -> Refusal | None:
     """Return the refusal of the first value that may not be stored, or None."""
     if len(values) > VALUES_MAX:
         return refuse(
@@ -31,7 +33,7 @@ def check_values(values: Sequence[HandleValue]) -> Refusal | None:
         refusal = _check_value(value)
         if refusal is not None:
             return refusal
-        if value.index in seen:
+        if value.index in seen and not may_repeat_indexes:
             return refuse(
                 ResponseCode.VALUE_ALREADY_EXISTS,
                 f"value at index {value.index}: the index is given twice",

@@ -1,12 +1,13 @@
 """What a change makes of a handle's values, and which permissions it takes. Pure.
 
-Values keep their timestamp when nothing else of them changes; others get the server's clock.
+Values keep their timestamp when they are overwritten with the same; others get the server's clock,
+modified ones always.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from protocol.codes import AdminPermission
+from protocol.codes import AdminPermission, Permission
 from protocol.value import HandleValue
 from registry.authorization import HS_ADMIN
 
@@ -25,6 +26,11 @@ def _stamp_value(value: HandleValue, before: HandleValue | None, now_s: int) -> 
     return replace(value, timestamp=now_s)
 
 
+def touch(modified: Iterable[HandleValue], now_s: int) -> Values:
+    """Return modified values in their order with the server's time, equal to the old or not."""
+    return tuple(replace(value, timestamp=now_s) for value in modified)
+
+
 def with_added(old: Sequence[HandleValue], added: Values) -> Values:
     """Return old and added values sorted by index; an added one replaces its namesake."""
     merged = {value.index: value for value in (*old, *added)}
@@ -32,7 +38,7 @@ def with_added(old: Sequence[HandleValue], added: Values) -> Values:
 
 
 def with_modified(old: Sequence[HandleValue], modified: Values) -> Values:
-    """Return the values in their old order, some replaced."""
+    """Return the values in their old order, some replaced; of one index the last counts."""
     changed = {value.index: value for value in modified}
     return tuple(changed.get(value.index, value) for value in old)
 
@@ -61,15 +67,17 @@ def bits_to_remove(values: Iterable[HandleValue]) -> int:
 
 
 def bits_to_modify(old: HandleValue, new: HandleValue) -> int:
-    """Return the AdminPermission bits it takes to put one value in another's place."""
-    if old.type == HS_ADMIN and new.type == HS_ADMIN:
-        return AdminPermission.MODIFY_ADMIN
-    bits = AdminPermission.MODIFY_VALUE
+    """Return the AdminPermission bits it takes to put one value in another's place.
+
+    None for what anybody may write, unless an administrator comes or goes.
+    """
     if old.type == HS_ADMIN:
-        bits |= AdminPermission.REMOVE_ADMIN
-    elif new.type == HS_ADMIN:
-        bits |= AdminPermission.ADD_ADMIN
-    return bits
+        if new.type == HS_ADMIN:
+            return AdminPermission.MODIFY_ADMIN
+        return AdminPermission.MODIFY_VALUE | AdminPermission.REMOVE_ADMIN
+    if new.type == HS_ADMIN:
+        return AdminPermission.MODIFY_VALUE | AdminPermission.ADD_ADMIN
+    return 0 if old.permission & Permission.PUBLIC_WRITE else AdminPermission.MODIFY_VALUE
 
 
 def bits_for_differences(old: Sequence[HandleValue], new: Sequence[HandleValue]) -> int:

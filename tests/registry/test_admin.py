@@ -91,12 +91,12 @@ BEFORE_CHALLENGE: list[tuple[Operation, int]] = [
     (remove(NEW, 99), 402),
     (modify(HANDLE, url(99)), 200),
     (modify(NEW, url(1)), 100),
-    (modify(HANDLE, url(0)), 202),
+    (modify(HANDLE, url(0)), 200),
     (modify(HANDLE, url(3, b"x")), 401),
     (modify(HANDLE, url(1, b"x")), 402),
     (modify(HANDLE, url(4, b"x")), 1),
     (modify(HANDLE, url(4, b"x"), url(1)), 402),
-    (modify(HANDLE), 402),
+    (modify(HANDLE), 1),
     (modify(HANDLE, admin_value(STRANGER, index=4)), 402),
     (on_handle(OpCode.LIST_HANDLES, PREFIX), 402),
     (on_handle(OpCode.HOME_NA, b"0.NA/9"), 402),
@@ -313,10 +313,62 @@ def test_modifying_keeps_the_order(store: Store) -> None:
     put(store, {HANDLE: [url(9), url(2), admin_value()]})
     perform(store, modify(HANDLE, url(2, b"two"), url(9)), now_s=LATER_S)
     assert values_of(store, HANDLE) == (
-        url(9),
+        replace(url(9), timestamp=LATER_S),
         replace(url(2, b"two"), timestamp=LATER_S),
         admin_value(),
     )
+
+
+def test_a_value_modified_to_what_it_is_shows_the_time_of_that(stored: Store) -> None:
+    """Scripts touch a value so: Handle.Net sets the time of every modified value."""
+    perform(stored, modify(HANDLE, url(1)), now_s=LATER_S)
+    values = values_of(stored, HANDLE)
+    assert values is not None
+    assert [value.timestamp for value in values[:2]] == [LATER_S, NOW_S]
+
+
+def test_of_an_index_modified_twice_in_one_request_the_last_counts(stored: Store) -> None:
+    twice = modify(HANDLE, url(1, b"first"), url(1, b"last"))
+    assert code(perform(stored, twice)[0]) == 1
+    values = values_of(stored, HANDLE)
+    assert values is not None
+    assert values[0].data == b"last"
+    assert len(values) == 5
+
+
+def test_modifying_nothing_succeeds_and_writes_nothing(stored: Store) -> None:
+    before = rows_of(stored)
+    assert code(perform(stored, modify(HANDLE), identity=None)[0]) == 1
+    assert rows_of(stored) == before
+
+
+def test_what_administrators_may_not_write_nobody_may(stored: Store) -> None:
+    """Public-write without admin-write: Handle.Net refuses even anybody (401)."""
+    put(stored, {HANDLE: [url(1, permission=0b1011), admin_value()]})
+    for identity in (None, ADMIN, ROOT):
+        assert code(decided(stored, modify(HANDLE, url(1, b"x")), identity)) == 401
+
+
+def test_overwriting_what_anybody_may_write_needs_a_login_and_no_permission(stored: Store) -> None:
+    new = url(4, b"by a stranger", permission=0b1111)
+    values = values_of(stored, HANDLE)
+    assert values is not None
+    whole = [new if value.index == 4 else value for value in values]
+    for operation in (add(HANDLE, new, overwrite=True), create(HANDLE, *whole, overwrite=True)):
+        assert code(decided(stored, operation, None)) == 402
+        assert code(decided(stored, operation, STRANGER)) == 1
+    others = [add(HANDLE, new, url(1, b"x"), overwrite=True), add(HANDLE, new, url(9))]
+    others += [create(HANDLE, *reversed(whole), overwrite=True)]
+    others += [create(HANDLE, *whole[1:], overwrite=True)]
+    others += [add(HANDLE, admin_value(STRANGER, index=4), overwrite=True)]
+    for operation in others:
+        assert code(decided(stored, operation, STRANGER)) in (400, 201), operation
+
+
+def test_removing_nothing_takes_the_permission_to_remove(stored: Store) -> None:
+    assert code(decided(stored, remove(HANDLE), ADMIN)) == 1
+    put(stored, {HANDLE: [url(), admin_value(STRANGER, AdminPermission.ADD_VALUE)]})
+    assert code(decided(stored, remove(HANDLE), STRANGER)) == 400
 
 
 def test_anybody_may_modify_what_is_public_write(stored: Store) -> None:
