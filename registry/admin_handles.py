@@ -1,5 +1,7 @@
 """Deciding about whole handles: create and delete."""
 
+from dataclasses import replace
+
 from protocol.bodies import CreatedAnswer, HandleRequest, ValuesRequest
 from protocol.codes import AdminPermission, ResponseCode
 from protocol.errors import InvalidHandleError
@@ -16,8 +18,9 @@ from registry.admin_step import Step, changes_of, find_target, granted, not_regi
 from registry.authorization import Authorization
 from registry.checks import check_record, check_values
 from registry.journal import Kind
+from registry.knowledge import Knowledge
 from registry.operations import Change, ChangeOperation, Outcome, Referral
-from registry.outcomes import NeedAuthentication, Refusal, refuse
+from registry.outcomes import NeedAuthentication, Refusal, foreign_key, refuse
 from registry.prefixes import find_release
 from registry.ranges import find_revocation
 
@@ -81,10 +84,10 @@ def may_create(step: Step, handle: bytes) -> Authorization:
 
 
 def decide_delete(step: Step) -> Outcome:
-    """Decide about DELETE_HANDLE."""
+    """Decide about DELETE_HANDLE, also of what was left behind when its prefix was unhomed."""
     body = step.operation.body
     assert isinstance(body, HandleRequest)
-    found = find_target(step, body.handle)
+    found = find_target(step, body.handle, left_behind=True)
     if isinstance(found, Refusal | Referral):
         return found
     if step.identity is None:
@@ -92,4 +95,7 @@ def decide_delete(step: Step) -> Outcome:
     if found is None:
         return not_registered(body.handle)
     change = Change((ChangeOperation(Kind.DELETE, body.handle),))
+    if not step.knowledge.is_local(body.handle):  # its own administrators count, not its namesake's
+        known = {**step.knowledge.foreign, foreign_key(body.handle): found}
+        step = replace(step, knowledge=Knowledge(step.view, known))
     return granted(step.permission(body.handle, AdminPermission.DELETE_HANDLE), change)

@@ -2,14 +2,16 @@
 
 from protocol.bodies import HandleRequest
 from protocol.codes import AdminPermission, OpCode, ResponseCode
-from protocol.handle import fold_handle, is_prefix_handle, to_text
+from protocol.handle import ROOT_HANDLE, fold_handle, is_prefix_handle, to_text
 from registry.admin_step import Step, granted
 from registry.authorization import Permitted
 from registry.journal import Kind
 from registry.operations import Change, ChangeOperation, Listing, Outcome
 from registry.outcomes import NeedAuthentication, Refusal, refuse
 from registry.prefixes import PREFIX_OCTETS_MAX, find_silence
+from registry.schema import is_derived_list
 from registry.standings import find_standing, silence_words
+from registry.views import View
 
 
 def _prefix_fault(handle: bytes) -> Refusal | None:
@@ -22,14 +24,20 @@ def _prefix_fault(handle: bytes) -> Refusal | None:
     )
 
 
+def _is_listed(view: View, handle: bytes) -> bool:
+    """Say whether there is a list: of a homed prefix, of those derived from one below our root."""
+    if view.is_homed(handle):
+        return is_prefix_handle(handle)
+    return is_derived_list(handle) and view.is_homed(ROOT_HANDLE)
+
+
 def decide_list(step: Step) -> Outcome:
-    """Decide about LIST_HANDLES."""
+    """Decide about LIST_HANDLES: of `0.NA/x`, or of `0.NA/0.NA/x` for the prefixes below x."""
     body = step.operation.body
     assert isinstance(body, HandleRequest)
-    fault = _prefix_fault(body.handle)
-    if fault is not None:
-        return fault
-    if not step.view.is_homed(body.handle):
+    if not step.policy.allow_list_handles:
+        return refuse(ResponseCode.OPERATION_NOT_SUPPORTED, "this node does not list handles")
+    if not _is_listed(step.view, body.handle):
         silence = find_silence(step.view, body.handle)
         if silence is not None:
             return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)

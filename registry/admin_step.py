@@ -41,14 +41,21 @@ class Step:
         return authorize(self.knowledge, self.identity, holders)
 
 
-def find_target(step: Step, handle: bytes) -> Record | Refusal | Referral | None:
+def find_target(
+    step: Step, handle: bytes, *, left_behind: bool = False
+) -> Record | Refusal | Referral | None:
     """Return the record to work on, None when it is ours and not stored.
 
     One that is frozen or revoked is refused here, whatever is to be done to it.
+
+    Args:
+        step: the decision.
+        handle: the target.
+        left_behind: whether a record counts that is still stored below a prefix of another node.
     """
     view, operation = step.view, step.operation
     responsible = is_responsible(view, handle)
-    mark = view.find_mark(handle) if responsible else None
+    mark = view.find_mark(handle) if responsible or left_behind else None
     if mark is not None:
         creates = operation.opcode == OpCode.CREATE_HANDLE
         refusal = refuse_change(handle, mark, creates=creates, overwrites=operation.overwrite)
@@ -60,15 +67,16 @@ def find_target(step: Step, handle: bytes) -> Record | Refusal | Referral | None
     silence = find_silence(view, handle)
     if silence is not None:
         return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
-    referral = () if operation.do_not_refer else find_referral(view, handle)
-    if referral and operation.knows_referral:
-        return Referral(referral)
-    if referral or not responsible:
-        return refuse(
+    if not responsible:
+        record = view.find_record(handle) if left_behind else None
+        return record or refuse(
             ResponseCode.SERVER_NOT_RESPONSIBLE,
             f"the prefix of {to_text(handle)} is not homed on this node",
         )
-    return None
+    # For a peer that cannot follow a referral the parent's node does it itself (wire-notes §3).
+    is_followed = operation.knows_referral and not operation.do_not_refer
+    referral = find_referral(view, handle) if is_followed else ()
+    return Referral(referral) if referral else None
 
 
 def refuse_change(

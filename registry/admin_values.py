@@ -86,7 +86,7 @@ def decide_remove(step: Step) -> Outcome:
 
 
 def decide_modify(step: Step) -> Outcome:
-    """Decide about MODIFY_VALUE. Of an index given twice the last value counts (wire-notes §8.5)."""
+    """Decide about MODIFY_VALUE. Of an index given twice the last value counts."""
     body = step.operation.body
     assert isinstance(body, ValuesRequest)
     found = find_target(step, body.handle)

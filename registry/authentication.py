@@ -60,7 +60,7 @@ def find_keys(
     """
     if authentication_type not in AUTHENTICATION_TYPES:
         return refuse(
-            ResponseCode.AUTHENTICATION_FAILED,
+            ResponseCode.INVALID_CREDENTIAL,
             f"authentication type {to_text(authentication_type[:32])} is unknown, "
             "use HS_PUBKEY or HS_SECKEY",
         )

@@ -48,11 +48,12 @@ class Policy:
     """What the configuration says about who may do what.
 
     `allow_na_admins`: whether a prefix's administrators may create handles under it; off, only the
-    node's own administrators may.
+    node's own administrators may. `allow_list_handles`: whether anybody may list handles.
     """
 
     roles: Roles = field(default_factory=Roles)
     allow_na_admins: bool = True
+    allow_list_handles: bool = True
 
 
 Authorization = Permitted | Need | Refusal
@@ -80,7 +81,12 @@ class _Search:
         return any(matches_identity(candidate, self.identity) for candidate in level)
 
     def _members(self, group: Reference) -> list[Reference]:
-        """Return the members of a group that is met for the first time."""
+        """Return the members of a group that is met for the first time.
+
+        A reference of index 0 names every key at its handle and no group.
+        """
+        if group.index == 0:
+            return []
         key = (foreign_key(group.handle), group.index)
         if key in self.seen or len(self.seen) >= GROUP_REFERENCES_MAX:
             return []
@@ -90,7 +96,7 @@ class _Search:
             return []
         members: list[Reference] = []
         for value in record.of_type(HS_VLIST):
-            if group.index in (0, value.index):
+            if group.index == value.index:
                 try:
                     members += decode_hs_vlist(value.data).references
                 except ProtocolError:

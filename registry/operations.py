@@ -14,8 +14,8 @@ from registry.outcomes import Need, NeedAuthentication, Refusal
 
 
 def new_suffix() -> bytes:
-    """Return a random suffix for MINT_SUFFIX, 36 octets, as Handle.Net mints a UUID."""
-    return str(uuid4()).upper().encode()
+    """Return a random suffix for MINT_SUFFIX: a UUID in lower case, as Handle.Net mints them."""
+    return str(uuid4()).encode()
 
 
 @dataclass(frozen=True)

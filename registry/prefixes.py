@@ -8,9 +8,9 @@ ancestor:
     secondary  homes 0.NA/88.118, 0.NA/0.NA/88.118 answers 0.NA/88.118.5
     enterprise homes 0.NA/88.118.5                 answers 88.118.5/anything
 
-A prefix handle that is not stored is referred to the node its nearest stored ancestor delegates
-to, unless this node is that delegate. Nothing is answered for a prefix that is suspended here, nor
-is anybody referred for it or a prefix derived from it: `find_silence` says why.
+A prefix handle that is not stored is referred to the node its nearest ancestor with delegation
+values names, unless this node is that delegate. Nothing is answered for a prefix that is suspended
+here, nor is anybody referred for it or a prefix derived from it: `find_silence` says why.
 """
 
 from collections.abc import Iterator
@@ -68,20 +68,38 @@ def is_responsible(view: View, handle: bytes) -> bool:
 
 
 def find_referral(view: View, handle: bytes) -> tuple[HandleValue, ...]:
-    """Return the public delegation values to refer a prefix handle with; empty: none."""
+    """Return the public delegation values to refer a prefix handle with; empty: none.
+
+    Those of the nearest ancestor that has some: one that is stored and delegates nothing leaves it
+    to its own ancestors (wire-notes §12).
+    """
     if not is_prefix_handle(handle):
         return ()
     for ancestor in ancestors(handle):
         if view.is_homed(prefix_marker(ancestor)):
             return ()  # delegated to this very node
         record = view.find_record(ancestor) if is_responsible(view, ancestor) else None
-        if record is not None:
-            return tuple(
-                value
-                for value in record.values
-                if value.is_public and value.type in DELEGATION_TYPES
-            )
+        delegation = tuple(
+            value
+            for value in (record.values if record is not None else ())
+            if value.is_public and value.type in DELEGATION_TYPES
+        )
+        if delegation:
+            return delegation
     return ()
+
+
+def lives_here(view: View, handle: bytes) -> bool:
+    """Say whether this node is the one to look a handle up at.
+
+    It answers for the handles of all prefixes it is an ancestor of, but one that is not stored and
+    is delegated lives where it is referred to.
+    """
+    if not is_responsible(view, handle):
+        return False
+    if not is_prefix_handle(handle) or view.find_record(handle) is not None:
+        return True
+    return find_silence(view, handle) is not None or not find_referral(view, handle)
 
 
 def find_silence(view: View, handle: bytes) -> str | None:

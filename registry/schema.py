@@ -53,7 +53,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from protocol.errors import DecodeError
-from protocol.handle import fold_handle
+from protocol.handle import PREFIX_HANDLE_START, ROOT_HANDLE, fold_handle
 from protocol.value import HandleValue, encode_values, read_value, read_values
 from protocol.wire import HANDLE_OCTETS_MAX, MESSAGE_OCTETS_MAX, Reader
 from registry.errors import RecordError
@@ -74,10 +74,22 @@ FLAG_HANDLE = 0x2
 
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
+_DERIVED_LIST_START = ROOT_HANDLE + b"/"
 _LONG_HEAD = struct.Struct(">BI")
 _SHORT_OFFSET = 1
 _PUBLIC_HEAD = bytes([RECORD_FORMAT << 4])
 _LONG_OFFSET = _LONG_HEAD.size
+
+
+def is_derived_list(prefix_handle: bytes) -> bool:
+    """Say whether a list is of the prefixes derived from one: `0.NA/0.NA/88`, not `0.NA/88`."""
+    return fold_handle(prefix_handle).startswith(_DERIVED_LIST_START)
+
+
+def list_start(prefix_handle: bytes) -> bytes:
+    """Return how the keys of a list begin: `88/` for `0.NA/88`, `0.NA/88.` for `0.NA/0.NA/88`."""
+    listed = fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :]
+    return listed + (b"." if is_derived_list(prefix_handle) else b"/")
 
 
 def storage_key(handle: bytes, case_sensitive: bool) -> bytes:

@@ -36,6 +36,8 @@ from registry.schema import (
     decode_record,
     encode_record,
     folded_key,
+    is_derived_list,
+    list_start,
     storage_key,
 )
 from registry.tables import Table, Transaction, WritableTable, seek_after
@@ -189,7 +191,7 @@ class View:
             looked_at_max: rows looked at, with those that are revoked and no handles any more. A
                 page may be short, even empty, and others follow all the same.
         """
-        prefix = fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :] + b"/"
+        prefix = list_start(prefix_handle)
         cursor = self._txn.cursor(db=self._dbs.handles)
         handles: list[bytes] = []
         found = cursor.set_range(prefix) if after is None else seek_after(cursor, after)
@@ -207,7 +209,7 @@ class View:
 
     def count_listed(self, prefix_handle: bytes) -> int | None:
         """Return how many handles `list_handles` has of a prefix; None: not counted yet."""
-        if not is_counted(self.table(TABLE)):
+        if is_derived_list(prefix_handle) or not is_counted(self.table(TABLE)):
             return None
         return self.counts(fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :]).rows
 
@@ -220,10 +222,10 @@ class View:
         every row is listed keys alone are looked at, nine million a second; elsewhere as many rows
         as a page looks at.
         """
-        prefix = fold_handle(prefix_handle)[len(PREFIX_HANDLE_START) :] + b"/"
+        prefix = list_start(prefix_handle)
         counts = self.counts(prefix[:-1])
         cursor = self._txn.cursor(db=self._dbs.handles)
-        if not (counts.revoked or counts.deleted) and (
+        if not (counts.revoked or counts.deleted or is_derived_list(prefix_handle)) and (
             cursor.set_range(prefix) if after is None else seek_after(cursor, after)
         ):
             keys = cursor.iternext(keys=True, values=False)

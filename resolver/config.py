@@ -103,6 +103,7 @@ class RolesConfig(Struct, frozen=True, kw_only=True):
     peers: tuple[str, ...] = ()
     bulk_clients: tuple[str, ...] = ()
     allow_prefix_administrators: bool = True
+    allow_list_handles: bool = True
 
 
 class StoreConfig(Struct, frozen=True, kw_only=True):

@@ -453,7 +453,8 @@ def make_policy(config: Config) -> Policy:
     mapping = {
         role: tuple(identity_from_text(text) for text in texts) for role, texts in names.items()
     }
-    return Policy(Roles(mapping), config.roles.allow_prefix_administrators)
+    roles = config.roles
+    return Policy(Roles(mapping), roles.allow_prefix_administrators, roles.allow_list_handles)
 
 
 def make_conversations(limits: LimitsConfig) -> Conversations:

@@ -161,10 +161,13 @@ def test_a_stored_prefix_is_answered_although_its_parent_delegates(store: Store)
     assert answer(store, Question(CHILD)).response_code == 1
 
 
-def test_the_nearest_stored_ancestor_decides(store: Store) -> None:
-    put(store, {b"0.NA/88": [site_value(b"HS_SITE.PREFIX")], PREFIX: [url()]})
-    assert answer(store, Question(CHILD)).response_code == 100
+def test_an_ancestor_that_delegates_nothing_leaves_it_to_its_own(store: Store) -> None:
+    above = site_value(b"HS_SITE.PREFIX", 7)
+    put(store, {b"0.NA/88": [above], PREFIX: [url(), site_value(b"HS_SITE.PREFIX", 3, 0b1100)]})
+    assert answer(store, Question(CHILD)).values == (above,), "what is not public delegates nothing"
     assert answer(store, Question(b"0.NA/88.9")).response_code == 303
+    put(store, {PREFIX: [site_value(b"HS_SITE.PREFIX", 4)]})
+    assert answer(store, Question(CHILD)).values == (site_value(b"HS_SITE.PREFIX", 4),)
 
 
 def test_the_delegate_does_not_refer_to_itself(empty: Store) -> None:

@@ -20,7 +20,7 @@ from registry.authentication import (
 from registry.outcomes import NOTHING_FOREIGN, Foreign, Need, Refusal, Unavailable
 from registry.schema import Record
 from registry.store import Store
-from tests.registry.builders import put, url
+from tests.registry.builders import PREFIX, put, site_value, url
 
 USER = b"88.118/USER"
 NONCE = b"n" * 16
@@ -106,7 +106,6 @@ def test_only_so_many_keys_are_tried(store: Store) -> None:
         (311, b"HS_PUBKEY", USER),
         (301, b"HS_SECKEY", USER),
         (301, b"HS_PUBKEY", b"88.118/NOBODY"),
-        (301, b"HS_NOTHING", USER),
     ],
 )
 def test_no_such_key_is_an_authentication_that_failed(
@@ -116,6 +115,24 @@ def test_no_such_key_is_an_authentication_that_failed(
     assert isinstance(found, Refusal)
     assert found.response_code == 403
     assert found.message
+
+
+def test_an_unknown_kind_of_login_is_an_invalid_credential(store: Store) -> None:
+    put(store, {USER: [secret(301, b"x")]})
+    found = find(store, 301, b"HS_NOTHING")
+    assert isinstance(found, Refusal)
+    assert found.response_code == 404
+
+
+def test_the_key_of_a_delegated_prefix_is_asked_for_where_the_prefix_lives(store: Store) -> None:
+    """A root is responsible for every prefix handle; those it delegates have their keys there."""
+    child = b"0.NA/88.118.5"
+    put(store, {PREFIX: [site_value(b"HS_SITE.PREFIX")]})
+    assert find(store, 300, b"HS_PUBKEY", child) == Need(frozenset({child}))
+    assert find(store, 300, b"HS_SECKEY", child) == RemoteSecret(Reference(child, 300))
+    put(store, {child: [secret(300, b"x")]})
+    found = find(store, 300, b"HS_SECKEY", child)
+    assert found == Keys(Reference(child, 300), (secret(300, b"x"),))
 
 
 def test_a_public_key_elsewhere_is_fetched(known: Store) -> None:

@@ -60,7 +60,7 @@ WAYS: dict[str, tuple[Reference, Reference, bool]] = {
     "nested group": (Reference(GROUPS, 2), MEMBER, True),
     "looping group with the member": (Reference(GROUPS, 3), MEMBER, True),
     "looping group without": (Reference(GROUPS, 5), MEMBER, False),
-    "any group of a handle": (Reference(GROUPS, 0), MEMBER, True),
+    "index 0 is no group": (Reference(GROUPS, 0), MEMBER, False),
     "not a group": (Reference(GROUPS, 9), MEMBER, False),
     "damaged group": (Reference(GROUPS, 7), MEMBER, False),
     "group that lists index 0": (Reference(GROUPS, 8), MEMBER, True),
