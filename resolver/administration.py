@@ -24,7 +24,7 @@ from protocol.message import Message
 from protocol.value import Reference
 from protocol.versions import answer_version
 from registry.answers import Answer
-from registry.operations import Change, Listing, Mirroring, Operation, Outcome, Told
+from registry.operations import Change, Listing, Mirroring, Operation, Outcome, Referral, Told
 from registry.outcomes import Need, NeedAuthentication, Refusal
 from resolver.asked import LIST_OPCODES, Asked, AskedReplies, Conversations
 from resolver.challenges import Challenge, new_nonce, new_number
@@ -129,13 +129,19 @@ class Administration:
             self._answering.discard(turn)
 
     async def verify_for_another(self, asked: Asked) -> Message:
-        """Answer a VERIFY_CHALLENGE: was an answer made with a secret key that is ours?"""
+        """Answer a VERIFY_CHALLENGE: was an answer made with a secret key that is ours?
+
+        Of a prefix that is delegated its own node says so, to us if the client cannot ask it.
+        """
         body = asked.body
         assert isinstance(body, VerifyChallengeRequest)
         user = Reference(body.handle, body.index)
         if not self._pages.is_responsible(user.handle):
             words = b"this node does not hold that secret key"
             return self._replies.refuse(asked, ResponseCode.SERVER_NOT_RESPONSIBLE, words)
+        delegation = self._pages.find_delegation(user.handle)
+        if delegation and asked.follows_referrals:
+            return self._replies.outcome(asked, Referral(delegation))
         proof = Proof(AUTHENTICATION_SECRET_KEY, user, body.answer, body.nonce, body.digest)
         identity = await self._operations.prove(proof, Known())
         if isinstance(identity, Reference):
@@ -160,15 +166,22 @@ class Administration:
         """Keep the request and answer it with a challenge."""
         request = asked.request
         assert asked.original is None, "an identity was given and is asked for again"
-        taken = self._conversations.is_taken
-        number = asked.session.number if asked.session else new_number(taken)
+        replies = self._replies.replies
+        if asked.session is not None:
+            number = asked.session.number
+            waiting = self._conversations.challenges.find(number, self._clock_s())
+            if waiting is not None and waiting.is_of(request):
+                # A datagram sent again: its client may be answering the first challenge by now.
+                return replies.challenge(request, waiting.nonce, waiting.digest, number)
+        else:
+            number = new_number(self._conversations.is_taken)
         digest = digest_request(request.covered, answer_version(request.envelope.best_version))
         challenge = Challenge(request, new_nonce(), digest)
         challenges = self._conversations.challenges
         if not challenges.add(number, challenge, asked.address, self._clock_s()):
             words = b"too many challenges wait for their answers, try again"
             return self._replies.refuse(asked, ResponseCode.SERVER_TOO_BUSY, words)
-        return self._replies.replies.challenge(request, challenge.nonce, digest, number)
+        return replies.challenge(request, challenge.nonce, digest, number)
 
     async def _answer_as(self, asked: Asked, proof: Proof) -> Reply:
         """Decide with the claimed identity, check the proof, then do it."""

@@ -15,8 +15,9 @@ from protocol.bodies import (
 )
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.message import Message
+from protocol.types.hs_site import TRANSPORT_HTTPS
 from protocol.value import Reference
-from protocol.versions import V2_3, V2_10
+from protocol.versions import V2_3, V2_8, V2_10, answer_version
 from registry.answers import Answer
 from registry.operations import Change, Operation, Referral
 from registry.outcomes import Refusal
@@ -72,6 +73,13 @@ class Asked:
             knows_referral=envelope.best_version.at_least(V2_10),
         )
 
+    @property
+    def follows_referrals(self) -> bool:
+        """Say whether the client can be told to ask elsewhere, and wants to be."""
+        subject = self.subject
+        wants = not subject.header.has(MessageFlag.DO_NOT_REFER)
+        return wants and subject.envelope.best_version.at_least(V2_10)
+
     def for_original(self, original: Message) -> "Asked":
         """Return this message as the answer to the challenge of `original`."""
         return replace(self, original=original)
@@ -118,18 +126,33 @@ class AskedReplies:
         return self.refuse(asked, refusal.response_code, refusal.message)
 
     def answer(self, asked: Asked, answer: Answer) -> Message:
-        """Return the answer to a resolution."""
+        """Return the answer to a resolution; what is not public is encrypted in every session."""
         body = asked.body
         assert isinstance(body, ResolutionRequest)
         result = result_of(answer, body.handle)
-        return self.reply(asked, result.response_code, result.body)
+        flags = MessageFlag.ENCRYPT if _is_confidential(asked, answer) else 0
+        return self.reply(asked, result.response_code, result.body, flags)
 
     def outcome(self, asked: Asked, outcome: Change | Referral | Refusal) -> Message:
         """Return how an operation ended."""
         if isinstance(outcome, Change):
             flags = MessageFlag.OVERWRITE if outcome.overwrote else 0
+            if asked.subject.header.opcode == OpCode.CREATE_HANDLE:
+                flags |= asked.subject.header.flags & MessageFlag.MINT_SUFFIX
             return self.reply(asked, ResponseCode.SUCCESS, outcome.body, flags)
         if isinstance(outcome, Referral):
             body = ReferralAnswer(b"", outcome.values)
             return self.reply(asked, ResponseCode.PREFIX_REFERRAL, body)
         return self.refusal(asked, outcome)
+
+
+def _is_confidential(asked: Asked, answer: Answer) -> bool:
+    """Say whether a session has to hide an answer that its client did not want encrypted.
+
+    From 2.8 on Handle.Net encrypts such answers by itself, where TLS does not do it already.
+    """
+    if asked.session is None or asked.transport == TRANSPORT_HTTPS:
+        return False
+    if not answer_version(asked.subject.envelope.best_version).at_least(V2_8):
+        return False
+    return not all(value.is_public for value in answer.values)

@@ -30,6 +30,11 @@ class Challenge:
     nonce: bytes
     digest: RequestDigest
 
+    def is_of(self, request: Message) -> bool:
+        """Say whether a request is the one that was challenged, sent again."""
+        same_id = request.envelope.request_id == self.request.envelope.request_id
+        return same_id and request.covered == self.request.covered
+
 
 def new_number(is_taken: Callable[[int], bool]) -> int:
     """Return a random positive number that is not taken, for a challenge or a session."""
@@ -76,6 +81,10 @@ class Challenges:
         if now_s - self._purged_s < PURGE_S or not self.purge(now_s):
             return False
         return self._table.add(number, challenge, address, deadline_s, octets)
+
+    def find(self, number: int, now_s: float) -> Challenge | None:
+        """Return the challenge that waits under a number."""
+        return self._table.find(number, now_s)
 
     def take(self, number: int, now_s: float) -> Challenge | None:
         """Return the challenge under a number and forget it; None when there is none (any more)."""

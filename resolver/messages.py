@@ -142,6 +142,9 @@ class Messages:
             self._conversations.sessions.touch(session, self._clock_s())
             return Asked(request, session, address, transport)
         if envelope.is_encrypted:
+            if number <= 0:
+                words = "an encrypted message needs the id of its session"
+                raise SessionError(ResponseCode.SESSION_FAILED, words)
             raise SessionError(ResponseCode.SESSION_TIMEOUT, f"session {number} is not known")
         request = decode_message(octets)
         if number and request.header.opcode != OpCode.RESPONSE_TO_CHALLENGE:

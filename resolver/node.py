@@ -117,7 +117,7 @@ class Node:
         if not self.registers:
             return ResponseCode.OPERATION_NOT_SUPPORTED, NOT_REGISTERING_WORDS
         if self.is_mirror and opcode in _CHANGING_OPCODES:
-            return ResponseCode.SERVER_BACKUP, MIRROR_WORDS.encode()
+            return ResponseCode.SERVER_NOT_RESPONSIBLE, MIRROR_WORDS.encode()
         return None
 
 

@@ -67,9 +67,10 @@ class SessionSetup:
         # Deviation: mode 2, in which it is sent, is not there: Handle.Net's client leaves out the
         cipher id its server expects, so nobody can use it.
         """
+        if asked.session is None:
+            raise SessionError(ResponseCode.SESSION_TIMEOUT, "there is no session to give a key to")
         raise SessionError(
-            ResponseCode.INVALID_SESSION_SETUP_REQUEST,
-            "no session waits for a key: mode 2 is not supported",
+            ResponseCode.SESSION_FAILED, "the session waits for no key: mode 2 is not supported"
         )
 
     async def _key_for(self, body: SessionSetupRequest) -> bytes | Refusal:
@@ -77,7 +78,11 @@ class SessionSetup:
             return body.public_key
         if body.key_handle:
             key = Reference(body.key_handle, body.key_index)
-            return await self._operations.find_public_key(key)
+            found = await self._operations.find_public_key(key)
+            if isinstance(found, Refusal):
+                # A code below 500 would be taken for that of a request in the session.
+                return Refusal(ResponseCode.SESSION_FAILED, found.message)
+            return found
         raise SessionError(
             ResponseCode.INVALID_SESSION_SETUP_REQUEST,
             f"session mode {body.mode} is not supported: use 4 (Diffie-Hellman), 1 or 3",

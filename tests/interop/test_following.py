@@ -121,7 +121,7 @@ def test_a_mirror_registers_nothing_itself(primary: Stand, mirror: Node, tmp_pat
         client.perform(wire.HOME, pack_str(b"0.NA/71"), primary.admin),
         client.perform(wire.UNHOME, pack_str(b"0.NA/88"), primary.admin),
     ]
-    assert {(answer.code, MIRROR_WORDS in answer.text) for answer in answers} == {(7, True)}
+    assert {(answer.code, MIRROR_WORDS in answer.text) for answer in answers} == {(301, True)}
     rows = tmp_path / "rows.ndjson"
     values = [{"index": 1, "type": "URL", "data": "x"}]
     rows.write_text(json.dumps({"handle": new.decode(), "values": values}) + "\n")

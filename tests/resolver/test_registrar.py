@@ -27,9 +27,10 @@ from protocol.credential import verify_message
 from protocol.digests import OLD_FORM, SHA1, SHA256, RequestDigest
 from protocol.key_files import encode_private_key
 from protocol.message import Message, decode_message
+from protocol.types.hs_pubkey import encode_public_key
 from protocol.types.hs_site import TRANSPORT_UDP
 from protocol.value import HandleValue, Reference
-from protocol.versions import V2_0, V2_3, V2_4, V2_6, V2_9, V2_10
+from protocol.versions import V2_0, V2_3, V2_4, V2_6, V2_9, V2_10, Version
 from registry.offline import seed_store
 from registry.outcomes import Unavailable
 from registry.schema import Record
@@ -40,6 +41,7 @@ from resolver.registrar import Registrar, make_conversations, make_policy
 from tests.registry.builders import NOW_S, PREFIX, admin_value, group, hidden, put, site_value, url
 from tests.resolver.office import (
     ADMIN,
+    ADMIN_KEY,
     SECRET,
     SECRET_ADMIN,
     SERVER_KEY,
@@ -343,6 +345,58 @@ def test_secrets_of_others_are_not_verified_here(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+@pytest.mark.parametrize(
+    ("suggested", "flags", "code"), [(V2_10, 0, 303), (V2_9, 0, 1), (V2_10, 0x00100000, 1)]
+)
+def test_the_secret_of_a_delegated_prefix_is_verified_by_its_own_node(
+    tmp_path: Path, suggested: Version, flags: int, code: int
+) -> None:
+    """A server that asks the root about a derived prefix's key is told where the prefix lives."""
+
+    async def scene(office: Office) -> None:
+        child = Reference(b"0.NA/88.118.5", 300)
+        delegation = site_value(b"HS_SITE.PREFIX")
+        put(office.store, {PREFIX: [delegation]})
+        office.afar.secrets[child] = True
+        digest = RequestDigest(OLD_FORM, bytes(32))
+        body = VerifyChallengeRequest(*child, bytes(16), digest, True, b"answer")
+        asked = request(OpCode.VERIFY_CHALLENGE, body, flags, suggested=suggested)
+        answer = await office.ask(asked)
+        assert code_of(answer) == code
+        expected = ReferralAnswer(b"", (delegation,)) if code == 303 else VerificationAnswer(1)
+        assert body_of(answer) == expected
+
+    play(tmp_path, scene)
+
+
+def test_the_administrator_of_a_delegated_prefix_logs_in_at_its_parent(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        child = Reference(b"0.NA/88.118.5", 300)
+        key = HandleValue(300, b"HS_PUBKEY", encode_public_key(ADMIN_KEY.public_key()))
+        put(office.store, {PREFIX: [site_value(b"HS_SITE.PREFIX"), admin_value(child)]})
+        asked = request(OpCode.CREATE_HANDLE, CREATE)
+        assert code_of(await office.ask_as(asked, child)) == ResponseCode.AUTHENTICATION_FAILED
+        office.afar.records[child.handle] = Record((key,))
+        assert code_of(await office.ask_as(asked, child)) == 1
+
+    play(tmp_path, scene)
+
+
+def test_a_minted_handle_s_answer_says_so(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        asked = request(OpCode.CREATE_HANDLE, CREATE, MessageFlag.MINT_SUFFIX)
+        answer = await office.ask_as(asked)
+        assert answer.header.has(MessageFlag.MINT_SUFFIX)
+        body = body_of(answer)
+        assert isinstance(body, CreatedAnswer)
+        assert body.handle is not None
+        suffix = body.handle.removeprefix(NEW)
+        assert suffix == suffix.lower()
+        assert len(suffix) == 36
+
+    play(tmp_path, scene)
+
+
 def test_a_list_comes_in_messages_of_fifty(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
         handles = [b"88.118/%03d" % number for number in range(119)]
@@ -556,6 +610,9 @@ def test_the_policy_is_the_configuration_s() -> None:
     roles = RolesConfig(administrators=("300:0.NA/88.118",), allow_prefix_administrators=False)
     policy = make_policy(Config(role=NodeRole.TOP, roles=roles))
     assert not policy.allow_na_admins
+    assert policy.allow_list_handles
+    silent = RolesConfig(allow_list_handles=False)
+    assert not make_policy(Config(role=NodeRole.TOP, roles=silent)).allow_list_handles
     assert policy.roles.permits(ADMIN, OpCode.HOME_NA)
     assert not policy.roles.permits(STRANGER, OpCode.HOME_NA)
 

@@ -26,11 +26,12 @@ from protocol.session import (
     unwrap_session_key,
 )
 from protocol.types.hs_pubkey import encode_public_key
+from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS, TRANSPORT_TCP
 from protocol.value import HandleValue, Reference
 from protocol.versions import V2_4, V2_5, V2_6, V2_7, V2_8, V2_10, Version
 from resolver.bounded_table import BoundedTable, Bounds
 from resolver.sessions import Session, Sessions
-from tests.registry.builders import PREFIX, hidden, put, url
+from tests.registry.builders import PREFIX, admin_value, hidden, put, url
 from tests.resolver.office import (
     ADMIN,
     ADMIN_KEY,
@@ -184,6 +185,80 @@ def test_a_look_up_in_a_session_needs_its_identity(tmp_path: Path) -> None:
             OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"), MessageFlag.PUBLIC_ONLY
         )
         assert (await client.ask(public)).header.response_code == 1
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("version", "transport", "hides"),
+    [
+        (V2_10, TRANSPORT_TCP, True),
+        (V2_8, TRANSPORT_HTTP, True),
+        (V2_7, TRANSPORT_TCP, False),
+        (V2_10, TRANSPORT_HTTPS, False),
+    ],
+)
+def test_what_is_not_public_is_not_sent_in_clear_in_a_session_without_encryption(
+    tmp_path: Path, version: Version, transport: int, hides: bool
+) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, version=version)
+        assert (await log_in(client)).header.response_code == 1
+        put(office.store, {NEW: [url(), hidden(2), admin_value()]})
+        for indexes, expected in (((1, 2), hides), ((1,), False)):
+            asked = client.make(OpCode.RESOLUTION, ResolutionRequest(NEW, indexes))
+            (octets,) = await office.hand_in(asked.encode(), transport=transport)
+            envelope = decode_envelope(octets)
+            assert envelope.is_encrypted == expected
+            reply = (
+                decrypt_payload(envelope, octets[ENVELOPE_OCTETS:], client.key)
+                if expected
+                else decode_message(octets)
+            )
+            verify_mac(reply, client.key)
+            found = body_of(reply)
+            assert isinstance(found, ValuesRequest)
+            assert [value.index for value in found.values] == list(indexes)
+
+    play(tmp_path, scene)
+
+
+def test_a_request_sent_again_in_a_session_is_challenged_with_the_same_nonce(
+    tmp_path: Path,
+) -> None:
+    """Over UDP clients send again under the same id; the first challenge may be on its way."""
+
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        first, again = (client.make(OpCode.CREATE_HANDLE, CREATE) for _ in range(2))
+        challenges = [await client.ask(message) for message in (first, again)]
+        assert body_of(challenges[0]) == body_of(challenges[1])
+        answer = answer_to(challenges[0], version=client.version)
+        assert (await client.ask(client.seal(answer))).header.response_code == 1
+        other = ValuesRequest(b"88.118/OTHER", (url(),))
+        client = await open_session(office)
+        first, other_first = client.make(100, CREATE), client.make(100, other)
+        challenges = [await client.ask(message) for message in (first, other_first)]
+        assert body_of(challenges[0]) != body_of(challenges[1]), "another request of the same id"
+
+    play(tmp_path, scene)
+
+
+def test_an_encrypted_message_without_a_session_fails(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        message = request(2, HandleRequest(b"/"))
+        (answer,) = await office.hand_in(encrypt_message(message, SessionKey(bytes(32))))
+        assert decode_message(answer).header.response_code == ResponseCode.SESSION_FAILED
+
+    play(tmp_path, scene)
+
+
+def test_a_session_that_has_its_key_takes_no_other(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        offered = client.make(OpCode.SESSION_EXCHANGE_KEY, SessionExchangeKeyRequest(b"key"))
+        assert await client.ask_code(offered) == ResponseCode.SESSION_FAILED
+        assert (await log_in(client)).header.response_code == 1
 
     play(tmp_path, scene)
 
@@ -369,9 +444,9 @@ def test_a_key_is_sent_to_an_rsa_key(tmp_path: Path, mode: int) -> None:
         ),
         (
             SessionSetupRequest(3, 0, b"", -1, key_handle=PREFIX, key_index=7),
-            ResponseCode.AUTHENTICATION_FAILED,
+            ResponseCode.SESSION_FAILED,
         ),
-        (SessionExchangeKeyRequest(b"key"), ResponseCode.INVALID_SESSION_SETUP_REQUEST),
+        (SessionExchangeKeyRequest(b"key"), ResponseCode.SESSION_TIMEOUT),
     ],
 )
 def test_set_ups_that_lead_nowhere_are_refused(tmp_path: Path, body: Body, code: int) -> None:
