@@ -2,12 +2,14 @@
 
 import itertools
 import time
+from uuid import UUID
 
 import pytest
 
 from tests.interop import foreign_wire as wire
 from tests.interop.conftest import VERSIONS, Guild, Stand, url
 from tests.interop.foreign_wire import Answer, Value, admin_data, pack_str, pack_values
+from tests.nodes import wait_until
 
 STREAMS = ["tcp", "http", "https"]
 FAR_FUTURE = 2_000_000_000
@@ -123,6 +125,38 @@ def test_a_strangers_request_is_challenged_before_the_handle_is_looked_for(guild
     assert plain(guild, wire.ADD, old + pack_values([url()])) == 402
 
 
+def test_modifying_as_old_scripts_do(guild: Guild) -> None:
+    """The same value again, one index twice, nothing at all, an index no value can have."""
+    client, admin = guild.client, guild.admin
+    handle = guild.make(url())
+    old = pack_str(handle)
+    stamp = client.resolve(handle, indexes=(1,)).values[0].timestamp
+    wait_until(lambda: time.time() >= stamp + 1, "the server's clock has moved on", 3)
+    assert client.modify(handle, [url()], admin).code == 1
+    assert client.resolve(handle, indexes=(1,)).values[0].timestamp > stamp
+    assert client.modify(handle, [url(1, b"first"), url(1, b"last")], admin).code == 1
+    assert found(guild, handle)[1] == b"last"
+    assert plain(guild, wire.MODIFY, old + pack_values([])) == 1
+    assert plain(guild, wire.MODIFY, old + pack_values([url(0)])) == 200
+    assert plain(guild, wire.MODIFY, pack_str(guild.fresh()) + pack_values([])) == 100
+
+
+def test_what_an_unhomed_prefix_left_behind(guild: Guild) -> None:
+    client, admin = guild.client, guild.admin
+    handle, prefix = b"93/LEFT", pack_str(b"0.NA/93")
+    rule = admin_data(guild.keeper.handle, 301)
+    assert client.create(b"0.NA/93", [Value(100, b"HS_ADMIN", rule)], admin).code == 1
+    assert client.perform(wire.HOME, prefix, admin).code == 1
+    assert client.create(handle, [url(), Value(100, b"HS_ADMIN", rule)], guild.keeper).code == 1
+    assert client.perform(wire.UNHOME, prefix, admin).code == 1
+    assert client.resolve(handle).code == 301
+    assert refused(client.modify(handle, [url(1, b"new")], guild.keeper)) == 301
+    assert refused(client.delete(handle, guild.stranger)) == 400
+    assert client.delete(handle, guild.keeper).code == 1
+    assert refused(client.delete(handle, guild.keeper)) == 301
+    assert client.delete(b"0.NA/93", guild.keeper).code == 1
+
+
 def test_overwriting_says_so(guild: Guild) -> None:
     client, admin = guild.client, guild.admin
     handle = guild.fresh()
@@ -147,8 +181,10 @@ def test_minting(guild: Guild) -> None:
     assert len(set(minted)) == 3
     for handle in minted:
         assert handle.startswith(stem)
-        assert len(handle) > len(stem)
+        assert str(UUID(handle.removeprefix(stem).decode())).encode() == handle.removeprefix(stem)
         assert found(guild, handle)[1] == url().data
+    answer = guild.client.create(stem, [url()], guild.admin, wire.MINT)
+    assert answer.flags & wire.MINT, "the answer repeats the flag"
 
 
 # Lists
@@ -175,8 +211,17 @@ def test_long_lists_come_in_several_messages(guild: Guild, transport: str) -> No
 
 def test_listing_needs_its_permission(guild: Guild) -> None:
     assert refused(guild.client.list(b"0.NA/97", guild.stranger)[0]) == 400
-    assert refused(guild.client.list(b"0.NA/99.98", guild.admin)[0]) == 301
+    for nowhere in (b"0.NA/99.98", b"97/KEEPER", b"99.98"):
+        assert refused(guild.client.list(nowhere, guild.admin)[0]) == 301
     assert guild.client.list(b"0.NA/97", guild.keeper)[0].code == 1
+
+
+def test_the_prefixes_below_one_are_listed(guild: Guild) -> None:
+    for derived in (b"0.NA/97.1", b"0.NA/97.1.2"):
+        assert guild.client.create(derived, [url()], guild.admin).code == 1
+    (answer,) = guild.client.list(b"0.NA/0.NA/97", guild.admin)
+    assert answer.payload.strs() == [b"0.NA/97.1", b"0.NA/97.1.2"]
+    assert refused(guild.client.list(b"0.NA/0.NA/97", guild.keeper)[0]) == 400
 
 
 # Prefixes homed here

@@ -185,3 +185,43 @@ def test_an_administrator_added_at_the_parent_is_let_in_soon(
 
     wait_until(let_in, "the new administrator is let in", 10)
     assert secondary.client.remove(b"0.NA/88.118.5", [107], enterprise.admin).code == 1
+
+
+def test_the_administrator_of_a_delegated_prefix_is_let_in_at_the_root(
+    top: Stand, guild: Guild, enterprise: Stand
+) -> None:
+    """The root answers for every 0.NA handle, yet 300:0.NA/88.118.5 has its key at its own node."""
+    rule = Value(101, b"HS_ADMIN", admin_data(enterprise.admin.handle, enterprise.admin.index))
+    handle = guild.make(url(), rule)
+    assert top.client.modify(handle, [url(1, b"new")], enterprise.admin).code == 1
+    posing = replace(enterprise.admin, key=guild.member.key)
+    assert top.client.modify(handle, [url(1, b"no")], posing).code == 403
+
+
+@pytest.mark.parametrize(("suggested", "code"), [((2, 10), 303), ((2, 9), 1)])
+def test_the_root_says_who_verifies_for_a_delegated_prefix(
+    top: Stand, secondary: Stand, enterprise: Stand, suggested: tuple[int, int], code: int
+) -> None:
+    """Handle.Net's servers ask the root first; those below 2.10 have the root ask for them."""
+    secret, parent = b"the prefix's own", b"0.NA/88.118.5"
+    value = Value(308, b"HS_SECKEY", secret, permissions=0b1100)
+    assert secondary.client.add(parent, [value], enterprise.admin, wire.OVRW).code == 1
+    nonce, digest = b"n" * 16, digest_request(b"request", (2, 10))
+    head = pack_str(parent) + (308).to_bytes(4, "big") + pack_str(nonce) + pack_str(digest[1])
+    for guess, holds in ((secret, 1), (b"guess", 0)):
+        body = head + pack_str(pbkdf2_answer(guess, nonce + digest[1]))
+        asked = top.client.speaking(suggested=suggested)
+        answer = asked.ask(wire.VERIFY_CHALLENGE, body, wire.CERT | wire.RRDG)
+        assert answer.code == code
+        if code == 303:
+            assert answer.payload.str() == b"", "what follows are the values"
+            answer = secondary.client.ask(wire.VERIFY_CHALLENGE, body, wire.CERT | wire.RRDG)
+        assert answer.payload.number("B") == holds
+
+
+def test_a_kind_of_login_nobody_knows_is_an_invalid_credential(guild: Guild) -> None:
+    challenge = challenged(guild)
+    who = pack_str(guild.keeper.handle) + guild.keeper.index.to_bytes(4, "big")
+    body = pack_str(b"HS_NOKEY") + who + pack_str(b"answer")
+    session = challenge.envelope.session
+    assert guild.client.ask(wire.ANSWER_CHALLENGE, body, session_id=session).code == 404

@@ -115,6 +115,15 @@ def test_index_zero_in_an_administrator_matches_every_index(guild: Guild) -> Non
     assert guild.client.modify(handle, [url(1, b"new")], guild.keeper).code == 1
 
 
+def test_index_zero_in_an_administrator_is_no_group(guild: Guild) -> None:
+    group = guild.fresh("GROUP")
+    members = Value(1, b"HS_VLIST", vlist_data((guild.keeper.handle, 301)))
+    assert guild.client.create(group, [members], guild.admin).code == 1
+    for index, code in ((1, 1), (0, 400)):
+        handle = guild.make(url(), Value(101, b"HS_ADMIN", admin_data(group, index)))
+        assert guild.client.modify(handle, [url(1, b"new")], guild.keeper).code == code
+
+
 def test_index_zero_in_a_login_tries_every_key(guild: Guild) -> None:
     anyone = KeyIdentity(guild.member.handle, 0, guild.member.key)
     rule = Value(101, b"HS_ADMIN", admin_data(guild.member.handle, 0))
@@ -135,6 +144,22 @@ def test_what_everybody_may_write_needs_no_login(guild: Guild) -> None:
     handle = guild.make(url(1, permissions=0b1111))
     changed = pack_str(handle) + pack_values([url(1, b"by anybody", permissions=0b1111)])
     assert plain(guild, wire.MODIFY, changed) == 1
+    assert found(guild, handle)[1] == b"by anybody"
+
+
+def test_what_administrators_may_not_write_is_refused_to_everybody(guild: Guild) -> None:
+    handle = guild.make(url(1, permissions=0b1011))
+    changed = pack_str(handle) + pack_values([url(1, b"by anybody", permissions=0b1011)])
+    assert plain(guild, wire.MODIFY, changed) == 401
+    assert refused(guild.client.modify(handle, [url(1, b"new")], guild.admin)) == 401
+
+
+def test_overwriting_what_everybody_may_write_takes_any_login(guild: Guild) -> None:
+    handle = guild.make(url(1, permissions=0b1111))
+    body = pack_str(handle) + pack_values([url(1, b"by anybody", permissions=0b1111)])
+    assert guild.client.ask(wire.ADD, body, wire.PUBL | wire.OVRW).code == 402
+    answer = guild.client.perform(wire.ADD, body, guild.stranger, wire.OVRW)
+    assert (answer.code, answer.flags & wire.OVRW) == (1, wire.OVRW)
     assert found(guild, handle)[1] == b"by anybody"
 
 
