@@ -47,8 +47,8 @@ class Counted(Permitted):
 class Policy:
     """What the configuration says about who may do what.
 
-    `allow_na_admins`: whether a prefix's administrators may create handles under it; off, only the
-    node's own administrators may. `allow_list_handles`: whether anybody may list handles.
+    `allow_na_admins`: whether a prefix's administrators may create and list handles under it; off,
+    only the node's own administrators may. `allow_list_handles`: whether anybody may list handles.
     """
 
     roles: Roles = field(default_factory=Roles)

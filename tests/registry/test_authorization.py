@@ -215,6 +215,9 @@ def test_prefix_administrators_may_be_shut_out(store: Store) -> None:
     own = Policy(POLICY.roles, allow_na_admins=False)
     assert isinstance(decided(store, create(b"88.118/NEW", url()), ADMIN, policy=own), Refusal)
     assert isinstance(decided(store, create(b"88.118/NEW", url()), ROOT, policy=own), Change)
+    list_ = on_handle(OpCode.LIST_HANDLES, PREFIX)
+    assert isinstance(decided(store, list_, ADMIN, policy=own), Refusal)
+    assert isinstance(decided(store, list_, ROOT, policy=own), Listing)
 
 
 def test_an_operator_lists_and_changes_nothing(store: Store) -> None:

@@ -223,6 +223,20 @@ def test_what_is_not_public_is_not_sent_in_clear_in_a_session_without_encryption
     play(tmp_path, scene)
 
 
+def test_an_encrypted_request_that_wants_no_encryption_back_is_answered_in_clear(
+    tmp_path: Path,
+) -> None:
+    """So the stock client sends values that are not public in sessions without encryption."""
+
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        message = client.make(OpCode.CREATE_HANDLE, ValuesRequest(NEW, (hidden(1),)))
+        (octets,) = await office.hand_in(encrypt_message(message, client.key))
+        assert decode_message(octets).header.response_code == 402
+
+    play(tmp_path, scene)
+
+
 def test_a_request_sent_again_in_a_session_is_challenged_with_the_same_nonce(
     tmp_path: Path,
 ) -> None:
