@@ -69,7 +69,9 @@ def find_target(
         return refuse(ResponseCode.INSUFFICIENT_PERMISSIONS, silence)
     if not responsible:
         record = view.find_record(handle) if left_behind else None
-        return record or refuse(
+        if record is not None:
+            return record
+        return refuse(
             ResponseCode.SERVER_NOT_RESPONSIBLE,
             f"the prefix of {to_text(handle)} is not homed on this node",
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from protocol.handle import is_prefix_handle
 from registry.outcomes import Foreign, Need, Unavailable, foreign_key
-from registry.prefixes import lives_here
+from registry.prefixes import is_delegated, is_responsible, lives_here
 from registry.schema import Record
 from registry.standings import find_silent_record
 from registry.views import View
@@ -27,12 +27,13 @@ class Knowledge:
         Raises:
             RecordError: the stored row is damaged.
         """
-        if self.is_local(handle):
+        if is_responsible(self.view, handle):
             record = self.view.find_record(handle)
             if record is None and is_prefix_handle(handle):
                 # Who logs in with a key of a suspended prefix is told of that, not of a wrong key.
-                return find_silent_record(self.view, handle)
-            return record
+                record = find_silent_record(self.view, handle)
+            if record is not None or not is_delegated(self.view, handle):
+                return record
         key = foreign_key(handle)
         if key not in self.foreign:
             return Need(frozenset({key}))

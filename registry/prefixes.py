@@ -99,7 +99,12 @@ def lives_here(view: View, handle: bytes) -> bool:
         return False
     if not is_prefix_handle(handle) or view.find_record(handle) is not None:
         return True
-    return find_silence(view, handle) is not None or not find_referral(view, handle)
+    return not is_delegated(view, handle)
+
+
+def is_delegated(view: View, handle: bytes) -> bool:
+    """Say whether a handle that is not stored here is one of a prefix that others look after."""
+    return bool(find_referral(view, handle)) and find_silence(view, handle) is None
 
 
 def find_silence(view: View, handle: bytes) -> str | None:
