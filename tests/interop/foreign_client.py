@@ -72,21 +72,22 @@ class ForeignClient(Line):
         if self.session is not None and self.session.encrypted:
             flags |= wire.ENCR
         covered = wire.pack_message(opcode, body, flags, **header)
-        envelope, message = self._seal(opcode, covered, session_id)
+        envelope, message = self._seal(covered, session_id)
         answers = exchange(self, envelope, message, self._open)
         for answer in answers:
             self._check(envelope, covered, flags, answer)
         self.sent = covered
         return answers
 
-    def _seal(self, opcode: int, covered: bytes, session_id: int) -> tuple[Envelope, bytes]:
+    def _seal(self, covered: bytes, session_id: int) -> tuple[Envelope, bytes]:
         request_id = secrets.randbelow(2**31 - 1) + 1
         envelope = Envelope(self.version, 0, self.suggested, session_id, request_id, 0, 0)
         message = covered + bytes(4)
         session = self.session
         if session is not None:
             envelope = replace(envelope, session=session.id)
-            if opcode != wire.ANSWER_CHALLENGE or session.macs_answers:
+            is_answer = int.from_bytes(covered[:4], "big") == wire.ANSWER_CHALLENGE
+            if session.macs_answers or not is_answer:
                 session.counter += 1
                 name, digest = mac(session.key, envelope, session.counter, covered)
                 message = covered + pack_str(credential(b"HS_MAC", name, digest, session.counter))

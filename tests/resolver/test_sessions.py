@@ -210,9 +210,7 @@ def test_a_counter_is_taken_once(tmp_path: Path) -> None:
 
 def test_recorded_requests_in_sessions_are_taken() -> None:
     """Among them answers to challenges, which the recorded client sends without a MAC."""
-    sessions = {
-        number: Session(number, key, ADMIN, 60.0) for number, key in session_keys().items()
-    }
+    sessions = {number: Session(number, key, ADMIN, 60.0) for number, key in session_keys().items()}
     bare = 0
     for one in messages():
         number = one.envelope.session_id
