@@ -149,7 +149,8 @@ class ForeignClient(Line):
         self, challenge: Answer, identity: Identity, flags: int = 0
     ) -> list[Answer]:
         body = answer_body(challenge, identity)
-        answers = self.ask_for_many(
+        answering = self.speaking(version=challenge.envelope.version)  # as the stock client does
+        answers = answering.ask_for_many(
             wire.ANSWER_CHALLENGE, body, flags, session_id=challenge.envelope.session
         )
         opcodes = {answer.opcode for answer in answers}
