@@ -162,13 +162,28 @@ class Administration:
         assert asked.original is None, "an identity was given and is asked for again"
         taken = self._conversations.is_taken
         number = asked.session.number if asked.session else new_number(taken)
-        digest = digest_request(request.covered, answer_version(request.envelope.best_version))
-        challenge = Challenge(request, new_nonce(), digest)
-        challenges = self._conversations.challenges
-        if not challenges.add(number, challenge, asked.address, self._clock_s()):
-            words = b"too many challenges wait for their answers, try again"
-            return self._replies.refuse(asked, ResponseCode.SERVER_TOO_BUSY, words)
-        return self._replies.replies.challenge(request, challenge.nonce, digest, number)
+        challenge = self._repeated(number, request) if asked.session else None
+        if challenge is None:
+            digest = digest_request(request.covered, answer_version(request.envelope.best_version))
+            challenge = Challenge(request, new_nonce(), digest)
+            challenges = self._conversations.challenges
+            if not challenges.add(number, challenge, asked.address, self._clock_s()):
+                words = b"too many challenges wait for their answers, try again"
+                return self._replies.refuse(asked, ResponseCode.SERVER_TOO_BUSY, words)
+        return self._replies.replies.challenge(request, challenge.nonce, challenge.digest, number)
+
+    def _repeated(self, number: int, request: Message) -> Challenge | None:
+        """Return the challenge sent to a request that now comes a second time.
+
+        A session has one challenge. Clients repeat a request over UDP with the id it had, counted
+        anew, and answer the challenge that comes first.
+        """
+        challenge = self._conversations.challenges.find(number, self._clock_s())
+        if challenge is None:
+            return None
+        first = challenge.request
+        same_id = first.envelope.request_id == request.envelope.request_id
+        return challenge if same_id and first.covered == request.covered else None
 
     async def _answer_as(self, asked: Asked, proof: Proof) -> Reply:
         """Decide with the claimed identity, check the proof, then do it."""

@@ -128,6 +128,8 @@ class AskedReplies:
         """Return how an operation ended."""
         if isinstance(outcome, Change):
             flags = MessageFlag.OVERWRITE if outcome.overwrote else 0
+            if asked.subject.header.opcode == OpCode.CREATE_HANDLE:
+                flags |= asked.subject.header.flags & MessageFlag.MINT_SUFFIX
             return self.reply(asked, ResponseCode.SUCCESS, outcome.body, flags)
         if isinstance(outcome, Referral):
             body = ReferralAnswer(b"", outcome.values)

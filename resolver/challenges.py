@@ -77,6 +77,10 @@ class Challenges:
             return False
         return self._table.add(number, challenge, address, deadline_s, octets)
 
+    def find(self, number: int, now_s: float) -> Challenge | None:
+        """Return the challenge under a number; None when there is none (any more)."""
+        return self._table.find(number, now_s)
+
     def take(self, number: int, now_s: float) -> Challenge | None:
         """Return the challenge under a number and forget it; None when there is none (any more)."""
         return self._table.take(number, now_s)

@@ -79,8 +79,8 @@ class ForeignClient(Line):
         self.sent = covered
         return answers
 
-    def _seal(self, covered: bytes, session_id: int) -> tuple[Envelope, bytes]:
-        request_id = secrets.randbelow(2**31 - 1) + 1
+    def _seal(self, covered: bytes, session_id: int, request_id: int = 0) -> tuple[Envelope, bytes]:
+        request_id = request_id or secrets.randbelow(2**31 - 1) + 1
         envelope = Envelope(self.version, 0, self.suggested, session_id, request_id, 0, 0)
         message = covered + bytes(4)
         session = self.session
@@ -114,7 +114,7 @@ class ForeignClient(Line):
             assert same_digest(covered, answer.digest), "the digest is of another request"
         if flags & wire.RRDG:
             assert answer.digest is not None, "no request digest, though asked for"
-        if self.session is not None:
+        if self.session is not None and answer.opcode != wire.SESSION_SETUP:
             self._check_mac(self.session, answer)
         elif flags & wire.CERT and self.server_key is not None:
             check_certified(answer, self.server_key)
@@ -153,6 +153,7 @@ class ForeignClient(Line):
         answers = answering.ask_for_many(
             wire.ANSWER_CHALLENGE, body, flags, session_id=challenge.envelope.session
         )
+        self.http_head = answering.http_head
         opcodes = {answer.opcode for answer in answers}
         assert opcodes == {challenge.opcode}, (opcodes, answers[0].body)
         return answers
@@ -167,10 +168,17 @@ class ForeignClient(Line):
         return self.ask(wire.SESSION_SETUP, body, wire.CERT | wire.RRDG | QUERY_FLAGS, **header)
 
     def open_session(
-        self, identity: Identity | None, *, encrypted: bool = False
+        self,
+        identity: Identity | None,
+        *,
+        encrypted: bool = False,
+        pair: DhPair | None = None,
     ) -> "ForeignClient":
-        """A client inside a new Diffie-Hellman session; None is an anonymous one."""
-        pair = DhPair.make()
+        """A client inside a new Diffie-Hellman session; None is an anonymous one.
+
+        In a session, the new one takes its place: so the library changes a session's options.
+        """
+        pair = pair or DhPair.make()
         who = (b"", -1) if identity is None else (identity.handle, identity.index)
         answer = self.set_up_session(4, who, pack_str(pair.pack()))
         data = session_data(answer, 4)

@@ -235,6 +235,24 @@ def test_an_answer_without_a_mac_is_not_taken_for_nothing(tmp_path: Path) -> Non
     play(tmp_path, scene)
 
 
+def test_a_request_repeated_in_a_session_gets_the_same_challenge(tmp_path: Path) -> None:
+    """Handle.Net's client repeats it over UDP: the same request id, and a new counter."""
+
+    async def scene(office: Office) -> None:
+        client = await open_session(office, SECRET_ADMIN)
+        question = client.make(OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"))
+        first = await client.ask(question)
+        again = await client.ask(client.seal(question))
+        assert again.body == first.body
+        answer = answer_to(first, SECRET_ADMIN, secret=SECRET)
+        other = client.make(OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"))
+        other = dataclasses.replace(other, envelope=another_id(other))
+        assert (await client.ask(client.seal(other))).body != first.body, "another request"
+        assert (await client.ask(answer)).header.response_code == 403, "the challenge was replaced"
+
+    play(tmp_path, scene)
+
+
 def another_id(message: Message) -> Envelope:
     return dataclasses.replace(message.envelope, request_id=message.envelope.request_id + 1)
 
