@@ -12,10 +12,10 @@ from cryptography.x509 import load_der_x509_certificate
 from tests.interop import foreign_wire as wire
 from tests.interop.conftest import TRANSPORTS, VERSIONS, Guild, Stand, url
 from tests.interop.foreign_client import QUERY_FLAGS, ForeignClient, answer_body, resolution_body
-from tests.interop.foreign_crypto import pack_public_key, read_public_key
+from tests.interop.foreign_crypto import KeyIdentity, pack_public_key, read_public_key
 from tests.interop.foreign_session import DhPair
 from tests.interop.foreign_transport import connect, receive_pieces
-from tests.interop.foreign_wire import Answer, Cursor, Value, pack_str, pack_values
+from tests.interop.foreign_wire import Answer, Cursor, Value, admin_data, pack_str, pack_values
 
 SESSION_FLAGS = wire.CERT | wire.RECU | wire.CACR | wire.PUBL
 READ_FLAGS = wire.CERT | wire.RECU | wire.CACR  # not for public values only: needs an identity
@@ -157,6 +157,26 @@ def test_certified_administration_without_a_session(
     answer = client.perform(wire.CREATE, body, who, wire.CERT | wire.RRDG | wire.CACR)
     assert (answer.code, answer.payload.str()) == (1, Cursor(body).str())
     assert answer.digest is not None
+
+
+@pytest.mark.parametrize("version", [(2, 1), (2, 6), (2, 10)])
+@pytest.mark.parametrize(("kind", "bits"), [("DSA", 1024), ("DSA", 2048), ("RSA", 3072)])
+def test_keys_of_other_kinds_and_sizes(
+    guild: Guild, kind: str, bits: int, version: tuple[int, int]
+) -> None:
+    key: rsa.RSAPrivateKey | dsa.DSAPrivateKey
+    key = dsa.generate_private_key(bits) if kind == "DSA" else rsa.generate_private_key(65537, bits)
+    holder = guild.make(Value(300, b"HS_PUBKEY", pack_public_key(key.public_key())), hint="KEY")
+    who = KeyIdentity(holder, 300, key)
+    rule = Value(101, b"HS_ADMIN", admin_data(holder, 300))
+    handle = guild.make(url(), rule)
+    client = guild.client.speaking(version=version, suggested=version)
+    assert client.modify(handle, [url(1, b"outside")], who).code == 1
+    inside = client.open_session(who, encrypted=True)
+    assert inside.modify(handle, [url(1, b"inside")], who).code == 1
+    assert inside.modify(handle, [url(1, b"again")], who).code == 1
+    other = replace(who, key=guild.admin.key)
+    assert client.modify(handle, [url(1, b"wrong")], other).code == 403
 
 
 def test_an_identity_of_its_own_in_the_session_of_another(guild: Guild) -> None:
