@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from protocol.handle import is_prefix_handle
 from registry.outcomes import Foreign, Need, Unavailable, foreign_key
-from registry.prefixes import is_responsible
+from registry.prefixes import find_delegation, is_responsible
 from registry.schema import Record
 from registry.standings import find_silent_record
 from registry.views import View
@@ -18,8 +18,12 @@ class Knowledge:
     foreign: Foreign = field(default_factory=dict)
 
     def is_local(self, handle: bytes) -> bool:
-        """Say whether the handle lives on this node."""
-        return is_responsible(self.view, handle)
+        """Say whether the handle lives on this node; one that is delegated lives elsewhere.
+
+        Raises:
+            RecordError: a stored row is damaged.
+        """
+        return is_responsible(self.view, handle) and not find_delegation(self.view, handle)
 
     def find(self, handle: bytes) -> Record | Unavailable | Need | None:
         """Return a handle's record, None when it does not exist, or what stands in the way.

@@ -24,7 +24,14 @@ from protocol.handle import (
     to_text,
 )
 from protocol.value import HandleValue
-from registry.standings import State, find_standing, second_text, silence_words
+from registry.schema import folded_key
+from registry.standings import (
+    State,
+    find_silent_record,
+    find_standing,
+    second_text,
+    silence_words,
+)
 from registry.views import View
 
 # Keys of handles under a longer prefix would be cut inside it and could not be listed.
@@ -82,6 +89,19 @@ def find_referral(view: View, handle: bytes) -> tuple[HandleValue, ...]:
                 if value.is_public and value.type in DELEGATION_TYPES
             )
     return ()
+
+
+def find_delegation(view: View, handle: bytes) -> tuple[HandleValue, ...]:
+    """Return what to refer with for a prefix handle that is kept elsewhere; empty: it is not.
+
+    A suspended prefix's own record is still kept here, though nobody is answered with it.
+
+    Raises:
+        RecordError: a stored row is damaged.
+    """
+    if not is_prefix_handle(handle) or view.find_row(folded_key(view.fold(handle))) is not None:
+        return ()  # told without decoding anything: this is asked for every log-in
+    return () if find_silent_record(view, handle) is not None else find_referral(view, handle)
 
 
 def find_silence(view: View, handle: bytes) -> str | None:

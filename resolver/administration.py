@@ -13,16 +13,17 @@ from typing import NamedTuple
 
 from protocol.bodies import (
     ChallengeAnswerRequest,
+    ReferralAnswer,
     ResolutionRequest,
     VerificationAnswer,
     VerifyChallengeRequest,
 )
 from protocol.challenge import AUTHENTICATION_SECRET_KEY
-from protocol.codes import ResponseCode
+from protocol.codes import MessageFlag, ResponseCode
 from protocol.digests import digest_request
 from protocol.message import Message
 from protocol.value import Reference
-from protocol.versions import answer_version
+from protocol.versions import V2_10, answer_version
 from registry.answers import Answer
 from registry.operations import Change, Listing, Mirroring, Operation, Outcome, Told
 from registry.outcomes import Need, NeedAuthentication, Refusal
@@ -129,13 +130,23 @@ class Administration:
             self._answering.discard(turn)
 
     async def verify_for_another(self, asked: Asked) -> Message:
-        """Answer a VERIFY_CHALLENGE: was an answer made with a secret key that is ours?"""
+        """Answer a VERIFY_CHALLENGE: was an answer made with a secret key that is ours?
+
+        Whoever asks about a delegated prefix is referred, as for a RESOLUTION; for peers below
+        2.10, which do not know referrals, the node of the key is asked here.
+        """
         body = asked.body
         assert isinstance(body, VerifyChallengeRequest)
         user = Reference(body.handle, body.index)
         if not self._pages.is_responsible(user.handle):
             words = b"this node does not hold that secret key"
             return self._replies.refuse(asked, ResponseCode.SERVER_NOT_RESPONSIBLE, words)
+        referral = self._pages.find_delegation(user.handle)
+        if referral and asked.request.header.has(MessageFlag.DO_NOT_REFER):
+            return self._replies.reply(asked, ResponseCode.SUCCESS, VerificationAnswer(0))
+        if referral and asked.request.envelope.best_version.at_least(V2_10):
+            where = ReferralAnswer(b"", referral)
+            return self._replies.reply(asked, ResponseCode.PREFIX_REFERRAL, where)
         proof = Proof(AUTHENTICATION_SECRET_KEY, user, body.answer, body.nonce, body.digest)
         identity = await self._operations.prove(proof, Known())
         if isinstance(identity, Reference):

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from protocol.handle import fold_handle, to_text
+from protocol.value import HandleValue
 from registry.operations import Listing
-from registry.prefixes import is_responsible
+from registry.prefixes import find_delegation, is_responsible
 from registry.schema import folded_key
 from registry.store import Store
 from registry.views import HandlePage, View
@@ -63,6 +64,11 @@ class Pages:
         """Say whether this node answers for a handle."""
         with self._store.read() as view:
             return is_responsible(view, handle)
+
+    def find_delegation(self, handle: bytes) -> tuple[HandleValue, ...]:
+        """Return what to refer with for a prefix handle kept elsewhere. Raises: RecordError."""
+        with self._store.read() as view:
+            return find_delegation(view, handle)
 
     def pages(self, listing: Listing, size: int = MESSAGE_HANDLES) -> Iterator[Page]:
         """Iterate over a list; there is always a last page, perhaps an empty one."""
