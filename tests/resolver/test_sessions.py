@@ -332,6 +332,20 @@ def test_a_session_lives_from_its_last_use(tmp_path: Path, asked_s: int, given_s
     play(tmp_path, scene)
 
 
+def test_nobody_else_keeps_a_session_alive(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, timeout_s=100)
+        challenge = await client.ask(client.make(OpCode.CREATE_HANDLE, CREATE))
+        office.clock_s += 50
+        answered = await client.ask(answer_to(challenge, SECRET_ADMIN, secret=b"wrong"))
+        assert answered.header.response_code == ResponseCode.AUTHENTICATION_FAILED
+        office.clock_s += 50
+        message = client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/"))
+        assert await client.ask_code(message) == ResponseCode.SESSION_TIMEOUT
+
+    play(tmp_path, scene)
+
+
 def test_a_session_is_ended_by_its_owner_alone(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
         client = await open_session(office)
