@@ -70,6 +70,8 @@ class ResponseCode(IntEnum):
 
 REFERRALS = frozenset({ResponseCode.SERVICE_REFERRAL, ResponseCode.PREFIX_REFERRAL})
 
+READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
+
 # Opcodes an interface without the admin bit answers too (a stock site's UDP is query-only).
 QUERY_OPCODES = frozenset(
     {

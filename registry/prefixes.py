@@ -24,7 +24,12 @@ from protocol.handle import (
     to_text,
 )
 from protocol.value import HandleValue
-from registry.standings import State, find_standing, second_text, silence_words
+from registry.standings import (
+    State,
+    find_standing,
+    second_text,
+    silence_words,
+)
 from registry.views import View
 
 # Keys of handles under a longer prefix would be cut inside it and could not be listed.

@@ -18,7 +18,7 @@ from protocol.bodies import (
     VerifyChallengeRequest,
 )
 from protocol.challenge import AUTHENTICATION_SECRET_KEY
-from protocol.codes import ResponseCode
+from protocol.codes import MessageFlag, ResponseCode
 from protocol.digests import digest_request
 from protocol.message import Message
 from protocol.value import Reference
@@ -131,7 +131,8 @@ class Administration:
     async def verify_for_another(self, asked: Asked) -> Message:
         """Answer a VERIFY_CHALLENGE: was an answer made with a secret key that is ours?
 
-        Of a prefix that is delegated its own node says so, to us if the client cannot ask it.
+        Of a prefix that is delegated its own node says so, to us if the client cannot ask it; who
+        wants no referral is told that what is not here is not valid here.
         """
         body = asked.body
         assert isinstance(body, VerifyChallengeRequest)
@@ -140,6 +141,8 @@ class Administration:
             words = b"this node does not hold that secret key"
             return self._replies.refuse(asked, ResponseCode.SERVER_NOT_RESPONSIBLE, words)
         delegation = self._pages.find_delegation(user.handle)
+        if delegation and asked.request.header.has(MessageFlag.DO_NOT_REFER):
+            return self._replies.reply(asked, ResponseCode.SUCCESS, VerificationAnswer(0))
         if delegation and asked.follows_referrals:
             return self._replies.outcome(asked, Referral(delegation))
         proof = Proof(AUTHENTICATION_SECRET_KEY, user, body.answer, body.nonce, body.digest)

@@ -22,7 +22,7 @@ from protocol.bodies import (
     SiteInfoAnswer,
     decode_request_body,
 )
-from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.codes import READ_OPCODES, MessageFlag, OpCode, ResponseCode
 from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
 from protocol.errors import DecodeError, ProtocolError
 from protocol.header import Header, decode_header
@@ -37,8 +37,6 @@ from resolver.replies import Replies, readable_request, sign_if_asked
 
 # Makes a stream of what the registrar says should follow an answer.
 OpenStream = Callable[[dict[str, Any]], ConnectionStream]
-
-READ_OPCODES = frozenset({OpCode.RESOLUTION, OpCode.GET_SITE_INFO})
 
 
 class Peer(NamedTuple):

@@ -139,7 +139,8 @@ class Messages:
         session = self._conversations.sessions.find(number, self._clock_s()) if number else None
         if session is not None:
             request = session.receive(envelope, octets)
-            self._conversations.sessions.touch(session, self._clock_s())
+            if request.credential:  # what anybody may send does not keep a session alive
+                self._conversations.sessions.touch(session, self._clock_s())
             return Asked(request, session, address, transport)
         if envelope.is_encrypted:
             if number <= 0:

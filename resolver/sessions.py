@@ -2,10 +2,15 @@
 
     SESSION_SETUP ─> key exchange ─> session id, key      signed with the server's key
     request + HS_MAC(counter)     ─> answer + HS_MAC(our counter), encrypted when asked for
+    answer to a challenge, no MAC ─> the same
 
 A session starts as nobody's. The first request in it that needs authentication is answered with
 a challenge; once that is answered by the identity named at set-up, the session is that identity's
 and a valid MAC is enough. Every counter is taken once, within a window of the last 200.
+
+Handle.Net's client puts no MAC on its answer to a challenge (only on one that it repeats over UDP).
+Nothing is lost by that: the request it answers for had one, and the answer proves an identity for
+just that request, once.
 
 The table is bounded per address and in all, and a session not used for its time-out is dropped.
 Stock tools begin a session on every run, ask for a day and end none. So an address that has as many
@@ -26,7 +31,7 @@ from protocol.bodies import (
     SessionSetupAnswer,
     SessionSetupRequest,
 )
-from protocol.codes import MessageFlag, ResponseCode
+from protocol.codes import READ_OPCODES, MessageFlag, OpCode, ResponseCode
 from protocol.credential import KIND_MAC, decode_credential, mac_message, verify_mac
 from protocol.envelope import ENVELOPE_OCTETS, Envelope
 from protocol.errors import DecodeError, ProtocolError, SecurityError
@@ -42,7 +47,7 @@ from protocol.session import (
 )
 from protocol.types.hs_pubkey import decode_public_key
 from protocol.value import Reference
-from protocol.versions import Version
+from protocol.versions import V2_5, Version
 from resolver.bounded_table import BoundedTable
 
 KEY_MODES = frozenset({SESSION_MODE_CLIENT_KEY, SESSION_MODE_KEY_IN_HANDLE})
@@ -81,8 +86,8 @@ class Session:
             octets: envelope and message as received.
 
         Raises:
-            SessionError: 404 without a MAC, 502 when it does not hold or does not decrypt, 505
-                when its counter was seen before.
+            SessionError: 404 without a MAC (but for the answer to a challenge), 502 when it does
+                not hold or does not decrypt, 505 when its counter was seen before.
         """
         payload = octets[ENVELOPE_OCTETS:]
         try:
@@ -90,6 +95,8 @@ class Session:
                 request = decrypt_payload(envelope, payload, self.key)
             else:
                 request = decode_payload(envelope, payload)
+            if not request.credential and request.header.opcode == OpCode.RESPONSE_TO_CHALLENGE:
+                return request
             if not request.credential or decode_credential(request.credential).kind != KIND_MAC:
                 raise SessionError(
                     ResponseCode.INVALID_CREDENTIAL, "a message in a session needs a MAC"
@@ -99,11 +106,23 @@ class Session:
             raise SessionError(ResponseCode.INVALID_SESSION_KEY, str(error)) from None
         except DecodeError as error:
             raise SessionError(_decode_code(envelope), str(error)) from None
-        if not self.window.accept(counter):
+        if not self._is_new(request, counter):
             raise SessionError(
                 ResponseCode.SESSION_MESSAGE_REJECTED, f"counter {counter} was used before"
             )
         return request
+
+    def _is_new(self, request: Message, counter: int) -> bool:
+        """Say whether a message was not taken before, as far as its session's version counts.
+
+        In sessions below 2.5 the field is not a counter yet: clients of that time write the
+        session's id, and today's repeat a query over UDP with the counter it had.
+        """
+        if not self.key.version.at_least(V2_5):
+            is_query = request.header.opcode in READ_OPCODES
+            if is_query or counter == self.number:
+                return True
+        return self.window.accept(counter)
 
     def seal(self, answer: Message) -> bytes:
         """Return an answer's octets with a MAC, encrypted when its flags say so.

@@ -42,8 +42,13 @@ def read_public_key(octets: bytes) -> PublicKey:
     return dsa.DSAPublicNumbers(y, dsa.DSAParameterNumbers(p, q, g)).public_key()
 
 
-def pack_public_key(key: rsa.RSAPublicKey) -> bytes:
-    """As the stock software writes it, with four octets too many."""
+def pack_public_key(key: PublicKey) -> bytes:
+    """As the stock software writes it: an RSA key with four octets too many."""
+    if isinstance(key, dsa.DSAPublicKey):
+        group, y = key.public_numbers().parameter_numbers, key.public_numbers().y
+        numbers_of_it = (group.q, group.p, group.g, y)
+        packed = b"".join(pack_str(signed_octets(each)) for each in numbers_of_it)
+        return pack_str(b"DSA_PUB_KEY") + bytes(2) + packed
     numbers = key.public_numbers()
     parts = pack_str(signed_octets(numbers.e)) + pack_str(signed_octets(numbers.n))
     return pack_str(b"RSA_PUB_KEY") + bytes(2) + parts + bytes(4)

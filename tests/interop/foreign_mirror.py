@@ -92,7 +92,7 @@ def streamed(
         port = client.http_port if tunnelled else client.handle_port
         sock = stack.enter_context(closing(connect(client, port)))
         file = stack.enter_context(sock.makefile("rb"))
-        sock.sendall(http_head(message, octets) + octets if tunnelled else octets)
+        sock.sendall(http_head(client, message, octets) + octets if tunnelled else octets)
         if tunnelled:
             client.http_head = b"".join(iter(file.readline, b"\r\n"))
         answer = read_answer(file, client._open)

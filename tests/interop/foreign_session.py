@@ -28,14 +28,16 @@ DES, DESEDE, AES_CIPHER = 1, 2, 3
 class DhPair:
     private: int
     public: int
+    prime: int = DH_PRIME
+    generator: int = DH_GENERATOR
 
     @classmethod
-    def make(cls) -> "DhPair":
-        private = secrets.randbelow(DH_PRIME - 3) + 2
-        return cls(private, pow(DH_GENERATOR, private, DH_PRIME))
+    def make(cls, prime: int = DH_PRIME, generator: int = DH_GENERATOR) -> "DhPair":
+        private = secrets.randbelow(prime - 3) + 2
+        return cls(private, pow(generator, private, prime), prime, generator)
 
     def pack(self) -> bytes:
-        parts = (self.public, DH_PRIME, DH_GENERATOR)
+        parts = (self.public, self.prime, self.generator)
         key = b"".join(pack_str(signed_octets(part)) for part in parts)
         return pack_str(b"DH_PUB_KEY") + bytes(2) + key
 
@@ -44,9 +46,9 @@ class DhPair:
         assert cursor.str() == b"DH_PUB_KEY"
         cursor.number("H")
         public, prime, generator = (number(cursor.str()) for _ in range(3))
-        assert (prime, generator) == (DH_PRIME, DH_GENERATOR), "the server left the group"
-        assert 1 < public < DH_PRIME - 1
-        return pow(public, self.private, DH_PRIME).to_bytes(128, "big")
+        assert (prime, generator) == (self.prime, self.generator), "the server left the group"
+        assert 1 < public < prime - 1
+        return pow(public, self.private, prime).to_bytes((prime.bit_length() + 7) // 8, "big")
 
 
 def _odd_parity(octets: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""How the foreign client's messages travel: UDP in pieces, TCP, the HTTP/1.0 tunnel, HTTPS."""
+"""How the foreign client's messages travel: UDP in pieces, TCP, the HTTP tunnel, HTTPS."""
 
 import socket
 import ssl
@@ -31,6 +31,7 @@ class Line:
     transport: str = "tcp"
     server_key: PublicKey | None = None
     timeout: float = 10.0
+    http_version: str = "1.0"
     http_head: bytes = field(default=b"", init=False)
 
 
@@ -96,7 +97,7 @@ def exchange_stream(
     port = line.http_port if tunnelled else line.handle_port
     octets = envelope.pack() + message
     with closing(connect(line, port)) as sock, sock.makefile("rb") as stream:
-        sock.sendall(http_head(message, octets) + octets if tunnelled else octets)
+        sock.sendall(http_head(line, message, octets) + octets if tunnelled else octets)
         if tunnelled:
             line.http_head = b"".join(iter(stream.readline, b"\r\n"))
         more = True
@@ -126,15 +127,20 @@ def wrap(line: Line, sock: socket.socket) -> ssl.SSLSocket:
     return wrapped
 
 
-def http_head(message: bytes, octets: bytes) -> bytes:
-    """The stock client's request head; it names the handle where the message begins with one."""
+def http_head(line: Line, message: bytes, octets: bytes) -> bytes:
+    """The stock client's request head; it names the handle where the message begins with one.
+
+    Later releases speak HTTP/1.1, and read the answer no differently: no chunks, no lengths.
+    """
     try:
         handle = Cursor(message[24:]).str()
     except AssertionError:
         handle = b""
     kind = f"Accept: {TUNNEL_TYPE}\r\nContent-Type: {TUNNEL_TYPE}\r\n"
-    target = quote_from_bytes(handle, safe="")
-    return f"POST /{target} HTTP/1.0\r\n{kind}Content-Length: {len(octets)}\r\n\r\n".encode()
+    if line.http_version == "1.1":
+        kind = f"Host: {line.address}:{line.http_port}\r\nUser-Agent: CNRI-HCL 2.0\r\n{kind}"
+    first = f"POST /{quote_from_bytes(handle, safe='')} HTTP/{line.http_version}"
+    return f"{first}\r\n{kind}Content-Length: {len(octets)}\r\n\r\n".encode()
 
 
 def read_answer(stream: BinaryIO, opened: Opener) -> Answer:

@@ -108,6 +108,12 @@ def test_session_macs() -> None:
     assert count > 50
 
 
+def test_answers_to_challenges_have_no_mac() -> None:
+    answers = [m for e, m in MESSAGES if m.opcode == ANSWER_CHALLENGE and e.session in KEYS]
+    assert len([m for m in answers if m.code == 0]) == len(KEYS)
+    assert not any(message.credential for message in answers if message.code == 0)
+
+
 def challenge_answers() -> list[tuple[tuple[int, int], Answer, bytes]]:
     """Version, answer and challenge octets of every OC 200 that follows a challenge."""
     found = []

@@ -180,14 +180,20 @@ def test_a_session_s_id_is_worth_nothing_without_its_key(guild: Guild) -> None:
     assert victim.ask(wire.CREATE, body, wire.PUBL).code == 1, "it goes on, logged in"
 
 
-def test_a_challenge_in_a_session_is_not_answered_from_outside(guild: Guild) -> None:
+def test_a_challenge_in_a_session_is_answered_by_who_may(guild: Guild) -> None:
+    """Answers have no MAC, so anybody may answer: as nobody but himself, and logging nobody in."""
     inside = guild.client.open_session(guild.keeper)
+    posing = replace(guild.keeper, secret=b"guess")
+    for outsider, code in ((guild.stranger, 400), (posing, 403)):
+        handle, body = creation(guild)
+        challenge = inside.ask(wire.CREATE, body, wire.PUBL)
+        assert challenge.code == 402
+        assert answered(guild, challenge, answer_body(challenge, outsider)) == code
+        assert not is_there(guild, handle)
     handle, body = creation(guild)
     challenge = inside.ask(wire.CREATE, body, wire.PUBL)
-    assert challenge.code == 402
-    assert answered(guild, challenge, answer_body(challenge, guild.keeper)) == 404
-    assert not is_there(guild, handle)
     assert inside.answer_challenge(challenge, guild.keeper)[0].code == 1
+    assert inside.ask(wire.DELETE, pack_str(handle), wire.PUBL).code == 1, "logged in now"
 
 
 def test_a_request_that_was_recorded_is_not_taken_again(guild: Guild) -> None:

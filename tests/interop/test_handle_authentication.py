@@ -1,13 +1,14 @@
 """Challenges and answers: the shape of a challenge, every form of an answer, what is refused."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from tests.interop import foreign_wire as wire
 from tests.interop.conftest import TRANSPORTS, VERSIONS, Guild, Stand, url
-from tests.interop.foreign_client import answer_body
+from tests.interop.foreign_client import ForeignClient, answer_body
 from tests.interop.foreign_crypto import (
     SECRET_RULES,
     KeyIdentity,
@@ -166,6 +167,65 @@ def test_a_secret_that_lives_on_another_node(guild: Guild, enterprise: Stand) ->
     assert enterprise.client.modify(handle, [url(1, b"new")], guild.keeper).code == 1
     wrong = replace(guild.keeper, secret=b"guess")
     assert enterprise.client.modify(handle, [url(1, b"no")], wrong).code == 403
+
+
+@pytest.fixture
+def prefix_secret(secondary: Stand, enterprise: Stand) -> Iterator[SecretIdentity]:
+    """A secret in the enterprise's prefix handle, which the secondary keeps and the top refers."""
+    who = SecretIdentity(b"0.NA/88.118.5", 309, b"the prefix's")
+    secret = Value(309, b"HS_SECKEY", who.secret, permissions=0b1100)
+    assert secondary.client.add(who.handle, [secret], enterprise.admin).code == 1
+    yield who
+    assert secondary.client.remove(who.handle, [309], enterprise.admin).code == 1
+
+
+def test_a_secret_in_a_delegated_prefix(
+    top: Stand, secondary: Stand, enterprise: Stand, prefix_secret: SecretIdentity
+) -> None:
+    """Whichever node asks, the one that has it says whether an answer was made with it."""
+    rule = Value(101, b"HS_ADMIN", admin_data(prefix_secret.handle, 309))
+    wrong = replace(prefix_secret, secret=b"guess")
+    for place in (top, secondary, enterprise):
+        handle = place.make(url(), rule)
+        assert place.client.modify(handle, [url(1, b"new")], prefix_secret).code == 1
+        inside = place.client.open_session(prefix_secret, encrypted=True)
+        assert inside.modify(handle, [url(1, b"newer")], prefix_secret).code == 1
+        assert place.client.modify(handle, [url(1, b"no")], wrong).code == 403
+        key = Value(102, b"HS_ADMIN", admin_data(enterprise.admin.handle, enterprise.admin.index))
+        handle = place.make(url(), key)
+        assert place.client.modify(handle, [url(1, b"by key")], enterprise.admin).code == 1
+
+
+@pytest.mark.parametrize(("version", "code"), [((2, 10), 303), ((2, 9), 1), ((2, 1), 1)])
+def test_verifying_is_referred_as_resolving_is(
+    top: Stand,
+    secondary: Stand,
+    prefix_secret: SecretIdentity,
+    version: tuple[int, int],
+    code: int,
+) -> None:
+    """Peers before 2.10 do not know the referral: it is followed for them."""
+    nonce, digest = b"n" * 16, digest_request(b"request", version)
+    client = top.client.speaking(version=version, suggested=version)
+
+    def verify(secret: bytes, flags: int = 0, at: ForeignClient = client) -> Answer:
+        head = pack_str(prefix_secret.handle) + (309).to_bytes(4, "big") + pack_str(nonce)
+        proof = pbkdf2_answer(secret, nonce + digest[1])
+        body = head + pack_str(digest[1]) + pack_str(proof)
+        return at.ask(wire.VERIFY_CHALLENGE, body, wire.CERT | wire.RRDG | flags)
+
+    here = secondary.client.speaking(version=version, suggested=version)
+    assert verify(prefix_secret.secret, at=here).payload.rest == b"\1"
+    answer = verify(prefix_secret.secret)
+    assert answer.code == code
+    if code == 1:
+        assert answer.payload.rest == b"\1"
+        assert verify(b"guess").payload.rest == b"\0"
+    else:
+        asked = top.client.resolve(prefix_secret.handle)
+        assert (asked.code, asked.payload.rest) == (303, answer.payload.rest)
+    told = verify(prefix_secret.secret, wire.DNRF)
+    assert (told.code, told.payload.rest) == (1, b"\0"), "what is not here is not valid here"
 
 
 def test_an_administrator_added_at_the_parent_is_let_in_soon(

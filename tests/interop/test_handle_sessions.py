@@ -74,6 +74,15 @@ def test_an_encrypted_session_of_2_10_goes_on_in_other_versions(
     work(guild, inside.speaking(version=(2, 10), suggested=version))
 
 
+@pytest.mark.parametrize("encrypted", [False, True], ids=["macs", "encrypted"])
+def test_an_answer_to_a_challenge_may_have_a_mac(guild: Guild, encrypted: bool) -> None:
+    """As the stock client's has it when it repeats one over UDP."""
+    inside = guild.client.open_session(guild.keeper, encrypted=encrypted)
+    assert inside.session is not None
+    inside.session.macs_answers = True
+    work(guild, inside)
+
+
 def test_each_node_opens_sessions_for_its_administrator(each: Stand) -> None:
     inside = each.client.open_session(each.admin, encrypted=True)
     handle = each.fresh()

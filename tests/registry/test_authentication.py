@@ -20,7 +20,7 @@ from registry.authentication import (
 from registry.outcomes import NOTHING_FOREIGN, Foreign, Need, Refusal, Unavailable
 from registry.schema import Record
 from registry.store import Store
-from tests.registry.builders import PREFIX, put, site_value, url
+from tests.registry.builders import PREFIX, admin_value, put, site_value, url
 
 USER = b"88.118/USER"
 NONCE = b"n" * 16
@@ -157,6 +157,19 @@ def test_a_node_that_cannot_be_reached_is_named(known: Store) -> None:
 def test_a_secret_elsewhere_is_verified_there(known: Store) -> None:
     user = Reference(b"99/User", 300)
     assert find(known, 300, b"HS_SECKEY", b"99/User") == RemoteSecret(user)
+
+
+def test_keys_of_a_delegated_prefix_are_elsewhere(known: Store) -> None:
+    """The root answers for all prefix handles, also for those that it refers for."""
+    child = b"0.NA/88.118.5"
+    for kind in (b"HS_PUBKEY", b"HS_SECKEY"):
+        assert isinstance(find(known, 300, kind, child), Refusal), "nobody is named for it"
+    put(known, {PREFIX: [admin_value(), site_value(b"HS_SITE.PREFIX")]})
+    assert find(known, 300, b"HS_SECKEY", child) == RemoteSecret(Reference(child, 300))
+    assert find(known, 300, handle=child) == Need(frozenset({child}))
+    put(known, {child: [public_key(1, 300), secret(301, b"here after all")]})
+    for index, kind in ((300, b"HS_PUBKEY"), (301, b"HS_SECKEY")):
+        assert isinstance(find(known, index, kind, child), Keys)
 
 
 def test_a_public_key_answer(known: Store) -> None:

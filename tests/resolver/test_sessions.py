@@ -16,7 +16,7 @@ from protocol.bodies import (
 )
 from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.credential import mac_message, verify_mac, verify_message
-from protocol.envelope import ENVELOPE_OCTETS, decode_envelope
+from protocol.envelope import ENVELOPE_OCTETS, Envelope, decode_envelope
 from protocol.message import Message, decode_message
 from protocol.session import (
     SessionKey,
@@ -28,9 +28,10 @@ from protocol.session import (
 from protocol.types.hs_pubkey import encode_public_key
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_HTTPS, TRANSPORT_TCP
 from protocol.value import HandleValue, Reference
-from protocol.versions import V2_4, V2_5, V2_6, V2_7, V2_8, V2_10, Version
+from protocol.versions import V2_1, V2_4, V2_5, V2_6, V2_7, V2_8, V2_10, Version
 from resolver.bounded_table import BoundedTable, Bounds
 from resolver.sessions import Session, Sessions
+from tests.protocol.recorded import messages, session_keys
 from tests.registry.builders import PREFIX, admin_value, hidden, put, url
 from tests.resolver.office import (
     ADMIN,
@@ -49,6 +50,7 @@ from tests.resolver.office import (
 Scene = Callable[[Office], Awaitable[None]]
 NEW = b"88.118/NEW"
 CREATE = ValuesRequest(NEW, (url(),))
+WRONG = SessionKey(bytes(32))
 SETUP_FLAGS = MessageFlag.CERTIFY | MessageFlag.REQUEST_DIGEST
 
 
@@ -131,20 +133,28 @@ async def open_session(
     return Client(office, answer.envelope.session_id, key, version, encrypts)
 
 
-async def log_in(client: Client, user: Reference = ADMIN, secret: bytes = b"") -> Message:
+async def log_in(
+    client: Client, user: Reference = ADMIN, secret: bytes = b"", *, macs: bool = False
+) -> Message:
+    """Handle.Net's client MACs its answer only when it repeats it over UDP."""
     challenge = await client.ask(client.make(OpCode.CREATE_HANDLE, CREATE))
     assert challenge.header.response_code == ResponseCode.AUTHENTICATION_NEEDED
     answer = answer_to(challenge, user, secret=secret, version=client.version)
-    header = dataclasses.replace(answer.header, flags=client.flags)
-    return await client.ask(client.seal(dataclasses.replace(answer, header=header)))
+    answer = dataclasses.replace(
+        answer, header=dataclasses.replace(answer.header, flags=client.flags)
+    )
+    return await client.ask(client.seal(answer) if macs else answer)
 
 
+@pytest.mark.parametrize("macs", [False, True])
 @pytest.mark.parametrize("encrypts", [False, True])
-@pytest.mark.parametrize("version", [V2_4, V2_5, V2_6, V2_7, V2_8, V2_10])
-def test_one_proof_opens_a_session(tmp_path: Path, version: Version, encrypts: bool) -> None:
+@pytest.mark.parametrize("version", [V2_1, V2_4, V2_5, V2_6, V2_7, V2_8, V2_10])
+def test_one_proof_opens_a_session(
+    tmp_path: Path, version: Version, encrypts: bool, macs: bool
+) -> None:
     async def scene(office: Office) -> None:
         client = await open_session(office, version=version, encrypts=encrypts)
-        created = await log_in(client)
+        created = await log_in(client, macs=macs)
         assert (created.header.opcode, created.header.response_code) == (100, 1)
         deleted = await client.ask(client.make(OpCode.DELETE_HANDLE, HandleRequest(NEW)))
         assert deleted.header.response_code == ResponseCode.SUCCESS
@@ -287,14 +297,95 @@ def test_a_counter_is_taken_once(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_recorded_requests_in_sessions_are_taken() -> None:
+    """Among them answers to challenges, which the recorded client sends without a MAC."""
+    sessions = {number: Session(number, key, ADMIN, 60.0) for number, key in session_keys().items()}
+    bare = 0
+    for one in messages():
+        number = one.envelope.session_id
+        if one.is_request and number in sessions:
+            assert sessions[number].receive(one.envelope, one.octets) == one.message
+            assert bool(one.message.credential) == (one.message.header.opcode != 200)
+            bare += not one.message.credential
+    assert bare == len(sessions)
+
+
+def test_an_answer_without_a_mac_is_not_taken_for_nothing(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office)
+        challenge = await client.ask(client.make(OpCode.CREATE_HANDLE, CREATE))
+        answer = answer_to(challenge)
+        forged = dataclasses.replace(answer, credential=mac_message(answer, WRONG, 9).credential)
+        assert await client.ask_code(forged) == ResponseCode.INVALID_SESSION_KEY
+        assert (await client.ask(answer)).header.response_code == 1
+        again = await client.ask(dataclasses.replace(answer, envelope=another_id(answer)))
+        assert again.header.response_code == ResponseCode.AUTHENTICATION_TIMEOUT
+
+    play(tmp_path, scene)
+
+
+def test_a_request_repeated_in_a_session_gets_the_same_challenge(tmp_path: Path) -> None:
+    """Handle.Net's client repeats it over UDP: the same request id, and a new counter."""
+
+    async def scene(office: Office) -> None:
+        client = await open_session(office, SECRET_ADMIN)
+        question = client.make(OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"))
+        first = await client.ask(question)
+        again = await client.ask(client.seal(question))
+        assert again.body == first.body
+        answer = answer_to(first, SECRET_ADMIN, secret=SECRET)
+        other = client.make(OpCode.RESOLUTION, ResolutionRequest(b"88.118/OLD"))
+        other = dataclasses.replace(other, envelope=another_id(other))
+        assert (await client.ask(client.seal(other))).body != first.body, "another request"
+        assert (await client.ask(answer)).header.response_code == 403, "the challenge was replaced"
+
+    play(tmp_path, scene)
+
+
+def another_id(message: Message) -> Envelope:
+    return dataclasses.replace(message.envelope, request_id=message.envelope.request_id + 1)
+
+
+@pytest.mark.parametrize(("version", "code"), [(V2_1, 1), (V2_4, 1), (V2_5, 505), (V2_10, 505)])
+def test_a_query_is_counted_from_2_5_on(tmp_path: Path, version: Version, code: int) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, version=version)
+        message = client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/"))
+        assert (await client.ask(message)).header.response_code == 1
+        assert await client.ask_code(message) == code
+
+    play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(("version", "code"), [(V2_4, 1), (V2_5, 505)])
+def test_before_2_5_clients_may_write_the_session_s_id_for_a_counter(
+    tmp_path: Path, version: Version, code: int
+) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, version=version)
+        assert (await log_in(client)).header.response_code == 1
+        codes = []
+        for handle in (NEW, b"88.118/OLD"):
+            client.counter = client.number - 1
+            message = client.make(OpCode.DELETE_HANDLE, HandleRequest(handle))
+            codes.append(await client.ask_code(message))
+        assert codes == [1, code]
+        client.counter -= 2
+        message = client.make(OpCode.CREATE_HANDLE, CREATE)
+        assert await client.ask_code(message) == 1, "a counter after all"
+        assert await client.ask_code(message) == ResponseCode.SESSION_MESSAGE_REJECTED
+
+    play(tmp_path, scene)
+
+
 def test_messages_that_are_not_the_session_s_are_refused(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
         client = await open_session(office)
         bare = request(2, HandleRequest(b"/"), session_id=client.number)
         assert await client.ask_code(bare) == ResponseCode.INVALID_CREDENTIAL
-        other = mac_message(bare, SessionKey(bytes(32)), 1)
+        other = mac_message(bare, WRONG, 1)
         assert await client.ask_code(other) == ResponseCode.INVALID_SESSION_KEY
-        cipher = encrypt_message(other, SessionKey(bytes(32)))
+        cipher = encrypt_message(other, WRONG)
         (answer,) = await office.hand_in(cipher)
         assert decode_message(answer).header.response_code == ResponseCode.INVALID_SESSION_KEY
         damaged = dataclasses.replace(bare, credential=b"\0")
@@ -324,6 +415,20 @@ def test_a_session_lives_from_its_last_use(tmp_path: Path, asked_s: int, given_s
             answer = await client.ask(client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/")))
             assert answer.header.response_code == 1
         office.clock_s += given_s
+        message = client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/"))
+        assert await client.ask_code(message) == ResponseCode.SESSION_TIMEOUT
+
+    play(tmp_path, scene)
+
+
+def test_nobody_else_keeps_a_session_alive(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        client = await open_session(office, timeout_s=100)
+        challenge = await client.ask(client.make(OpCode.CREATE_HANDLE, CREATE))
+        office.clock_s += 50
+        answered = await client.ask(answer_to(challenge, SECRET_ADMIN, secret=b"wrong"))
+        assert answered.header.response_code == ResponseCode.AUTHENTICATION_FAILED
+        office.clock_s += 50
         message = client.make(OpCode.GET_SITE_INFO, HandleRequest(b"/"))
         assert await client.ask_code(message) == ResponseCode.SESSION_TIMEOUT
 
