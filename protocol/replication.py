@@ -1,12 +1,13 @@
 """What follows the answers to RETRIEVE_TXN_LOG and DUMP_HANDLES: the records of their streams.
 
-    log    i32 format  1 one source, 2 several       dump   i32 format  2
+    log    i32 format  1 one source, 2 several       dump   i32 format  2, of old servers 1
            i32 status  1 dump anew, 2 sending               records:
-           records, none when status is 1:                    0  i64 date, i64 transaction id
-             0  the end; i64 date in format 1                 1  str handle, list of value
-             1  a change of a handle                          2  str homed prefix
-             2  str name of the source that follows           3  str handle, i64 date, i32 priority
-             3  i64 date to which that source is told         4  str prefix, i64 date, i32 priority
+           records, of status 1 the end alone:                0  i64 date, i64 transaction id;
+             0  the end; i64 date in format 1                    in format 1 the end
+             1  a change of a handle                          1  str handle, list of value
+             2  str name of the source that follows           2  str homed prefix
+             3  i64 date to which that source is told         3  str handle, i64 date, i32 priority
+                                                              4  str prefix, i64 date, i32 priority
                                                               5  str state of other sources
                                                               255  the end
 
@@ -14,8 +15,9 @@
                [list of value, of CREATE and UPDATE]
     value      i32 octets, the octets of `protocol.value`
 
-Dates are milliseconds since 1970. Records 2 and 3 of a log are in format 2 only. How a stream
-begins, and where it is signed, is `protocol.replication_stream`.
+Dates are milliseconds since 1970. Records 2 and 3 of a log are in format 2 only. The end of a log
+with status 1 carries the date that was asked with. How a stream begins, and where it is signed, is
+`protocol.replication_stream`; all of it as Handle.Net 9's mirrors and servers write and read it.
 """
 
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from protocol.wire import Reader, write_i32, write_i64, write_list, write_str, w
 FORMAT_ONE_SOURCE = 1
 FORMAT_ALL_SOURCES = 2
 DUMP_FORMAT = 2
+DUMP_FORMAT_OLD = 1
 
 # 262,144 octets are what a message may have, of which no more than its values are in a record;
 # Handle.Net bounds records by nothing, this is many times what it stores.
@@ -54,6 +57,15 @@ class Action(IntEnum):
     DELETE_ALL = 6
 
 
+class ResumePoint(IntEnum):
+    """What was taken last of a dump that goes on: numbers of their own, not those of records."""
+
+    HANDLE_DATE = 0
+    PREFIX_DATE = 1
+    HANDLE = 2
+    PREFIX = 3
+
+
 WITH_VALUES = frozenset({Action.CREATE, Action.UPDATE})
 
 _LOG_END, _LOG_CHANGE, _LOG_SOURCE, _LOG_SOURCE_DATE = range(4)
@@ -61,8 +73,6 @@ _DUMP_SERVER, _DUMP_HANDLE, _DUMP_PREFIX, _DUMP_HANDLE_DATE, _DUMP_PREFIX_DATE, 
     6
 )
 _DUMP_END = 255
-DUMP_HANDLE = _DUMP_HANDLE  # also the types of a dump's resume point
-DUMP_PREFIX = _DUMP_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +257,8 @@ def read_log_head(reader: Reader) -> LogHead:
 def read_dump_head(reader: Reader) -> DumpHead:
     """Read what a dump begins with. Raises: DecodeError."""
     format_ = reader.read_i32("dump format")
-    if format_ != DUMP_FORMAT:
-        raise DecodeError(f"dump format is {format_}, known is {DUMP_FORMAT}")
+    if format_ not in (DUMP_FORMAT_OLD, DUMP_FORMAT):
+        raise DecodeError(f"dump format is {format_}, known are 1 and 2")
     return DumpHead(format_)
 
 

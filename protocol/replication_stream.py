@@ -4,8 +4,9 @@
                -1           the records as they are (inside https, by the server's RSA key)
                "TLS\\0"      a TLS handshake follows on the same connection, in it the records
 
-A block is the head of the log or dump, and then each record: nothing on the wire says where one
-ends, so only a rule both sides know can. RSA keys sign with SHA-1 here ("SHA1"), as old peers do.
+A block is the head of the log or dump, and then each record; signed are its octets, from the type
+of the record on. The octet that ends a dump alone is in no block: nobody signs or checks it. RSA
+and DSA keys sign with SHA-1 here ("SHA1"). So Handle.Net 9 has it, on both sides.
 
 `ReplicationDecoder` gives whole records, whose signatures hold, out of octets in pieces of any
 size. It holds no more than one record that has not arrived whole.
@@ -18,14 +19,15 @@ from typing import Generic, TypeVar
 from protocol.errors import DecodeError, SecurityError
 from protocol.key_files import PrivateKey
 from protocol.replication import (
+    DUMP_FORMAT_OLD,
     RECORD_OCTETS_MAX,
     DumpEnd,
     DumpHead,
     DumpRecord,
+    DumpServer,
     LogEnd,
     LogHead,
     LogRecord,
-    LogStatus,
     read_dump_head,
     read_dump_record,
     read_log_head,
@@ -41,6 +43,8 @@ STREAM_UNSIGNED = -1
 STREAM_TLS = 0x544C5300
 STREAM_TYPES = frozenset({STREAM_SIGNED, STREAM_UNSIGNED, STREAM_TLS})
 STREAM_TYPE_OCTETS = 4
+
+_DUMP_END = DumpEnd().encode()
 
 Record = TypeVar("Record")
 Head = TypeVar("Head")
@@ -61,10 +65,12 @@ def read_stream_type(octets: bytes) -> int:
     return found
 
 
-def signed_block(block: bytes, key: PrivateKey) -> bytes:
-    """Return a block with its signature."""
-    _, signature = sign(key, block, V2_6)  # the last version that signs with SHA-1
-    return block + write_str(signature)
+def signed_part(part: bytes, key: PrivateKey) -> bytes:
+    """Return a part of a stream, its head or a record, with its signature if it is a block."""
+    if part == _DUMP_END:
+        return part
+    _, signature = sign(key, part, V2_6)  # the last version that signs with SHA-1
+    return part + write_str(signature)
 
 
 class _MoreNeeded(Exception):  # noqa: N818 - a state, caught a few lines below
@@ -115,7 +121,7 @@ class ReplicationDecoder(Generic[Head, Record]):
     Args:
         read_head: reads the head of the log or dump.
         read_record: reads a record, given the head.
-        ends: says of a record, or of the head, that nothing follows.
+        ends: says of a record that nothing follows, given the head.
         public_key: of a signed stream, whose signatures must hold; None: it is not signed.
     """
 
@@ -123,7 +129,7 @@ class ReplicationDecoder(Generic[Head, Record]):
         self,
         read_head: Callable[[Reader], Head],
         read_record: Callable[[Reader, Head], Record],
-        ends: Callable[[Head | Record], bool],
+        ends: Callable[[Head, Record], bool],
         public_key: PublicKey | None = None,
     ) -> None:
         self._read_head = read_head
@@ -167,12 +173,12 @@ class ReplicationDecoder(Generic[Head, Record]):
             head = self._read_head(reader)
             self._verify_block(reader, start)
             self.head = head
-            self.is_ended = self._ends(head)
             return
         record = self._read_record(reader, self.head)
-        self._verify_block(reader, start)
+        if not isinstance(record, DumpEnd):
+            self._verify_block(reader, start)
         records.append(record)
-        self.is_ended = self._ends(record)
+        self.is_ended = self._ends(self.head, record)
 
     def _verify_block(self, reader: _PartReader, start: int) -> None:
         if self._public_key is None:
@@ -186,10 +192,8 @@ class ReplicationDecoder(Generic[Head, Record]):
 def log_decoder(public_key: PublicKey | None = None) -> ReplicationDecoder[LogHead, LogRecord]:
     """Return what takes a log apart."""
 
-    def ends(part: LogHead | LogRecord) -> bool:
-        if isinstance(part, LogHead):
-            return part.status == LogStatus.NEED_REDUMP
-        return isinstance(part, LogEnd)
+    def ends(head: LogHead, record: LogRecord) -> bool:
+        return isinstance(record, LogEnd)
 
     def read_record(reader: Reader, head: LogHead) -> LogRecord:
         return read_log_record(reader, head.format)
@@ -200,8 +204,9 @@ def log_decoder(public_key: PublicKey | None = None) -> ReplicationDecoder[LogHe
 def dump_decoder(public_key: PublicKey | None = None) -> ReplicationDecoder[DumpHead, DumpRecord]:
     """Return what takes a dump apart."""
 
-    def ends(part: DumpHead | DumpRecord) -> bool:
-        return isinstance(part, DumpEnd)
+    def ends(head: DumpHead, record: DumpRecord) -> bool:
+        is_old = head.format == DUMP_FORMAT_OLD
+        return isinstance(record, DumpServer if is_old else DumpEnd)
 
     def read_record(reader: Reader, head: DumpHead) -> DumpRecord:
         return read_dump_record(reader)

@@ -2,7 +2,7 @@
 
 from protocol.bodies import DumpRequest, RetrieveLogRequest, TransactionIdAnswer
 from protocol.codes import OpCode, ResponseCode
-from protocol.replication import DUMP_HANDLE, DUMP_PREFIX
+from protocol.replication import ResumePoint
 from registry.admin_step import Step
 from registry.authorization import Permitted
 from registry.mirror_plans import (
@@ -48,7 +48,7 @@ def _plan(step: Step) -> Plan | Refusal:
     if isinstance(body, DumpRequest):
         return _dump_plan(body, share)
     if body.mode is None or body.mode == 0:
-        return LogPlan(share, body.last_id)
+        return LogPlan(share, body.last_id, asked_ms=body.last_query_ms)
     if body.mode != 1:
         words = f"mode {body.mode} of opcode {OpCode.RETRIEVE_TXN_LOG} is unknown"
         return refuse(ResponseCode.PROTOCOL_ERROR, f"{words}, known are 0 and 1")
@@ -59,7 +59,7 @@ def _plan(step: Step) -> Plan | Refusal:
 
 
 def _dump_plan(body: DumpRequest, share: Share) -> Plan | Refusal:
-    if body.resume_at is not None and body.resume_type not in (DUMP_HANDLE, DUMP_PREFIX):
-        words = f"a dump resumes at a handle (1) or a prefix (2), not at {body.resume_type}"
+    if body.resume_at is not None and body.resume_type not in tuple(ResumePoint):
+        words = f"a dump cannot resume at a record of type {body.resume_type}, known are 0 to 3"
         return refuse(ResponseCode.PROTOCOL_ERROR, words)
     return DumpPlan(share, body.resume_at, body.resume_type)

@@ -1,12 +1,14 @@
-"""Following another primary: what it tells is made ours, exactly, and how far we have come.
+"""Following another primary: what it tells is made ours, exactly.
 
-    meta "follow"   msgpack [source, transaction id, date in ms, is the dump whole?]
+Records change in the very transaction that moves the state on (`follow_states`), so that a node
+killed at any moment goes on where it was. Values, permissions and timestamps are kept as they come;
+each change is in our own journal, as done by the owner of the machine. What a server tells is taken
+only of handles that hash to it: copies left on another server of its site are answered by nobody.
+Homed prefixes are taken from all.
 
-Records change in the very transaction that moves the state on, so that a node killed at any moment
-goes on where it was. Values, permissions and timestamps are kept as they come; each change is in
-our own journal, as done by the owner of the machine. A dump ends with a sweep: what it did not name
-is deleted. Which handles it named is kept in memory as eight octets of a digest each; should two
-have the same (one in 10^13 at a million handles), a deletion would be missed until the next dump.
+A dump ends with a sweep: what it did not name is deleted. Which handles it named is kept in memory
+as eight octets of a digest each; should two have the same (one in 10^13 at a million handles), a
+deletion would be missed until the next dump.
 """
 
 import hashlib
@@ -15,7 +17,6 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import msgspec
 from msgspec import structs
 
 from protocol.errors import ProtocolError
@@ -29,71 +30,22 @@ from protocol.replication import (
     LogEnd,
     LogRecord,
 )
+from protocol.types.hs_site import HASH_BY_HANDLE
 from protocol.value import HandleValue
 from registry.checks import check_record
-from registry.errors import StoreError
+from registry.follow_states import FollowState, put_state
 from registry.journal import OWNER, JournalOperation, Kind
 from registry.log import LocalLog
 from registry.marks import answering_row
+from registry.mirror_plans import Share
 from registry.prefixes import PREFIX_OCTETS_MAX
 from registry.replay import make_changes, replay
 from registry.schema import decode_record, folded_key
-from registry.store import Store
 from registry.views import View, WriteView
 
 SWEPT_ROWS = 1_000  # looked at in one transaction
-FRESH_FRAMES_MAX = 1  # of a store that `biaoshi init` made and nobody has registered in
 
-_STATE = b"follow"
-
-
-class FollowState(msgspec.Struct, array_like=True, frozen=True):
-    """How far a source has been followed. `source` names its key; `is_dumped`: it was all copied
-    once, and the log goes on behind `transaction_id`.
-    """
-
-    source: str
-    transaction_id: int = 0
-    date_ms: int = 0
-    is_dumped: bool = False
-
-
-def find_state(view: View) -> FollowState | None:
-    """Return how far we have come; None: nobody was ever followed. Raises: StoreError."""
-    octets = view.find_meta(_STATE)
-    if octets is None:
-        return None
-    try:
-        return msgspec.msgpack.decode(octets, type=FollowState)
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"the state of following is damaged: {error}") from error
-
-
-def begin_state(store: Store, source: str) -> FollowState:
-    """Return the state to go on from; that of another source is not one.
-
-    Raises:
-        StoreError: this node has registered something itself, which would be deleted.
-    """
-    with store.read() as view:
-        state = find_state(view)
-        if state is None and view.head().seq > FRESH_FRAMES_MAX:
-            raise StoreError(
-                f"this node has registered for itself ({view.count_records()} handles), and a dump "
-                "would delete what the primary does not have: begin with a folder fresh from "
-                "biaoshi init, or empty [follow]"
-            )
-    if state is None or state.source != source:
-        return FollowState(source)
-    return state
-
-
-def forget_state(view: WriteView) -> None:
-    """Forget who was followed, by a node that follows nobody any more.
-
-    What it registers from now on is its own, and no dump may delete it.
-    """
-    view.delete_meta(_STATE)
+ALL_HANDLES = Share(HASH_BY_HANDLE, 1, 0)  # of a site of one server
 
 
 @dataclass(slots=True)
@@ -105,10 +57,22 @@ class Taken:
 
 
 def take_log(
-    view: WriteView, records: Iterable[LogRecord], state: FollowState, now_ms: int
+    view: WriteView,
+    records: Iterable[LogRecord],
+    state: FollowState,
+    now_ms: int,
+    share: Share = ALL_HANDLES,
 ) -> tuple[FollowState, Taken]:
-    """Make the changes that a log tells, and move the state on, in one transaction."""
-    maker = _Maker(view, now_ms)
+    """Make the changes that a log tells, and move the state on, in one transaction.
+
+    Args:
+        view: the store.
+        records: of one server's log.
+        state: how far that server was followed.
+        now_ms: the time since 1970.
+        share: the handles that are that server's.
+    """
+    maker = _Maker(view, now_ms, share)
     for record in records:
         if isinstance(record, HandleChange):
             maker.take_change(record)
@@ -120,10 +84,14 @@ def take_log(
 
 
 def take_dump(
-    view: WriteView, records: Iterable[DumpRecord], state: FollowState, now_ms: int
+    view: WriteView,
+    records: Iterable[DumpRecord],
+    state: FollowState,
+    now_ms: int,
+    share: Share = ALL_HANDLES,
 ) -> Taken:
-    """Make what records of a dump say so, in one transaction."""
-    maker = _Maker(view, now_ms)
+    """Make what records of a dump say so, in one transaction; see `take_log`."""
+    maker = _Maker(view, now_ms, share)
     for record in records:
         if isinstance(record, DumpHandle):
             maker.put(record.handle, record.values)
@@ -133,17 +101,13 @@ def take_dump(
     return maker.taken
 
 
-def put_state(view: WriteView, state: FollowState) -> None:
-    """Keep how far we have come."""
-    view.put_meta(_STATE, msgspec.msgpack.encode(state))
-
-
 class _Maker:
     """Makes changes in one transaction, through the journal."""
 
-    def __init__(self, view: WriteView, now_ms: int) -> None:
+    def __init__(self, view: WriteView, now_ms: int, share: Share) -> None:
         self._view = view
         self._now_ms = now_ms
+        self._share = share
         self._made: list[JournalOperation] = []
         self.taken = Taken()
 
@@ -160,6 +124,10 @@ class _Maker:
 
     def put(self, handle: bytes, values: tuple[HandleValue, ...]) -> None:
         """Store a handle as it is told, unless it is so already."""
+        if not self._share.holds(handle):
+            shown = to_text(handle)[:PREFIX_OCTETS_MAX]
+            self.taken.faults.append(f"{shown}: it hashes to another server of the primary's site")
+            return
         fault = _fault(handle, values)
         if fault is not None:
             self.taken.faults.append(f"{to_text(handle)[:PREFIX_OCTETS_MAX]}: {fault}")
@@ -178,7 +146,7 @@ class _Maker:
             self._make(Kind.HOME, fold_handle(handle))
 
     def _delete(self, handle: bytes) -> None:
-        if self._view.find_record(handle) is not None:
+        if self._share.holds(handle) and self._view.find_record(handle) is not None:
             self._make(Kind.DELETE, self._view.fold(handle))
 
     def _make(self, kind: Kind, handle: bytes, values: tuple[HandleValue, ...] = ()) -> None:
@@ -255,8 +223,10 @@ def note_named(
             prefixes.add(fold_handle(record.handle))
 
 
-def sweep(view: WriteView, after: bytes, named: Named, now_ms: int) -> tuple[bytes | None, int]:
-    """Delete what a dump did not name, in one page of handles.
+def sweep(
+    view: WriteView, after: bytes, named: Named, now_ms: int, share: Share = ALL_HANDLES
+) -> tuple[bytes | None, int]:
+    """Delete what the dump of a share did not name, in one page of handles.
 
     Returns:
         Where to go on, None at the end; and how many were deleted.
@@ -266,14 +236,23 @@ def sweep(view: WriteView, after: bytes, named: Named, now_ms: int) -> tuple[byt
     for key, stored in page:
         row = answering_row(stored)
         if row is not None and key not in named:
-            doomed.append(decode_record(view.ordinary_row(key, row)).handle or key)
+            handle = decode_record(view.ordinary_row(key, row)).handle or key
+            if share.holds(handle):
+                doomed.append(handle)
     _journal(view, Kind.DELETE, doomed, now_ms)
     return (page[-1][0] if len(page) == SWEPT_ROWS else None), len(doomed)
 
 
-def end_dump(view: WriteView, prefixes: set[bytes], state: FollowState, now_ms: int) -> FollowState:
-    """Give up the prefixes that a dump did not name, and follow the log from now on."""
-    doomed = [handle for handle in view.homed() if handle not in prefixes]
+def end_dump(
+    view: WriteView,
+    prefixes: set[bytes],
+    state: FollowState,
+    now_ms: int,
+    share: Share = ALL_HANDLES,
+) -> FollowState:
+    """Give up the prefixes of a share that its dump did not name; the log goes on from here."""
+    homed = view.homed()
+    doomed = [handle for handle in homed if handle not in prefixes and share.holds(handle)]
     _journal(view, Kind.UNHOME, doomed, now_ms)
     ended = structs.replace(state, is_dumped=True)
     put_state(view, ended)

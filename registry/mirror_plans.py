@@ -88,11 +88,12 @@ class LogPlan:
     share: Share
     after: int = 0
     positions: dict[str, int] | None = None
+    asked_ms: int = 0  # the date of the mirror's last question, by its primary's clock
 
 
 @dataclass(frozen=True, slots=True)
 class DumpPlan:
-    """DUMP_HANDLES: all there is, or what follows a handle (1) or homed prefix (2) sent before."""
+    """DUMP_HANDLES: all there is, or what follows a record sent before (`ResumePoint`)."""
 
     share: Share
     resume_at: bytes | None = None
@@ -114,6 +115,10 @@ def unpack_plan(octets: bytes) -> Plan:
     return msgspec.msgpack.decode(raw, type=kind)
 
 
+# What Handle.Net 9 writes has the positions as a member; wire-notes §14 has them alone.
+_POSITIONS_MEMBER = "replicationServerStates"
+
+
 class _Position(msgspec.Struct, rename="camel"):
     last_txn_id: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
     last_timestamp: int = 0
@@ -122,7 +127,9 @@ class _Position(msgspec.Struct, rename="camel"):
 def read_positions(octets: bytes) -> dict[str, int] | str:
     """Read a mirror's place in the log of every source it follows; a text says what is wrong."""
     try:
-        read = msgspec.json.decode(octets, type=dict[str, _Position])
+        members = msgspec.json.decode(octets, type=dict[str, msgspec.Raw])
+        alone = bytes(members.get(_POSITIONS_MEMBER, octets))
+        read = msgspec.json.decode(alone, type=dict[str, _Position])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         return f"the mirror's positions cannot be read: {error}"
     if len(read) > SOURCES_MAX:

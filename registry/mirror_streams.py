@@ -13,13 +13,16 @@ What a mirror of Handle.Net has no words for becomes what it has:
 
 In a frame, of several operations on a handle only the last is sent. A dump begins with the id of
 the last transaction before it: the log from there has what changed while it was made.
+
+Dates of changes never go down, even where the clock was set back: a mirror of several primaries
+takes, of two changes of a handle, the one with the later date. A mirror for which there was nothing
+at the end of the log is told so by what it has already, a prefix homed: its place moves on with it.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from protocol.replication import (
-    DUMP_PREFIX,
     FORMAT_ALL_SOURCES,
     FORMAT_ONE_SOURCE,
     Action,
@@ -34,8 +37,10 @@ from protocol.replication import (
     LogSource,
     LogSourceDate,
     LogStatus,
+    ResumePoint,
 )
 from registry.errors import JournalError
+from registry.frame_times import first_frame, runs, time_of
 from registry.journal import FRAME_OPERATIONS_MAX, Kind, frame_time, touched_handles
 from registry.marks import answering_row
 from registry.mirror_plans import (
@@ -92,6 +97,7 @@ class LogStream:
         self._source = source
         self._is_one_of_many = plan.positions is not None
         self._after = plan.after if plan.positions is None else plan.positions.get(source, 0)
+        self._asked_ms = plan.asked_ms
         self._now_ms = now_ms
         self._sent_seq = 0
         self.sent = 0
@@ -99,6 +105,13 @@ class LogStream:
         with store.read() as view:
             self.needs_redump = needs_redump(view, self._after)
             self._head = view.head().seq
+            self._date_ms = 0 if self.needs_redump else _latest_before(view, self._first_seq)
+
+    @property
+    def _first_seq(self) -> int:
+        """The first frame to look at."""
+        seq, place = frame_and_place(self._after)
+        return max(seq + (place == WHOLE_FRAME), 1)
 
     def pieces(self) -> Iterator[Piece]:
         """Iterate over the stream.
@@ -111,34 +124,39 @@ class LogStream:
         format_ = FORMAT_ALL_SOURCES if self._is_one_of_many else FORMAT_ONE_SOURCE
         yield [LogHead(format_, status).encode()]
         if self.needs_redump:
+            yield [LogEnd(None if self._is_one_of_many else self._asked_ms).encode()]
             return
         if self._is_one_of_many:
             yield [LogSource(self._source.encode()).encode()]
-        seq, place = frame_and_place(self._after)
-        if place == WHOLE_FRAME:
-            seq, place = seq + 1, 0
-        for frame in range(max(seq, 1), self._head + 1):
-            yield from self._frame_pieces(frame, place if frame == seq else 0)
+        asked_seq, place = frame_and_place(self._after)
+        for seq in range(self._first_seq, self._head + 1):
+            yield from self._frame_pieces(seq, place if seq == asked_seq else 0)
         yield self._end()
 
     def _end(self) -> Piece:
         parts: Piece = []
         if self._sent_seq < self._head and transaction_id(self._head) > self._after:
             # What came last was not for this mirror: tell it how far it has come all the same.
-            number = transaction_id(self._head)
-            parts.append(HandleChange(number, b"", Action.PLACEHOLDER, self._now_ms).encode())
+            parts += self._moving_on()
         if self._is_one_of_many:
             parts += [LogSourceDate(self._now_ms).encode(), LogEnd(None).encode()]
         else:
             parts.append(LogEnd(self._now_ms).encode())
         return parts
 
+    def _moving_on(self) -> Piece:
+        """Return a record that changes nothing, as mirrors would log a placeholder as an error."""
+        with self._store.read() as view:
+            homed = view.list_homed(None, 1)
+        number = transaction_id(self._head)
+        return [HandleChange(number, each, Action.HOME, self._date_ms).encode() for each in homed]
+
     def _frame_pieces(self, seq: int, after_place: int) -> Iterator[Piece]:
         with self._store.read() as view:
             frame = view.find_frame(seq)
         if frame is None:
             raise JournalError(f"frame {seq} was trimmed while it was to be sent")
-        date_ms = frame_time(frame)
+        self._date_ms = max(self._date_ms, frame_time(frame))
         waiting = [each for each in self._touched(frame) if each.place > after_place]
         waiting.reverse()
         while waiting:
@@ -149,7 +167,9 @@ class LogStream:
                     if not waiting or octets >= PIECE_OCTETS:
                         break
                     touched = waiting.pop()
-                    change = _change(view, seq, touched, date_ms)
+                    change = _change(view, seq, touched, self._date_ms)
+                    if change is None:
+                        continue
                     piece.append(change.encode())
                     octets += len(piece[-1])
                     self._note_sent(seq, touched)
@@ -193,13 +213,21 @@ def _tellings(kind: Kind, octets: bytes) -> tuple[bool, ...]:
     return (False,)
 
 
-def _change(view: View, seq: int, touched: _Touched, date_ms: int) -> HandleChange:
+def _latest_before(view: View, seq: int) -> int:
+    """Return the latest time of the frames before one, in ms; 0: none is kept."""
+    first = first_frame(view) or seq
+    before = runs(view, first, min(seq - 1, view.head().seq))
+    return max((time_of(view, run.last) for run in before), default=0)
+
+
+def _change(view: View, seq: int, touched: _Touched, date_ms: int) -> HandleChange | None:
+    """Return what is told of something touched; None: it is no mirror's of this node."""
     number = transaction_id(seq, touched.place)
     if touched.is_homing:
         key = storage_key(touched.handle, case_sensitive=False)
         if touched.is_office and view.table("prefixes").get(key) is None:
             # Of a prefix that lives on another node, which the mirror may follow too.
-            return HandleChange(number, b"", Action.PLACEHOLDER, date_ms)
+            return None
         action = Action.HOME if view.is_homed(touched.handle) else Action.UNHOME
         return HandleChange(number, touched.handle, action, date_ms)
     record = view.find_record(touched.handle)
@@ -235,11 +263,13 @@ class DumpStream:
         if plan.resume_at is None:
             # One that goes on keeps the id it was given first: what changed since then it has not.
             yield [DumpServer(self._now_ms, transaction_id(self._head)).encode()]
-        if plan.resume_at is None or plan.resume_type != DUMP_PREFIX:
-            yield from self._handles(plan.resume_at or b"")
-            yield from self._prefixes(None)
-        else:
+        if plan.resume_at is not None and plan.resume_type == ResumePoint.PREFIX:
             yield from self._prefixes(plan.resume_at)
+        else:
+            # Dates of handles and prefixes, which come before them, are not sent from here.
+            is_behind_handle = plan.resume_type == ResumePoint.HANDLE
+            yield from self._handles((plan.resume_at or b"") if is_behind_handle else b"")
+            yield from self._prefixes(None)
         yield [DumpEnd().encode()]
 
     def _handles(self, after: bytes) -> Iterator[Piece]:

@@ -133,6 +133,10 @@ class MirrorsConfig(Struct, frozen=True, kw_only=True):
 
     allow_unencrypted: bool = False
     """Whether values, secret keys among them, may cross the network in clear: old mirrors."""
+    name: Annotated[str, Meta(pattern=r"^(sources|[1-9][0-9]{0,9}:\S+)$", max_length=2_048)] = (
+        "sources"
+    )
+    """How mirrors that pull the logs of all sources name this site: see the example."""
 
 
 class FollowConfig(Struct, frozen=True, kw_only=True):

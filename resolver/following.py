@@ -1,4 +1,4 @@
-"""A mirror's work, in the registrar: dump the primary once, then ask for what changed.
+"""A mirror's work, in the registrar: dump a server of the primary once, then ask what changed.
 
     fresh, or the log does not reach back ──> dump ──> sweep ──┐
                                                                ▼
@@ -12,20 +12,14 @@ reached is asked again, sooner at first; lookups are answered all the while.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from protocol.bodies import DumpRequest, RetrieveLogRequest
 from protocol.codes import OpCode
-from protocol.errors import ProtocolError
-from protocol.key_files import PrivateKey, decode_private_key
 from protocol.replication import (
-    DUMP_HANDLE,
-    DUMP_PREFIX,
     Action,
     DumpHandle,
     DumpPrefix,
@@ -33,30 +27,26 @@ from protocol.replication import (
     DumpServer,
     HandleChange,
     LogStatus,
+    ResumePoint,
 )
 from protocol.replication_stream import dump_decoder, log_decoder
 from protocol.types.hs_site import HASH_BY_HANDLE
 from protocol.versions import V2_9
 from registry.errors import StoreError
+from registry.follow_states import FollowState, begin_state
 from registry.following import (
-    FollowState,
     Named,
     Taken,
-    begin_state,
     end_dump,
     note_named,
     sweep,
     take_dump,
     take_log,
 )
-from registry.roles import identity_from_text
+from registry.mirror_plans import Share
 from registry.store import Store
 from registry.views import WriteView
-from resolver.client.identities import KeyIdentity
-from resolver.config import Config
 from resolver.group_commit import GroupCommit, NotWritingError
-from resolver.metrics import FOLLOWED
-from resolver.node_files import NodeFilesError, read_site
 from resolver.primary_line import PrimaryError, PrimaryLine
 
 RECORDS_MAX = 512  # in one transaction
@@ -68,11 +58,12 @@ _log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Follows one primary.
+    """Follows one server of a primary's site.
 
     Args:
         line: asks it.
-        source: the name of its key.
+        source: its name, `registry.following`.
+        share: the handles that are its own.
         store: read.
         commit: writes it.
         poll_s: seconds between two questions.
@@ -83,6 +74,7 @@ class Follower:
         self,
         line: PrimaryLine,
         source: str,
+        share: Share,
         store: Store,
         commit: GroupCommit,
         *,
@@ -90,20 +82,21 @@ class Follower:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._line = line
-        self._store = store
+        self._share = share
         self._commit = commit
         self._poll_s = poll_s
         self._now_s = now_s
         self._problem = ""  # why the primary could not be followed the last time
         self.state = begin_state(store, source)
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
         # Until it has caught up once more it is as far as it was: an alert looks at how long ago.
-        FOLLOWED.set(self.state.date_ms / 1000 or self._now_s())
+        self.caught_up_s = self.state.date_ms / 1000 or now_s()
+
+    async def run(self, caught_up: Callable[[], None]) -> None:
+        """Follow until cancelled; say whenever nothing is left to ask for."""
         retry_s = RETRY_FIRST_S
         while True:
             if await self._try_to_catch_up():
+                caught_up()
                 retry_s = RETRY_FIRST_S
                 await asyncio.sleep(self._poll_s)
             else:
@@ -119,7 +112,7 @@ class Follower:
         except Exception:  # a mistake of ours, of which lookups shall not suffer
             _log.exception("following the primary %s failed", self._line.name)
             return False
-        FOLLOWED.set(self._now_s())
+        self.caught_up_s = self._now_s()
         self._note_problem("")
         return True
 
@@ -162,7 +155,11 @@ class Follower:
                     if any(_deletes_all(record) for record in part):
                         return False
                     taking = partial(
-                        take_log, records=part, state=self.state, now_ms=self._now_ms()
+                        take_log,
+                        records=part,
+                        state=self.state,
+                        now_ms=self._now_ms(),
+                        share=self._share,
                     )
                     self.state, taken = await self._commit.transact(taking, own=True)
                     _add(told, taken)
@@ -202,7 +199,8 @@ class Follower:
 
         def work(view: WriteView) -> Taken:
             note_named(view, records, dump.handles, dump.prefixes)
-            return take_dump(view, records, FollowState(dump.state.source), self._now_ms())
+            state = FollowState(dump.state.source)
+            return take_dump(view, records, state, self._now_ms(), self._share)
 
         _add(dump.taken, await self._commit.transact(work, own=True))
         dump.advance(records)
@@ -211,11 +209,14 @@ class Follower:
         await asyncio.to_thread(dump.handles.sort)
         after: bytes | None = b""
         while after is not None:
-            sweeping = partial(sweep, after=after, named=dump.handles, now_ms=self._now_ms())
+            sweeping = partial(
+                sweep, after=after, named=dump.handles, now_ms=self._now_ms(), share=self._share
+            )
             after, deleted = await self._commit.transact(sweeping, own=True)
             dump.taken.changed += deleted
         self.state = await self._commit.transact(
-            lambda view: end_dump(view, dump.prefixes, dump.state, self._now_ms()), own=True
+            lambda view: end_dump(view, dump.prefixes, dump.state, self._now_ms(), self._share),
+            own=True,
         )
 
     def _tell_taken(self, taken: Taken, what: str) -> None:
@@ -259,7 +260,8 @@ class _Dump:
             if isinstance(record, DumpHandle | DumpPrefix):
                 self.records += 1
                 self.last = record.handle
-                self.last_type = DUMP_HANDLE if isinstance(record, DumpHandle) else DUMP_PREFIX
+                is_handle = isinstance(record, DumpHandle)
+                self.last_type = ResumePoint.HANDLE if is_handle else ResumePoint.PREFIX
 
 
 def _deletes_all(record: object) -> bool:
@@ -269,36 +271,3 @@ def _deletes_all(record: object) -> bool:
 def _add(sum_: Taken, taken: Taken) -> None:
     sum_.changed += taken.changed
     sum_.faults += taken.faults
-
-
-def make_follower(
-    config: Config, store: Store, commit: GroupCommit, now_s: Callable[[], float]
-) -> Follower | None:
-    """Return what follows the primary that the configuration names; None: it names none.
-
-    Raises:
-        NodeFilesError: the primary's site or our key cannot be used.
-        StoreError: this node has registered something itself.
-    """
-    follow = config.follow
-    if not follow.site:
-        return None
-    site_path, key_path = config.folder / follow.site, config.folder / follow.key
-    site = read_site(site_path)
-    reference = identity_from_text(follow.identity)
-    identity = KeyIdentity(reference, _read_key(key_path))
-    try:
-        line = PrimaryLine(site, identity, now_s, follow.silence_timeout_s)
-    except PrimaryError as error:
-        raise NodeFilesError(f"{site_path}: {error}") from None
-    source = hashlib.sha256(site.servers[0].public_key).hexdigest()
-    return Follower(line, source, store, commit, poll_s=follow.poll_s, now_s=now_s)
-
-
-def _read_key(path: Path) -> PrivateKey:
-    try:
-        return decode_private_key(path.read_bytes())
-    except OSError as error:
-        raise NodeFilesError(f"{path} cannot be read: {error.strerror}") from None
-    except ProtocolError as error:
-        raise NodeFilesError(f"{path} is not a private key without a passphrase: {error}") from None

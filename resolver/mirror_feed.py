@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
-from protocol.replication_stream import STREAM_SIGNED, STREAM_TLS, signed_block, stream_start
+from protocol.replication_stream import STREAM_SIGNED, STREAM_TLS, signed_part, stream_start
 from registry.errors import JournalError, RecordError, StoreError
 from registry.mirror_plans import LogPlan, unpack_plan
 from registry.mirror_streams import DumpStream, LogStream, Piece
@@ -25,6 +25,8 @@ from resolver.metrics import MIRROR_RECORDS
 from resolver.node import Node
 from resolver.node_files import NodeFilesError
 from resolver.tls import open_own_context
+
+SERVER_NUMBER = 0  # ours, counted from 0, in a site that has one
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +106,8 @@ class MirrorFeed:
     def _open(self) -> LogStream | DumpStream:
         store, now_ms = self._feeding.store, int(self._now_s() * 1_000)
         if isinstance(self._plan, LogPlan):
-            return LogStream(store, self._plan, self._feeding.node.key_id, now_ms)
+            source = f"{SERVER_NUMBER}:{self._feeding.config.mirrors.name}"
+            return LogStream(store, self._plan, source, now_ms)
         return DumpStream(store, self._plan, now_ms)
 
     def _next(self, pieces: Iterator[Piece]) -> bytes | None:
@@ -113,7 +116,7 @@ class MirrorFeed:
         if piece is None:
             return None
         if self._form == STREAM_SIGNED:
-            piece = [signed_block(part, self._feeding.node.private_key) for part in piece]
+            piece = [signed_part(part, self._feeding.node.private_key) for part in piece]
         return b"".join(piece)
 
     async def _send_in_tls(self, channel: Channel, stream: LogStream | DumpStream) -> None:

@@ -10,9 +10,13 @@ answer alike.
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import NamedTuple, TypeVar
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from protocol.bodies import Body, ErrorAnswer
@@ -25,7 +29,7 @@ from protocol.replication_stream import (
     ReplicationDecoder,
     read_stream_type,
 )
-from protocol.types.hs_pubkey import PublicKey, decode_public_key
+from protocol.types.hs_pubkey import PublicKey, decode_public_key, encode_public_key
 from protocol.types.hs_site import TRANSPORT_TCP, HsSite
 from protocol.versions import V2_8, Version
 from resolver.asking import Answer, Candidate, Request, build_message, check_answer, interfaces_of
@@ -33,9 +37,10 @@ from resolver.asking import version_for as version_for_site
 from resolver.client.challenges import answer_challenge, is_challenge
 from resolver.client.identities import Identity
 from resolver.exchanges import ExchangeError, ExchangeLimits, connect, read_messages
-from resolver.http_tunnel import check_certificate, tls_context
+from resolver.http_tunnel import tls_context
 
 READ_OCTETS = 65_536
+_DSA_CIPHERS = "DHE-DSS-AES256-GCM-SHA384:DHE-DSS-AES128-GCM-SHA256:DHE+aDSS:@SECLEVEL=0"
 
 Head = TypeVar("Head")
 Record = TypeVar("Record")
@@ -51,30 +56,37 @@ class _Line(NamedTuple):
 
 
 class PrimaryLine:
-    """How one primary is asked.
+    """How one server of a primary's site is asked.
 
     Args:
-        site: the primary's, of one server.
+        site: the primary's.
+        number: of the server in it, counted from 0.
         identity: who we are there.
         now_s: the time since 1970, for the expiry that requests carry.
         silence_s: seconds without an octet after which a stream is given up.
 
     Raises:
-        PrimaryError: several servers, none that takes administration over TCP, or without a key.
+        PrimaryError: the server takes no administration over TCP, or has no key.
     """
 
     def __init__(
-        self, site: HsSite, identity: Identity, now_s: Callable[[], float], silence_s: float
+        self,
+        site: HsSite,
+        number: int,
+        identity: Identity,
+        now_s: Callable[[], float],
+        silence_s: float,
     ) -> None:
         self._site = site
         self._identity = identity
         self._now_s = now_s
         self._limits = ExchangeLimits(silence_s=silence_s)
-        self._candidate = _candidate_of(site)
+        self._candidate = _candidate_of(site, number)
         try:
             self._key: PublicKey = decode_public_key(self._candidate.server.public_key)
         except ProtocolError as error:
-            raise PrimaryError(f"the key in the primary's site: {error}") from None
+            words = f"the key of server {number} in the primary's site: {error}"
+            raise PrimaryError(words) from None
 
     @property
     def version(self) -> Version:
@@ -150,26 +162,39 @@ class PrimaryLine:
         while len(octets) < STREAM_TYPE_OCTETS:
             octets += await self._read(line, STREAM_TYPE_OCTETS - len(octets))
         kind = read_stream_type(octets)
-        has_tls = isinstance(self._key, RSAPublicKey)
+        is_rsa = isinstance(self._key, RSAPublicKey)
         if kind == STREAM_SIGNED:
-            if has_tls and self.version.at_least(V2_8):
+            if is_rsa and self.version.at_least(V2_8):
                 # Blocks are signed one by one: somebody in between could leave some out.
                 raise PrimaryError("it sends its records in clear, though it speaks 2.8 or later")
             return line, self._key
         if kind != STREAM_TLS:
             raise PrimaryError("it sends records neither signed nor in TLS")
-        if not has_tls:
-            raise PrimaryError("its key is not RSA, so that TLS does not show who it is")
         # What came before the handshake is nobody's: it stays in the reader that is left behind.
         reader = asyncio.StreamReader()
         async with asyncio.timeout(self._limits.silence_s):
             transport = await asyncio.get_running_loop().start_tls(
-                line.writer.transport, asyncio.StreamReaderProtocol(reader), tls_context()
+                line.writer.transport,
+                asyncio.StreamReaderProtocol(reader),
+                tls_context() if is_rsa else _dsa_context(),
             )
         assert transport is not None, "the connection was there"
         reader.set_transport(transport)
-        check_certificate(transport.get_extra_info("ssl_object"), self._candidate.endpoint)
+        self._check_certificate(transport.get_extra_info("ssl_object"))
         return line._replace(reader=reader), None
+
+    def _check_certificate(self, connection: ssl.SSLObject) -> None:
+        """Check that the certificate has the key of the primary's site. Raises: PrimaryError."""
+        try:
+            certificate = x509.load_der_x509_certificate(connection.getpeercert(True) or b"")
+            shown = certificate.public_key()
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise PrimaryError(f"its certificate cannot be read: {error}") from None
+        if not isinstance(shown, RSAPublicKey | DSAPublicKey) or (
+            encode_public_key(shown) != encode_public_key(self._key)
+        ):
+            endpoint = self._candidate.endpoint
+            raise PrimaryError(f"the certificate of {endpoint} is not made with its HS_SITE key")
 
     async def _read(self, line: _Line, octets_max: int = READ_OCTETS) -> bytes:
         try:
@@ -182,16 +207,25 @@ class PrimaryLine:
         return octets
 
 
-def _candidate_of(site: HsSite) -> Candidate:
-    if len(site.servers) != 1:
-        raise PrimaryError(
-            f"the primary's site has {len(site.servers)} servers, a site of one can be followed"
-        )
-    found = list(interfaces_of(site, site.servers[0], TRANSPORT_TCP, admin=True))
+def _dsa_context() -> ssl.SSLContext:
+    """Return what asks a primary whose handle key is DSA: TLS 1.2 has suites for it, 1.3 none.
+
+    Such keys have 1,024 bits, at the old strengths; the certificate's key is compared all the same.
+    """
+    context = tls_context()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_DSA_CIPHERS)
+    return context
+
+
+def _candidate_of(site: HsSite, number: int) -> Candidate:
+    server = site.servers[number]
+    found = list(interfaces_of(site, server, TRANSPORT_TCP, admin=True))
     if not found:
-        raise PrimaryError("the primary's site takes no administration over TCP")
-    if not site.servers[0].public_key:
-        raise PrimaryError("the primary's site has no key to know it by")
+        words = f"server {number} of the primary's site takes no administration over TCP"
+        raise PrimaryError(words)
+    if not server.public_key:
+        raise PrimaryError(f"server {number} of the primary's site has no key to know it by")
     return found[0]
 
 

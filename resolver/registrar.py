@@ -36,7 +36,7 @@ from protocol.value import Reference, select_values
 from registry.answers import Answer
 from registry.authorization import Policy
 from registry.errors import StoreError
-from registry.following import find_state, forget_state
+from registry.follow_states import find_states, forget_state
 from registry.outcomes import identity_text
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
@@ -73,7 +73,7 @@ from resolver.upstream_settings import upstream_settings
 from resolver.walker import Lookups, follow
 
 if TYPE_CHECKING:
-    from resolver.following import Follower
+    from resolver.followers import Followers
 
 NICENESS = 5  # of the registrar, above that of the workers: see `give_way`
 TICK_S = 1.0  # how often room, time-outs and metrics are looked at
@@ -151,7 +151,7 @@ class Registrar:
             keys_lost=self._end_sessions_of,
             mirror_words=MIRROR_WORDS if node.is_mirror else "",
         )
-        self._follower = self._make_follower(now_s)
+        self._followers = self._make_followers(now_s)
         self._following: asyncio.Task[None] | None = None
         self._quotas = Quotas(self._store, self.commit, now_s=now_s)
         self._upstream = Upstream(upstream_settings(config.upstream))
@@ -177,13 +177,13 @@ class Registrar:
         self._ticker: asyncio.Task[None] | None = None
         self._counter: asyncio.Task[None] | None = None
 
-    def _make_follower(self, now_s: Callable[[], float]) -> "Follower | None":
+    def _make_followers(self, now_s: Callable[[], float]) -> "Followers | None":
         """Make what follows a primary; few nodes are mirrors, so it is imported late."""
         if not self._config.follow.site:
             return None
-        from resolver.following import make_follower
+        from resolver.followers import make_followers
 
-        return make_follower(self._config, self._store, self.commit, now_s)
+        return make_followers(self._config, self._store, self.commit, now_s)
 
     def _foreign(self, now_s: Callable[[], float]) -> ForeignRecords:
         upstream = self._config.upstream
@@ -301,7 +301,7 @@ class Registrar:
     async def _forget_primary(self) -> None:
         """Begin to be a node of its own, if it followed another one before."""
         with self._store.read() as view:
-            if find_state(view) is None:
+            if not find_states(view):
                 return
         try:
             await self.commit.transact(forget_state, own=True)
@@ -313,14 +313,14 @@ class Registrar:
     async def start(self) -> None:
         """Begin to serve the link."""
         self.commit.start()
-        if self._follower is None:
+        if self._followers is None:
             await self._forget_primary()
         self.tick(0)
         await self._server.start()
         self._ticker = asyncio.create_task(self._tick_on())
         self._counter = asyncio.create_task(self._count_store())
-        if self._follower is not None:
-            self._following = asyncio.create_task(self._follower.run())
+        if self._followers is not None:
+            self._following = asyncio.create_task(self._followers.run())
 
     async def stop(self) -> None:
         """Commit what is queued, then close everything."""

@@ -1,5 +1,7 @@
 """A stranger's mirror: it dumps a primary, follows its log, and keeps what it is told.
 
+It reads what Handle.Net 9's mirror reads, in that order, and stops where that one stops.
+
 Like the rest of the foreign client it imports nothing of this project's packages.
 """
 
@@ -21,7 +23,9 @@ from tests.interop.foreign_transport import connect, http_head, read_answer, wra
 from tests.interop.foreign_wire import Answer, Cursor, Value, pack_message, pack_str
 
 NEED_REDUMP, SENDING = 1, 2
-PLACEHOLDER, CREATE, REMOVE, UPDATE, HOME, UNHOME = 0, 1, 2, 3, 4, 5
+CREATE, REMOVE, UPDATE, HOME, UNHOME = 1, 2, 3, 4, 5
+# What a dump goes on behind.
+AT_HANDLE_DATE, AT_HANDLE, AT_PREFIX = 0, 2, 3
 TLS = 0x544C5300
 TUNNELS = ("http", "https")
 
@@ -138,6 +142,7 @@ class ForeignMirror:
     last_id: int = 0
     last_ms: int = 0
     sources: dict[str, dict[str, int]] = field(default_factory=dict)
+    dates: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def _share(self) -> bytes:
@@ -183,15 +188,17 @@ class ForeignMirror:
             self.prefixes.add(stream.str())
         else:
             assert kind == 255, kind
+            return False  # what ends a dump is in no block
         stream.end_block()
-        return kind != 255
+        return True
 
     def follow(self, *, sources: bool = False, most: int | None = None) -> Log:
         """Takes what changed since; `sources`: by the names of the primaries."""
         if self.client.version < (2, 9):
             body = pack(">qq", self.last_id, self.last_ms)
         elif sources:
-            body = b"\1" + pack_str(json.dumps(self.sources).encode())
+            state = {"replicationServerStates": self.sources, "ownName": "2:0.NA/88"}
+            body = b"\1" + pack_str(json.dumps(state).encode())
         else:
             body = pack(">Bqq", 0, self.last_id, self.last_ms)
         body += self._share
@@ -200,10 +207,10 @@ class ForeignMirror:
             format_, log = stream.number("i"), Log(stream.kind, stream.number("i"))
             assert format_ == (2 if sources else 1)
             stream.end_block()
-            if log.status == SENDING:
-                while self._take_change(stream, log, format_):
-                    if len(log.changes) == most:
-                        return log
+            while self._take_change(stream, log, format_):
+                assert log.status == SENDING, "nothing but the end follows here"
+                if len(log.changes) == most:
+                    return log
             self._expect_end(stream)
             return log
 
@@ -213,7 +220,8 @@ class ForeignMirror:
             self._apply(stream, log)
         elif kind == 0:
             if format_ == 1:
-                log.end_ms = self.last_ms = stream.number("q")
+                log.end_ms = stream.number("q")
+                self.last_ms = log.end_ms if log.status == SENDING else self.last_ms
         elif format_ == 2 and kind == 2:
             log.source = stream.str()
             self.sources.setdefault(log.source.decode(), {"lastTxnId": 0, "lastTimestamp": 0})
@@ -225,7 +233,9 @@ class ForeignMirror:
 
     def _apply(self, stream: Stream, log: Log) -> None:
         number, handle, action = stream.number("q"), stream.str(), stream.number("B")
-        assert stream.number("q") > 0
+        date_ms = stream.number("q")
+        assert date_ms >= self.dates.get(handle, 1), "an older change than the last one taken"
+        self.dates[handle] = date_ms
         values = stream.values() if action in (CREATE, UPDATE) else []
         if action in (CREATE, UPDATE):
             self.handles[handle] = values
@@ -236,7 +246,7 @@ class ForeignMirror:
         elif action == UNHOME:
             self.prefixes.discard(handle)
         else:
-            assert (action, handle) == (PLACEHOLDER, b"")
+            raise AssertionError(f"action {action} is logged as an error by each mirror")
         last = self.last_id
         if log.source:
             last = self.sources[log.source.decode()]["lastTxnId"]

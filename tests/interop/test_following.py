@@ -18,7 +18,7 @@ from tests.interop import foreign_wire as wire
 from tests.interop.conftest import Stand, stand, url
 from tests.interop.foreign_client import ForeignClient
 from tests.interop.foreign_crypto import read_public_key
-from tests.interop.foreign_mirror import ForeignMirror, Refused
+from tests.interop.foreign_mirror import AT_HANDLE, ForeignMirror, Refused
 from tests.interop.foreign_primary import (
     ForeignPrimary,
     Parts,
@@ -254,7 +254,7 @@ def test_a_stranger_is_followed_through_a_broken_dump(primary: Stand, tmp_path: 
         if not body.rest:
             return [HEAD, server_record(5), handle_record(B, OLD)]
         resumed.append(body.str())
-        assert body.number("i") == 1
+        assert body.number("i") == AT_HANDLE
         too_large = Value(0, b"URL", b"an index of 0 is none")
         rest = [handle_record(A, OLD), handle_record(b"88/BAD", too_large), DATES]
         return [HEAD, *rest, b"\5" + pack_str(b"{}"), HOMED, b"\xff"]

@@ -12,10 +12,12 @@ from registry.store import Store
 from tests.interop import foreign_wire as wire
 from tests.interop.conftest import Guild, Stand, stand, url
 from tests.interop.foreign_mirror import (
+    AT_HANDLE,
+    AT_HANDLE_DATE,
+    AT_PREFIX,
     CREATE,
     HOME,
     NEED_REDUMP,
-    PLACEHOLDER,
     REMOVE,
     SENDING,
     TLS,
@@ -131,13 +133,17 @@ def test_a_mirror_of_several_primaries_goes_by_their_names(
     primary: Stand, mirror: ForeignMirror
 ) -> None:
     first = mirror.follow(sources=True)
-    assert first.source.startswith(b"sha256:")
+    assert first.source == b"0:sources"
     assert first.changes
     made = primary.make(url())
     again = mirror.follow(sources=True)
     assert [change[1:] for change in again.changes] == [(CREATE, made)]
-    mirror.sources = {"somebody else": {"lastTxnId": 1 << 60, "lastTimestamp": 0}}
+    mirror.dates.clear()  # it asks for all of it once more
+    mirror.sources = {"0:somebody else": {"lastTxnId": 1 << 60, "lastTimestamp": 0}}
     assert len(mirror.follow(sources=True).changes) == len(first.changes) + 1
+    mirror.sources["0:sources"]["lastTxnId"] = 1 << 60
+    log = mirror.follow(sources=True)
+    assert (log.status, log.changes, log.end_ms) == (NEED_REDUMP, [], 0)
 
 
 def test_each_server_of_a_mirror_gets_its_share(primary: Stand) -> None:
@@ -158,7 +164,8 @@ def test_each_server_of_a_mirror_gets_its_share(primary: Stand) -> None:
         assert told == [*own, (HOME, b"0.NA/76")]
     later = primary.make(url())
     other = mirrors[(position_in_site(later, 3) + 1) % 3]
-    assert followed(other) == [(PLACEHOLDER, b"")]
+    # Nothing for it: it moves on with what it has.
+    assert followed(other) == [(HOME, min(other.prefixes))]
     assert followed(other) == []
 
 
@@ -169,7 +176,7 @@ def test_a_dump_goes_on_where_it_was_broken_off(primary: Stand) -> None:
     broken.dump(most=6)
     before = broken.last_id
     lost = primary.make(url())
-    broken.dump(resume=(max(broken.handles), 1))
+    broken.dump(resume=(max(broken.handles), AT_HANDLE))
     assert broken.last_id == before, "a dump that goes on must not skip the log"
     broken.follow()
     assert lost in broken.handles
@@ -177,7 +184,11 @@ def test_a_dump_goes_on_where_it_was_broken_off(primary: Stand) -> None:
     assert broken.digest() == whole.digest()
     assert broken.prefixes
     broken.prefixes = {min(broken.prefixes)}
-    broken.dump(resume=(min(broken.prefixes), 2))
+    broken.dump(resume=(min(broken.prefixes), AT_PREFIX))
+    assert broken.digest() == whole.digest()
+    broken.handles.clear()
+    broken.prefixes.clear()
+    broken.dump(resume=(max(whole.handles), AT_HANDLE_DATE))
     assert broken.digest() == whole.digest()
 
 
@@ -193,7 +204,7 @@ def test_a_suspended_prefix_is_gone_until_it_is_resumed(
     for prefix in ("74", "75"):
         must_run("prefix", "suspend", prefix, "--reason", "r", *folder)
     assert followed(mirror) == [
-        (UNHOME, homed), (REMOVE, homed), (PLACEHOLDER, b""), (REMOVE, elsewhere),
+        (UNHOME, homed), (REMOVE, homed), (REMOVE, elsewhere),
     ]  # fmt: skip
     must_run("prefix", "resume", "74", *folder)
     assert followed(mirror) == [(HOME, homed), (UPDATE, homed)]
@@ -212,9 +223,10 @@ def test_frozen_revoked_and_ranged(primary: Stand, mirror: ForeignMirror) -> Non
     must_run(
         "range", "register", "88/RANGED.", "1", "9", "-v", "URL=https://a.cn/{serial}", *folder
     )
-    assert followed(mirror) == [(UPDATE, frozen), (REMOVE, revoked), (PLACEHOLDER, b"")]
-    told = "1 changes of ranges were not sent to the mirror"
-    wait_until(lambda: told in primary.node.log, "what was left out is told", 5)
+    taken = followed(mirror)
+    assert taken == [(UPDATE, frozen), (REMOVE, revoked), (HOME, min(mirror.prefixes))]
+    lost = "1 changes of ranges were not sent to the mirror"
+    wait_until(lambda: lost in primary.node.log, "what was left out is told", 5)
     fresh = ForeignMirror(primary.client, primary.admin)
     fresh.dump()
     assert frozen in fresh.handles
@@ -294,9 +306,18 @@ def is_fed(mirror: ForeignMirror) -> bool:
 
 
 def test_an_id_from_another_log_needs_a_dump(primary: Stand, mirror: ForeignMirror) -> None:
-    mirror.last_id = mirror.next_id() + (5 << 16)
+    mirror.last_id, mirror.last_ms = mirror.next_id() + (5 << 16), 1_790_000_000_123
     log = mirror.follow()
-    assert (log.status, log.changes) == (NEED_REDUMP, [])
+    assert (log.status, log.changes, log.end_ms) == (NEED_REDUMP, [], mirror.last_ms)
+
+
+def test_a_mirror_that_has_not_had_a_transaction_yet_asks_after_minus_one(
+    primary: Stand, mirror: ForeignMirror
+) -> None:
+    mirror.last_id = -1
+    log = mirror.follow()
+    assert log.status == SENDING
+    assert log.changes
 
 
 def test_a_mirror_survives_kill_and_needs_a_dump_after_trimming(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from protocol.codes import OpCode
 from protocol.replication import DumpRecord, LogEnd, LogRecord
 from protocol.replication_stream import dump_decoder, log_decoder
 from registry.admin import Operation
-from registry.following import FollowState, Named, end_dump, note_named, sweep, take_dump, take_log
+from registry.follow_states import FollowState
+from registry.following import Named, end_dump, note_named, sweep, take_dump, take_log
 from registry.log import LocalLog
 from registry.mirror_plans import DumpPlan, LogPlan, Share, needs_redump
 from registry.mirror_streams import DumpStream, LogStream

@@ -4,6 +4,8 @@ from typing import TypeVar
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA1
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +42,7 @@ from protocol.replication_stream import (
     dump_decoder,
     log_decoder,
     read_stream_type,
-    signed_block,
+    signed_part,
     stream_start,
 )
 from protocol.value import HandleValue
@@ -61,7 +63,8 @@ def changes(draw: st.DrawFn) -> HandleChange:
 def logs(draw: st.DrawFn) -> tuple[LogHead, list[LogRecord]]:
     format_ = draw(st.sampled_from([FORMAT_ONE_SOURCE, FORMAT_ALL_SOURCES]))
     if draw(st.integers(0, 9)) == 0:
-        return LogHead(format_, LogStatus.NEED_REDUMP), []
+        end = LogEnd(None if format_ == FORMAT_ALL_SOURCES else draw(I64))
+        return LogHead(format_, LogStatus.NEED_REDUMP), [end]
     several = format_ == FORMAT_ALL_SOURCES
     kinds: list[st.SearchStrategy[LogRecord]] = [changes()]
     if several:
@@ -109,7 +112,7 @@ def test_a_dump_comes_out_as_it_went_in(records: list[DumpRecord], piece: int) -
 
 
 def signed(records: list[DumpRecord]) -> bytes:
-    blocks = [signed_block(part.encode(), KEY) for part in (DumpHead(), *records)]
+    blocks = [signed_part(part.encode(), KEY) for part in (DumpHead(), *records)]
     return stream_start(STREAM_SIGNED)[STREAM_TYPE_OCTETS:] + b"".join(blocks)
 
 
@@ -126,9 +129,43 @@ def test_signed_blocks_hold(piece: int) -> None:
     assert taken(decoder, signed(RECORDS), piece) == RECORDS
 
 
+def signature_of(octets: bytes) -> bytes:
+    return write_str(KEY.sign(octets, PKCS1v15(), SHA1()))
+
+
+def test_a_dump_is_signed_where_existing_servers_and_mirrors_sign_it() -> None:
+    """Octet for octet: head and records are blocks, the octet that ends the dump is in none."""
+    head, server = b"\0\0\0\2", b"\0" + bytes(7) + b"\5" + bytes(7) + b"\7"
+    handle = b"\1" + write_str(b"88/A") + write_i32(1)
+    handle += write_str(HandleValue(1, b"URL", b"x").encode())
+    blocks = [part + signature_of(part) for part in (head, server, handle)]
+    expected = write_str(b"SHA1") + b"".join(blocks) + b"\xff"
+    assert signed(RECORDS) == expected
+    assert dump_decoder(KEY.public_key()).take(expected) == RECORDS
+
+
+def test_a_log_that_does_not_reach_back_has_a_signed_end() -> None:
+    head, end = b"\0\0\0\1\0\0\0\1", b"\0" + bytes(7) + b"\x2a"
+    assert LogHead(FORMAT_ONE_SOURCE, LogStatus.NEED_REDUMP).encode() == head
+    octets = write_str(b"SHA1") + head + signature_of(head) + end + signature_of(end)
+    decoder = log_decoder(KEY.public_key())
+    assert decoder.take(octets) == [LogEnd(42)]
+    assert decoder.is_ended
+    unsigned_end = log_decoder(KEY.public_key())
+    assert unsigned_end.take(write_str(b"SHA1") + head + signature_of(head) + end) == []
+
+
+def test_a_dump_of_an_old_server_ends_with_where_its_log_goes_on() -> None:
+    handle = DumpHandle(b"88/A", (HandleValue(1, b"URL", b"x"),))
+    decoder = dump_decoder()
+    octets = write_i32(1) + handle.encode() + DumpServer(5, 7).encode()
+    assert decoder.take(octets) == [handle, DumpServer(5, 7)]
+    assert decoder.is_ended
+
+
 def test_one_changed_octet_breaks_a_signature_or_the_form() -> None:
     octets = signed(RECORDS)
-    for at in range(0, len(octets), 7):
+    for at in range(0, len(octets) - 1, 7):  # the last one ends the dump, unsigned
         changed = octets[:at] + bytes([octets[at] ^ 1]) + octets[at + 1 :]
         decoder = dump_decoder(KEY.public_key())
         try:
@@ -186,7 +223,7 @@ def test_a_damaged_log_is_refused(octets: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     ("octets", "words"),
     [
-        (write_i32(1), "dump format is 1"),
+        (write_i32(3), "dump format is 3"),
         (DumpHead().encode() + write_u8(6), "record type 6 does not occur in a dump"),
         (
             DumpHead().encode()

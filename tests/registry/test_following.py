@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,20 +21,19 @@ from protocol.replication import (
 )
 from protocol.value import HandleValue
 from registry.errors import StoreError
+from registry.follow_states import FollowState, begin_state, find_states, put_state
 from registry.following import (
-    FollowState,
     Named,
-    begin_state,
+    Taken,
     end_dump,
-    find_state,
     note_named,
-    put_state,
     sweep,
     take_dump,
     take_log,
 )
 from registry.journal import OWNER, Kind, decode_frame
 from registry.log import LocalLog
+from registry.mirror_plans import Share
 from registry.store import Store
 from tests.registry.builders import NOW_S, create, hidden, open_store, perform, url
 from tests.registry.template_builders import seed
@@ -64,7 +64,9 @@ def values_of(store: Store, handle: bytes) -> tuple[HandleValue, ...] | None:
 
 def state_of(store: Store) -> FollowState | None:
     with store.read() as view:
-        return find_state(view)
+        states = find_states(view)
+    assert len(states) <= 1
+    return next(iter(states), None)
 
 
 def test_a_log_is_made_ours_with_values_as_they_are(store: Store) -> None:
@@ -180,6 +182,63 @@ def test_only_a_fresh_node_begins(store: Store) -> None:
         put_state(view, known)
     assert begin_state(store, SOURCE) == known
     assert begin_state(store, "another key") == FollowState("another key")
+
+
+def test_every_server_of_a_site_has_its_state_and_another_site_has_none_of_them(
+    store: Store,
+) -> None:
+    states = [FollowState(f"site/{number}", 10 + number, 5, is_dumped=True) for number in range(3)]
+    for state in [FollowState("alone", 1), *states, states[1]]:
+        with store.write() as view:
+            put_state(view, state)
+    assert [begin_state(store, f"site/{number}") for number in range(3)] == states
+    assert begin_state(store, "alone") == FollowState("alone")
+    with store.write() as view:
+        put_state(view, FollowState("alone", 1))
+    assert begin_state(store, "site/0") == FollowState("site/0")
+
+
+def test_a_state_of_an_earlier_release_is_read(store: Store) -> None:
+    with store.write() as view:
+        view.put_meta(b"follow", msgspec.msgpack.encode([SOURCE, 9, 5, True]))
+    assert begin_state(store, SOURCE) == FollowState(SOURCE, 9, 5, is_dumped=True)
+
+
+def test_of_a_server_only_what_hashes_to_it_is_taken_and_swept(store: Store) -> None:
+    handles = [b"88.118/%d" % number for number in range(12)]
+    first, second = (Share(2, 2, number) for number in range(2))
+    own = [each for each in handles if first.holds(each)]
+    assert 0 < len(own) < len(handles)
+    with store.write() as view:
+        taken = take_dump(
+            view, [DumpHandle(each, (OLD,)) for each in handles], STATE, NOW_MS, first
+        )
+    assert taken.changed == len(own)
+    assert len(taken.faults) == len(handles) - len(own)
+    assert taken.faults[0].endswith("hashes to another server of the primary's site")
+    other = FollowState("another")
+    with store.write() as view:
+        take_log(
+            view, [change(Action.CREATE, each, OLD) for each in handles], other, NOW_MS, second
+        )
+        # A copy that was left on the wrong server is cleaned up there: the right one stays.
+        gone = [change(Action.DELETE, each) for each in own[:2]]
+        assert take_log(view, gone, other, NOW_MS, second)[1] == Taken()
+        prefixes = [DumpPrefix(b"0.NA/%d" % number) for number in range(70, 78)]
+        take_dump(view, prefixes, STATE, NOW_MS, first)
+    named = Named()
+    named.sort()
+    with store.write() as view:
+        after, _ = sweep(view, b"", named, NOW_MS, first)
+        end_dump(view, set(), STATE, NOW_MS, first)
+    assert after is None
+    with store.read() as view:
+        assert sorted(each for each, _ in view.records() if each in handles) == sorted(
+            each for each in handles if second.holds(each)
+        )
+        homed = list(view.homed())
+        assert homed
+        assert all(second.holds(each) for each in homed)
 
 
 def test_a_damaged_state_is_said_to_be(store: Store) -> None:

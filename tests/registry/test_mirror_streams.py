@@ -19,6 +19,8 @@ from protocol.replication import (
     HandleChange,
     LogEnd,
     LogRecord,
+    LogStatus,
+    ResumePoint,
 )
 from protocol.replication_stream import dump_decoder, log_decoder
 from registry import mirror_streams
@@ -171,11 +173,14 @@ def test_a_dump_of_many_pages_goes_on_anywhere(
     handles = [each for each in whole if isinstance(each, DumpHandle)]
     assert len(handles) == 10
     for at, each in enumerate(handles):
-        assert dump_of(store, DumpPlan(WHOLE, each.handle, 1)) == whole[at + 2 :]
+        assert dump_of(store, DumpPlan(WHOLE, each.handle, ResumePoint.HANDLE)) == whole[at + 2 :]
     prefixes = [each for each in whole if isinstance(each, DumpPrefix)]
     for at, prefix in enumerate(prefixes):
-        rest = dump_of(store, DumpPlan(WHOLE, prefix.handle, 2))
+        rest = dump_of(store, DumpPlan(WHOLE, prefix.handle, ResumePoint.PREFIX))
         assert rest == [*prefixes[at + 1 :], DumpEnd()]
+    # Where dates were taken last, all handles are still to come.
+    for point in (ResumePoint.HANDLE_DATE, ResumePoint.PREFIX_DATE):
+        assert dump_of(store, DumpPlan(WHOLE, handles[-1].handle, point)) == whole[1:]
 
 
 def test_pieces_are_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,6 +243,45 @@ def test_a_trimmed_log_needs_a_dump(store: Store) -> None:
         assert not needs_redump(view, transaction_id(view.head().seq - 1))
 
 
+def test_a_mirror_that_is_too_far_behind_is_told_the_end_at_once(store: Store) -> None:
+    after = head(store) + (1 << 20)
+    for plan, end in (
+        (LogPlan(WHOLE, after, asked_ms=77), LogEnd(77)),
+        (LogPlan(WHOLE, positions={SOURCE: after}), LogEnd(None)),
+    ):
+        decoder = log_decoder()
+        octets = b"".join(
+            b"".join(each) for each in LogStream(store, plan, SOURCE, NOW_MS).pieces()
+        )
+        assert decoder.take(octets) == [end]
+        assert decoder.head is not None
+        assert decoder.head.status == LogStatus.NEED_REDUMP
+
+
+def test_a_mirror_without_a_share_in_what_came_last_moves_on_with_what_it_has(
+    store: Store,
+) -> None:
+    before, handle = head(store), b"88.118/A"
+    perform(store, create(handle, url()))
+    (other,) = [share for share in (Share(2, 2, 0), Share(2, 2, 1)) if not share.holds(handle)]
+    moving, end = log_of(store, before, other)
+    assert isinstance(moving, HandleChange)
+    assert (moving.action, moving.handle) == (Action.HOME, b"0.NA/0.NA")
+    assert moving.transaction_id == head(store)
+    assert log_of(store, moving.transaction_id, other) == [end]
+
+
+def test_dates_never_go_down_though_the_clock_was_set_back(store: Store) -> None:
+    before = head(store)
+    for name, now_s in ((b"A", NOW_S + 100), (b"B", NOW_S + 50), (b"C", NOW_S + 60)):
+        perform(store, create(b"88.118/" + name, url()), now_s=now_s)
+    changes = [each for each in log_of(store, before) if isinstance(each, HandleChange)]
+    assert {each.date_ms for each in changes} == {(NOW_S + 100) * 1_000}
+    # Whoever asks for the last one alone is told no earlier date.
+    (last, _) = log_of(store, changes[1].transaction_id)
+    assert last == changes[2]
+
+
 def test_a_log_trimmed_while_it_is_sent_breaks_off(store: Store) -> None:
     for name in (b"88.118/A", b"88.118/B"):
         perform(store, create(name, url()))
@@ -256,17 +300,31 @@ SHARES = st.builds(Share, st.integers(0, 2), st.integers(1, 99), st.integers(0, 
 
 @given(
     st.one_of(
-        st.builds(LogPlan, SHARES, st.integers(-(2**63), 2**63 - 1)),
+        st.builds(
+            LogPlan, SHARES, st.integers(-(2**63), 2**63 - 1), asked_ms=st.integers(0, 2**63 - 1)
+        ),
         st.builds(
             LogPlan,
             SHARES,
             positions=st.dictionaries(st.text(), st.integers(0, 2**63 - 1)),
         ),
-        st.builds(DumpPlan, SHARES, st.none() | st.binary(), st.integers(0, 2)),
+        st.builds(DumpPlan, SHARES, st.none() | st.binary(), st.integers(0, 3)),
     )
 )
 def test_plans_cross_to_another_process(plan: LogPlan | DumpPlan) -> None:
     assert unpack_plan(pack_plan(plan)) == plan
+
+
+def test_positions_are_read_as_existing_mirrors_write_them() -> None:
+    own = b'"ownName": "4:0.NA/88.118"'
+    states = b'{"0:sources": {"lastTxnId": 5, "lastTimestamp": 7}, "1:x": {"lastTxnId": -1}}'
+    for members in (
+        b'"replicationServerStates": ' + states,
+        own + b', "replicationServerStates":' + states,
+    ):
+        assert read_positions(b"{" + members + b"}") == {"0:sources": 5, "1:x": -1}
+    words = read_positions(b'{"replicationServerStates": 1}')
+    assert "positions cannot be read" in str(words)
 
 
 def test_positions_of_a_mirror_are_read() -> None:
