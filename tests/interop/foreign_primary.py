@@ -17,7 +17,7 @@ from pathlib import Path
 from struct import pack
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
 from tests.interop import foreign_wire as wire
@@ -44,11 +44,26 @@ def server_record(number: int) -> bytes:
     return b"\0" + pack(">qq", 1_790_000_000_000, number)
 
 
+def key_form(key: rsa.RSAPrivateKey | dsa.DSAPrivateKey) -> dict[str, str]:
+    """A public key in JSON."""
+
+    def number(value: int) -> str:
+        octets = value.to_bytes((value.bit_length() + 7) // 8, "big")
+        return b64encode(octets, b"-_").rstrip(b"=").decode()
+
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.public_key().public_numbers()
+        return {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
+    own = key.public_key().public_numbers()
+    all_ = {"y": own.y, **{name: getattr(own.parameter_numbers, name) for name in "pqg"}}
+    return {"kty": "DSA", **{name: number(value) for name, value in all_.items()}}
+
+
 @dataclass
 class ForeignPrimary:
     """Answers one request at a time; `dump` and `log` say what is streamed, part by part."""
 
-    key: rsa.RSAPrivateKey
+    key: rsa.RSAPrivateKey | dsa.DSAPrivateKey
     mirror_key: rsa.RSAPublicKey
     dump: Callable[[Cursor], Parts]
     log: Callable[[Cursor], Parts]
@@ -62,18 +77,11 @@ class ForeignPrimary:
 
     def write_site(self, path: Path) -> None:
         """The site as operators copy it."""
-        numbers = self.key.public_key().public_numbers()
-
-        def number(value: int) -> str:
-            octets = value.to_bytes((value.bit_length() + 7) // 8, "big")
-            return b64encode(octets, b"-_").rstrip(b"=").decode()
-
-        key = {"kty": "RSA", "n": number(numbers.n), "e": number(numbers.e)}
         interface = {"query": True, "admin": True, "protocol": "TCP", "port": self.port}
         server = {
             "serverId": 1,
             "address": ADDRESS,
-            "publicKey": {"format": "key", "value": key},
+            "publicKey": {"format": "key", "value": key_form(self.key)},
             "interfaces": [interface],
         }
         site = {
@@ -145,6 +153,7 @@ class ForeignPrimary:
             sock.sendall(pack(">i", -1) + b"".join(parts))
         elif self.form == "signed":
             key = self.sign_with or self.key
+            assert isinstance(key, rsa.RSAPrivateKey)
             signed = [
                 # What ends a dump is in no block.
                 part if part == DUMP_END
@@ -155,6 +164,9 @@ class ForeignPrimary:
         else:
             sock.sendall(b"TLS\0" + self.before_tls)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            if isinstance(self.key, dsa.DSAPrivateKey):
+                context.set_ciphers("DHE+aDSS:@SECLEVEL=0")
+                context.load_dh_params(self.form)
             context.load_cert_chain(self.form)  # a PEM file
             with context.wrap_socket(sock, server_side=True) as wrapped:
                 wrapped.sendall(b"".join(parts))

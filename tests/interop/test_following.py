@@ -1,14 +1,17 @@
 """A node follows a primary: one of ours, killed at will, and a stranger's with its own manners."""
 
+import base64
 import contextlib
+import datetime
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from protocol.key_files import decode_private_key
 from registry.log import LocalLog
@@ -331,6 +334,66 @@ def test_what_somebody_puts_before_the_handshake_is_not_taken(
         stranger.before_tls = b""
         wait_until(lambda: ask(node).resolve(B).code == 1, "the primary's own dump", 15, 0.1)
         assert ask(node).resolve(A).code != 1
+
+
+def der(tag: int, octets: bytes) -> bytes:
+    length = len(octets)
+    size = bytes([length]) if length < 128 else b"\x82" + length.to_bytes(2, "big")
+    return bytes([tag]) + size + octets
+
+
+def der_number(number: int) -> bytes:
+    return der(2, number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+def dsa_pem(key: dsa.DSAPrivateKey, folder: Path) -> str:
+    """A certificate as servers with old keys show it, its key, and numbers for Diffie-Hellman."""
+    path, name = folder / "dsa.pem", x509.Name([])
+    start = datetime.datetime(2026, 1, 1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start.replace(2030))
+    numbers = key.parameters().parameter_numbers()
+    parts = [
+        made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+        b"-----BEGIN DH PARAMETERS-----\n",
+        base64.encodebytes(der(0x30, der_number(numbers.p) + der_number(numbers.g))),
+        b"-----END DH PARAMETERS-----\n",
+    ]
+    path.write_bytes(b"".join(parts))
+    return str(path)
+
+
+def test_a_primary_with_a_dsa_key_is_known_by_its_certificate(
+    primary: Stand, tmp_path: Path
+) -> None:
+    key, other = (dsa.generate_private_key(1_024) for _ in range(2))
+
+    def dump(body: Cursor) -> Parts:
+        return [HEAD, server_record(5), handle_record(B, OLD), HOMED, b"\xff"]
+
+    admin_key = decode_private_key(primary.node.admin_key.read_bytes())
+    stranger = ForeignPrimary(
+        key,
+        admin_key.public_key(),  # type: ignore[arg-type]
+        dump,
+        lambda body: [SENDING, LOG_END],
+        dsa_pem(other, tmp_path),
+    )
+    with stranger.running():
+        stranger.write_site(tmp_path / "site.json")
+        node = make_mirror(
+            tmp_path / "node", tmp_path / "site.json", "300:0.NA/M", primary.node.admin_key
+        )
+        with running(node):
+            words = "not made with its HS_SITE key"
+            wait_until(lambda: words in node.log, "another key is refused", 10, 0.1)
+            assert ask(node).resolve(B).code != 1
+            stranger.form = dsa_pem(key, tmp_path)
+            wait_until(lambda: ask(node).resolve(B).code == 1, "its own is believed", 10, 0.1)
 
 
 def test_a_mirror_that_has_become_a_node_of_its_own_is_no_mirror_again(
