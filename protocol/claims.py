@@ -2,14 +2,15 @@
 
     iss, sub     who claims, about whom: "index:handle", of a signature the handle alone
     exp, nbf, iat   seconds since 1970: until when, from when, and when it was said
-    chain        where the certificates stand that lead from the issuer to the root, "index:handle"
+    chain        where the certificates stand that lead from the issuer to the root:
+                 "index:handle", or a handle alone for the latest there about who is asked for
     digests      HS_SIGNATURE: {"alg": "SHA-256", "digests": [{"index": 1, "digest": base64}]}, of
                  encoded values without their first 8 octets (index and timestamp)
     publicKey    HS_CERT: the subject's key, as JSON Web Key (RSA or DSA)
     perms        HS_CERT: what the subject may sign: [{"handle", "perm"}]
     content      any text
 
-The token is compact or in JSON form (`jws`), signed with RS256, or DS160 by a DSA key. Whether
+The token is compact or in JSON form (`jws`). All of it as Handle.Net 9 writes and reads it; whether
 what is claimed holds is the reader's to find out: nothing here is proved.
 """
 
@@ -35,10 +36,13 @@ from protocol.wire import MESSAGE_OCTETS_MAX
 HS_CERT = b"HS_CERT"
 HS_SIGNATURE = b"HS_SIGNATURE"
 TRUST_TYPES = frozenset({HS_CERT, HS_SIGNATURE})
+TRUST_ROOT = b"0.0/0.0"  # where clients of Handle.Net believe a root to be, and nowhere else
 CHAIN_MAX = 50  # Handle.Net's bound
 DIGEST_ALGORITHM = "SHA-256"
 _DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256", "SHA-384": "sha384", "SHA-512": "sha512"}
 _UNDIGESTED_OCTETS = 8
+_INDEX_MAX = 2**31 - 1
+_INDEX_DIGITS_MAX = 10
 
 
 class Perm(StrEnum):
@@ -70,8 +74,10 @@ class Grant(NamedTuple):
         if self.perm == Perm.HANDLES_UNDER_THIS_PREFIX:
             return is_under
         derived = own + b"."
-        return self.perm == Perm.DERIVED_PREFIXES and (
-            asked.startswith(derived) or prefix.startswith(derived)
+        return (
+            self.perm == Perm.DERIVED_PREFIXES
+            and own.startswith(PREFIX_HANDLE_START)
+            and (asked.startswith(derived) or prefix.startswith(derived))
         )
 
 
@@ -142,7 +148,7 @@ class _Digests(msgspec.Struct):
 
 class _Grant(msgspec.Struct):
     perm: str
-    handle: str = ""
+    handle: str | None = None
 
 
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # since 1970; beyond it JSON is not exact
@@ -187,7 +193,7 @@ def decode_claims(octets: bytes) -> Claims:
         if digests is not None
         else None,
         public_key=key_from_json(form.public_key, "publicKey") if form.public_key else None,
-        grants=tuple(Grant(each.perm, each.handle.encode()) for each in form.perms)
+        grants=tuple(Grant(each.perm, (each.handle or "").encode()) for each in form.perms)
         if form.perms is not None
         else None,
         content=form.content,
@@ -203,16 +209,19 @@ def _octets(text: str) -> bytes:
 
 
 def _reference(text: str, name: str) -> Reference:
+    """Read `index:handle`, or a handle alone: index 0."""
     index, colon, handle = text.partition(":")
-    is_number = index.isascii() and index.isdigit() and len(index) <= 10
-    if not (colon and handle and is_number and int(index) < 2**31):
+    if not (colon and index.isascii() and index.isdigit()):
+        index, handle = "0", text
+    if not handle or len(index) > _INDEX_DIGITS_MAX or int(index) > _INDEX_MAX:
         raise InvalidValueError(f"{name} is {text[:80]!r}, not index:handle")
     return Reference(handle.encode(), int(index))
 
 
 def reference_text(reference: Reference) -> str:
-    """Return `300:0.NA/88.118`."""
-    return f"{reference.index}:{reference.handle.decode('utf-8', 'backslashreplace')}"
+    """Return `300:0.NA/88.118`; of index 0 the handle alone."""
+    handle = reference.handle.decode("utf-8", "backslashreplace")
+    return f"{reference.index}:{handle}" if reference.index else handle
 
 
 def same_identity(one: str, other: str) -> bool:
@@ -245,7 +254,7 @@ def digest_values(values: Iterable[HandleValue]) -> tuple[tuple[int, bytes], ...
 
 def sign_claims(claims: Claims, key: PrivateKey) -> str:
     """Return the compact token of claims. Raises: SecurityError, InvalidValueError."""
-    return jws.sign(claims.encode(), key, with_dsa=True, octets_max=MESSAGE_OCTETS_MAX)
+    return jws.sign(claims.encode(), key, for_values=True, octets_max=MESSAGE_OCTETS_MAX)
 
 
 def read_claims(data: bytes) -> tuple[str, Claims]:
@@ -265,4 +274,4 @@ def read_claims(data: bytes) -> tuple[str, Claims]:
 
 def verify_token(token: str, key: VerifyingKey) -> None:
     """Check a token's signature. Raises: SecurityError, it does not hold; DecodeError."""
-    jws.verify(token, key, with_dsa=True, octets_max=MESSAGE_OCTETS_MAX)
+    jws.verify(token, key, for_values=True, octets_max=MESSAGE_OCTETS_MAX)

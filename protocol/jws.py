@@ -7,8 +7,13 @@
      key              alg      signature (RFC 7518 §3.1)
      RSA              RS256    PKCS#1 v1.5 with SHA-256
      EC, P-256        ES256    32 octets r, 32 octets s, with SHA-256
-     DSA              DS160    SHA-1, as Handle.Net's own name has it; only `with_dsa`
      others           none: refused
+
+Handle values (`for_values`) are signed by DSA keys too, and read in more than one algorithm, with
+names of Handle.Net's own:
+
+     RSA              RS256, RS384, RS512
+     DSA              DS160, which is SHA-1, where q has 160 bits; DS256, DS384, DS512
 
 Handle values that are tokens (`claims`) come in the JSON form of RFC 7515 §7.2.1 too, with one
 signature; `to_compact` makes one of the other.
@@ -38,7 +43,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
     encode_dss_signature,
 )
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
 
 from protocol.errors import DecodeError, InvalidValueError, SecurityError
 from protocol.key_files import PrivateKey
@@ -51,6 +56,19 @@ VerifyingKey = PublicKey | EllipticCurvePublicKey
 RS256 = "RS256"
 ES256 = "ES256"
 DS160 = "DS160"
+DS256 = "DS256"
+_DS160_ORDER_BITS = 160  # a longer q wants a longer hash; Java refuses SHA-1 with it
+
+_Hash = SHA1 | SHA256 | SHA384 | SHA512
+_HASHES: dict[str, type[_Hash]] = {
+    RS256: SHA256,
+    "RS384": SHA384,
+    "RS512": SHA512,
+    DS160: SHA1,
+    DS256: SHA256,
+    "DS384": SHA384,
+    "DS512": SHA512,
+}
 
 # A payload of 8 KiB, a signature by the longest key computed with (1 KiB), a third more for
 # base64, and room for the header: everything fits into one header field or form field elsewhere.
@@ -71,7 +89,7 @@ def sign(
     key: SigningKey,
     *,
     key_id: str = "",
-    with_dsa: bool = False,
+    for_values: bool = False,
     octets_max: int = TOKEN_OCTETS_MAX,
 ) -> str:
     """Return a token of `payload` signed with `key`.
@@ -80,11 +98,11 @@ def sign(
         SecurityError: no algorithm fits the key.
         InvalidValueError: the token would have more than `octets_max` octets.
     """
-    algorithm = find_algorithm(key, with_dsa=with_dsa)
+    algorithm = find_algorithm(key, for_values=for_values)
     named = {"alg": algorithm, "kid": key_id} if key_id else {"alg": algorithm}
     header = msgspec.json.encode(named)
     signed = f"{_to_base64(header)}.{_to_base64(payload)}"
-    token = f"{signed}.{_to_base64(_make_signature(key, signed.encode()))}"
+    token = f"{signed}.{_to_base64(_make_signature(key, signed.encode(), algorithm))}"
     if len(token) > octets_max:
         raise InvalidValueError(
             f"the signed token has {len(token)} octets, at most {octets_max} are allowed"
@@ -96,7 +114,7 @@ def verify(
     token: str,
     key: VerifyingKey,
     *,
-    with_dsa: bool = False,
+    for_values: bool = False,
     octets_max: int = TOKEN_OCTETS_MAX,
 ) -> bytes:
     """Return the payload of a token that `key` signed.
@@ -107,14 +125,15 @@ def verify(
             extension, or the signature does not hold.
     """
     header, payload, signed, signature = _take_apart(token, octets_max)
-    algorithm = find_algorithm(key, with_dsa=with_dsa)
-    if header.alg != algorithm:
+    algorithm = find_algorithm(key, for_values=for_values)
+    others = _HASHES if for_values else ()
+    if header.alg != algorithm and not (header.alg in others and header.alg[:2] == algorithm[:2]):
         raise SecurityError(
             f"the token is signed with {header.alg[:32]!r}, with this key it has to be {algorithm}"
         )
     if header.crit is not msgspec.UNSET:  # RFC 7515 §4.1.11
         raise SecurityError("the token's header asks for extensions, none are known here")
-    if not _signature_holds(key, signed, signature):
+    if not _signature_holds(key, signed, signature, header.alg):
         raise SecurityError("the token's signature does not hold under this key")
     return payload
 
@@ -147,12 +166,12 @@ def to_json_form(token: str) -> str:
     return msgspec.json.encode(form).decode()
 
 
-def find_algorithm(key: SigningKey | VerifyingKey, *, with_dsa: bool = False) -> str:
-    """Return the algorithm that belongs to a key.
+def find_algorithm(key: SigningKey | VerifyingKey, *, for_values: bool = False) -> str:
+    """Return the algorithm that a key signs with.
 
     Args:
         key: private or public.
-        with_dsa: let DSA keys sign too, with SHA-1: handle values do, receipts never.
+        for_values: let DSA keys sign too: handle values are, receipts never.
 
     Raises:
         SecurityError: none does.
@@ -165,8 +184,9 @@ def find_algorithm(key: SigningKey | VerifyingKey, *, with_dsa: bool = False) ->
         if isinstance(key.curve, SECP256R1):
             return ES256
         raise SecurityError(f"EC keys sign tokens on curve secp256r1, this one is {key.curve.name}")
-    if with_dsa and isinstance(key, DSAPrivateKey | DSAPublicKey):
-        return DS160
+    if for_values and isinstance(key, DSAPrivateKey | DSAPublicKey):
+        order = key.parameters().parameter_numbers().q
+        return DS160 if order.bit_length() <= _DS160_ORDER_BITS else DS256
     kind = type(key).__name__.removesuffix("PublicKey").removesuffix("PrivateKey").upper()
     raise SecurityError(f"{kind} keys sign no tokens: it takes an RSA key or an EC key on P-256")
 
@@ -206,23 +226,23 @@ def _read_header(octets: bytes) -> _Header:
         raise DecodeError(f"the token's header cannot be read: {error}") from None
 
 
-def _make_signature(key: SigningKey, octets: bytes) -> bytes:
+def _make_signature(key: SigningKey, octets: bytes, algorithm: str) -> bytes:
     if isinstance(key, RSAPrivateKey):
-        return key.sign(octets, PKCS1v15(), SHA256())
+        return key.sign(octets, PKCS1v15(), _HASHES[algorithm]())
     if isinstance(key, DSAPrivateKey):
-        return key.sign(octets, SHA1())
+        return key.sign(octets, _HASHES[algorithm]())
     assert isinstance(key, EllipticCurvePrivateKey), "find_algorithm refuses the others"
     numbers = decode_dss_signature(key.sign(octets, ECDSA(SHA256())))
     return b"".join(number.to_bytes(_ES256_NUMBER_OCTETS, "big") for number in numbers)
 
 
-def _signature_holds(key: VerifyingKey, octets: bytes, signature: bytes) -> bool:
+def _signature_holds(key: VerifyingKey, octets: bytes, signature: bytes, algorithm: str) -> bool:
     try:
         if isinstance(key, RSAPublicKey):
-            key.verify(signature, octets, PKCS1v15(), SHA256())
+            key.verify(signature, octets, PKCS1v15(), _HASHES[algorithm]())
             return True
         if isinstance(key, DSAPublicKey):
-            key.verify(signature, octets, SHA1())
+            key.verify(signature, octets, _HASHES[algorithm]())
             return True
         assert isinstance(key, EllipticCurvePublicKey), "find_algorithm refuses the others"
         if len(signature) != 2 * _ES256_NUMBER_OCTETS:

@@ -42,6 +42,7 @@ from protocol.types.hs_site import (
 )
 from protocol.versions import BEST
 from registry.prefix_records import ADMIN_INDEX as ADMIN_INDEX
+from resolver.bootstrap_handles import BootstrapHandles
 
 SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
@@ -279,9 +280,14 @@ def bootstrap_document(sites: Sequence[HsSite]) -> dict[str, object]:
 
 
 def read_bootstrap(path: Path) -> tuple[HsSite, ...]:
-    """Read the sites of the root from `bootstrap.json`. Raises: NodeFilesError."""
+    """Read the sites of the root from `bootstrap.json`, or from Handle.Net's bootstrap_handles.
+
+    Raises: NodeFilesError.
+    """
     document = read_json(path)
     sites = document.get("sites") if isinstance(document, dict) else None
+    if sites is None and (found := BootstrapHandles(document).root_sites()):
+        return tuple(found)
     if not isinstance(sites, list) or not sites:
         raise NodeFilesError(f'{path} has no "sites": copy bootstrap.json of the top node')
     try:

@@ -4,9 +4,14 @@
     signed by A's key        A's key, what A may sign           the root: its key is one trusted
                              signed by B's key
 
-A certificate is where the chain of what it authorizes says (its first entry; the rest leads on when
-the certificate has no chain of its own), else at the issuer's handle. Every link is looked at, and
-all that is wrong with it is said; fetching is the caller's, time an argument.
+A certificate is where the chain that was met first says, an entry for each step; when that is used
+up, where the chain of the last one says; else at the issuer's handle. Of several there about the
+issuer it is the one issued last. Every link is looked at, and all that is wrong with it is said;
+fetching is the caller's, time an argument.
+
+What holds is what Handle.Net 9 lets hold. Permissions are asked for where values are signed: each
+certificate on the way has to cover the handle. A certificate that is looked at by itself has to
+lead to a root that is trusted, no more: over whom it may be used, a signature shows.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,6 +22,7 @@ from protocol.claims import (
     CHAIN_MAX,
     HS_CERT,
     HS_SIGNATURE,
+    TRUST_ROOT,
     TRUST_TYPES,
     Claims,
     digest_value,
@@ -32,6 +38,14 @@ from protocol.value import HandleValue, Reference
 
 # Returns a handle's values; raises LookupError with words when there are none to be had.
 Fetch = Callable[[bytes], Sequence[HandleValue]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedKey:
+    """A key that a root may have, HS_PUBKEY data; of a root at one handle, or at any."""
+
+    data: bytes
+    handle: bytes | None = None
 
 
 @dataclass
@@ -73,13 +87,13 @@ class ChainChecker:
 
     Args:
         fetch: returns the values of handles.
-        trusted: HS_PUBKEY data of the keys that a root may have.
+        trusted: the keys that a root may have.
         now_s: the time it has to hold at.
     """
 
-    def __init__(self, fetch: Fetch, trusted: Collection[bytes], now_s: int) -> None:
+    def __init__(self, fetch: Fetch, trusted: Collection[TrustedKey], now_s: int) -> None:
         self._fetch = fetch
-        self._trusted = {encode_public_key(decode_public_key(data)) for data in trusted}
+        self._trusted = [(_same_form(each.data), each.handle) for each in trusted]
         self._now_s = now_s
         self._known: dict[bytes, Sequence[HandleValue]] = {}
 
@@ -114,17 +128,19 @@ class ChainChecker:
         self._check_subject(handle, value.type, claims, link)
         if value.type == HS_SIGNATURE:
             checked.verified = _check_digests(values, claims, link)
-        self._walk(_Signed(place, token, claims), handle, checked)
+        covered = handle if value.type == HS_SIGNATURE else None
+        self._walk(_Signed(place, token, claims), covered, checked)
         return checked
 
     def _check_subject(self, handle: bytes, type_: bytes, claims: Claims, link: Link) -> None:
-        if fold_handle(claims.subject_handle) != fold_handle(handle):
+        if type_ == HS_CERT:
+            if claims.public_key is None:
+                link.problems.append("the certificate names no key (publicKey)")
+        elif fold_handle(claims.subject.encode()) != fold_handle(handle):
             link.problems.append(f"it is about {claims.subject}, not about {to_text(handle)}")
-        if type_ == HS_CERT and claims.public_key is None:
-            link.problems.append("the certificate names no key (publicKey)")
 
-    def _walk(self, signed: _Signed, handle: bytes, checked: Checked) -> None:
-        """Follow the chain to its end, a link for each certificate."""
+    def _walk(self, signed: _Signed, handle: bytes | None, checked: Checked) -> None:
+        """Follow the chain to its end, a link for each certificate; `handle` has to be covered."""
         link = checked.links[0]
         rest: tuple[Reference, ...] = ()
         for _ in range(CHAIN_MAX):
@@ -133,30 +149,35 @@ class ChainChecker:
             if claims.is_self_issued and claims.public_key is not None:
                 self._check_root(signed, claims.public_key, link)
                 return
-            rest = claims.chain or rest
+            rest = rest or claims.chain
             certificate = self._find_certificate(claims.issuer, rest[:1], link)
             if certificate is None:
                 return
             rest = rest[1:]
             following = Link(certificate.place)
             checked.links.append(following)
-            self._check_authorized(signed, certificate, handle, link, following)
+            self._check_signed(signed, certificate, link, following)
+            if handle is not None:
+                self._check_authorized(certificate, handle, link)
             signed, link = certificate, following
         link.problems.append(f"the chain has over {CHAIN_MAX} links")
 
-    def _check_authorized(
-        self, signed: _Signed, certificate: _Signed, handle: bytes, link: Link, following: Link
+    def _check_signed(
+        self, signed: _Signed, certificate: _Signed, link: Link, following: Link
     ) -> None:
-        """Check that the certificate's subject signed this, and may sign for the handle.
-
-        Every certificate on the way has to cover the handle that was begun with: nobody can grant
-        more than was granted to him.
-        """
+        """Check that the certificate's subject signed this."""
         claims = certificate.claims
         by = f"by {reference_text(claims.issuer)}, for {claims.subject}"
         following.notes.append(by)
         assert claims.public_key is not None, "certificates without a key are not found"
         _check_signature(signed, claims.public_key, link)
+
+    def _check_authorized(self, certificate: _Signed, handle: bytes, link: Link) -> None:
+        """Check that a certificate covers the handle that was begun with.
+
+        Each on the way has to: nobody can grant more than was granted to him.
+        """
+        claims = certificate.claims
         if not any(grant.covers(handle) for grant in claims.grants or ()):
             granted = ", ".join(
                 f"{grant.perm} {to_text(grant.handle)}".strip() for grant in claims.grants or ()
@@ -168,26 +189,34 @@ class ChainChecker:
 
     def _check_root(self, signed: _Signed, key: bytes, link: Link) -> None:
         _check_signature(signed, key, link)
-        if encode_public_key(decode_public_key(key)) in self._trusted:
+        own, subject = _same_form(key), fold_handle(signed.claims.subject_handle)
+        places = [place for data, place in self._trusted if data == own]
+        if not places:
+            link.problems.append("the chain ends here, and this key is none of those trusted")
+        elif None in places or subject in places:
             link.notes.append("the root, and its key is one of those trusted")
         else:
-            link.problems.append("the chain ends here, and this key is none of those trusted")
+            link.problems.append(f"this key is trusted as that of {to_text(places[0] or b'')} only")
+        if subject != TRUST_ROOT:
+            link.notes.append("clients of Handle.Net believe a root at 0.0/0.0 only")
 
     def _find_certificate(
         self, issuer: Reference, named: Sequence[Reference], link: Link
     ) -> _Signed | None:
         """Return the certificate of an issuer, or say at `link` why there is none."""
-        handle = named[0].handle if named else issuer.handle
+        place_of = named[0] if named else Reference(issuer.handle, 0)
+        handle = place_of.handle
         try:
             values = self._values_of(handle)
         except LookupError as error:
             link.problems.append(f"the issuer's certificate is not to be had: {error}")
             return None
         wrong = []
+        found: list[_Signed] = []
         for value in values:
-            if value.type != HS_CERT or (named and value.index != named[0].index):
+            if value.index != place_of.index if place_of.index else value.type != HS_CERT:
                 continue
-            place = f"HS_CERT {reference_text(Reference(handle, value.index))}"
+            place = f"{to_text(value.type)} {reference_text(Reference(handle, value.index))}"
             try:
                 token, claims = read_claims(value.data)
             except ProtocolError as error:
@@ -198,10 +227,12 @@ class ChainChecker:
             elif claims.public_key is None:
                 wrong.append(f"{place} names no key")
             else:
-                return _Signed(place, token, claims)
-        where = reference_text(named[0]) if named else to_text(handle)
-        found = f" ({'; '.join(wrong)})" if wrong else ""
-        words = f"there is no certificate for {reference_text(issuer)} at {where}{found}"
+                found.append(_Signed(place, token, claims))
+        if found:
+            return max(found, key=lambda each: -1 if (at := each.claims.issued_s) is None else at)
+        others = f" ({'; '.join(wrong)})" if wrong else ""
+        where = reference_text(place_of)
+        words = f"there is no certificate for {reference_text(issuer)} at {where}{others}"
         link.problems.append(words)
         return None
 
@@ -213,13 +244,32 @@ class ChainChecker:
 
     def _time_problems(self, claims: Claims, link: Link) -> Iterator[str]:
         if claims.expires_s is None:
-            yield "it names no end (exp)"
+            link.notes.append("without an end (exp)")
         elif claims.expires_s < self._now_s:
             yield f"it expired at {time_text(claims.expires_s)}"
         else:
             link.notes.append(f"until {time_text(claims.expires_s)}")
         if claims.not_before_s is not None and claims.not_before_s > self._now_s:
             yield f"it is not valid before {time_text(claims.not_before_s)}"
+
+
+def find_unsigned(values: Sequence[HandleValue], found: Sequence[Checked]) -> list[int]:
+    """Return the indexes of values that anybody may read and that no good signature covers.
+
+    Clients of Handle.Net hold a record for good only when there are none. A signature itself needs
+    none.
+    """
+    covered = {index for each in found if each.is_good for index in each.verified}
+    return sorted(
+        value.index
+        for value in values
+        if value.is_public and value.type != HS_SIGNATURE and value.index not in covered
+    )
+
+
+def _same_form(key: bytes) -> bytes:
+    """Return HS_PUBKEY data as this project writes it, for comparing."""
+    return encode_public_key(decode_public_key(key))
 
 
 def _check_signature(signed: _Signed, key: bytes, link: Link) -> None:
@@ -255,7 +305,7 @@ def _check_digests(values: Sequence[HandleValue], claims: Claims, link: Link) ->
     missing = sorted(set(signed) - present)
     if missing:
         names = ", ".join(map(str, missing))
-        link.notes.append(f"signed, but not there or not to be read: index {names}")
+        link.problems.append(f"signed, but not there or not to be read: index {names}")
     unsigned = sorted(
         value.index for value in values if value.index not in signed and value.type != HS_SIGNATURE
     )

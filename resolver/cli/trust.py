@@ -36,7 +36,7 @@ from resolver.cli.trusted_keys import find_trusted, read_public_key
 from resolver.cli.value_texts import parse_identity
 from resolver.cli.where_options import JsonOption, asks
 from resolver.client import BlockingClient, HandleError
-from resolver.trust_chains import ChainChecker, Checked
+from resolver.trust_chains import ChainChecker, Checked, find_unsigned
 
 app = typer.Typer(no_args_is_help=True, help="Sign values, certify keys, check what is signed.")
 
@@ -168,12 +168,16 @@ def check(
     at: Annotated[
         str, typer.Option(help="When it has to hold, as 2026-11-21T08:00:00Z.  [default: now]")
     ] = "",
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Every value that anybody may read has to be signed.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check every HS_SIGNATURE and HS_CERT of a handle, up to a root whose key is trusted.
 
-    Says of every step what holds and what is wrong: expired, not yet valid, a value that differs, a
-    signature that does not hold, a permission that lacks, a root nobody trusts.
+    Says of every step what holds and what is wrong: expired, not yet valid, a value that differs or
+    is gone, a signature that does not hold, a permission that lacks, a root nobody trusts; and
+    which values nobody signed, for which clients of Handle.Net refuse the record.
     Exit code 0 when there is something signed and all of it holds, else 1.
     Example: biaoshi trust check 88.118.5/valve-7 --trusted-key root-public-key.bin
     """
@@ -191,8 +195,9 @@ def check(
 
         checker = ChainChecker(fetch, trusted, now_s)
         found = list(checker.check(handle.encode(), values, index or []))
-    _show_check(handle, found, as_json=as_json)
-    if not found or not all(each.is_good for each in found):
+    unsigned = find_unsigned(values, found)
+    _show_check(handle, found, unsigned, as_json=as_json)
+    if not found or not all(each.is_good for each in found) or (complete and unsigned):
         raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -233,9 +238,12 @@ def _finish(
         print(token)
 
 
-def _show_check(handle: str, found: Sequence[Checked], *, as_json: bool) -> None:
+def _show_check(
+    handle: str, found: Sequence[Checked], unsigned: Sequence[int], *, as_json: bool
+) -> None:
     if as_json:
-        print_json({"handle": handle, "signed": [_form_of(each) for each in found]})
+        signed = [_form_of(each) for each in found]
+        print_json({"handle": handle, "signed": signed, "unsigned": list(unsigned)})
         return
     if not found:
         print(f"{handle}: nothing in it is signed (no HS_SIGNATURE, no HS_CERT)")
@@ -247,6 +255,9 @@ def _show_check(handle: str, found: Sequence[Checked], *, as_json: bool) -> None
                 print(visible(f"     {note}"))
             for problem in link.problems:
                 print(visible(f"     WRONG: {problem}"))
+    if any(each.type == HS_SIGNATURE for each in found):
+        lacking = f"not signed by anything that holds: index {', '.join(map(str, unsigned))}"
+        print(f"{handle}: {lacking if unsigned else 'every value anybody may read is signed'}")
 
 
 def _form_of(checked: Checked) -> dict[str, Any]:

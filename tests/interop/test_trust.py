@@ -53,13 +53,17 @@ def test_what_is_signed_is_checked_up_to_the_root(
 
     check = ["trust", "check", handle]
     trusted = ["--trusted-key", str(root_keys.public)]
-    assert "HS_SIGNATURE at index 400: good" in run(*check, *trusted)
+    told = run(*check, *trusted, "--complete")
+    assert "HS_SIGNATURE at index 400: good" in told
+    assert "clients of Handle.Net believe a root at 0.0/0.0 only" in told
+    assert f"{handle}: every value anybody may read is signed" in told
     bootstrap = tmp_path / "bootstrap_handles"
     value = {"index": 300, "type": "HS_PUBKEY"}
     value["data"] = {"format": "key", "value": key_to_json(root_keys.data)}
-    record = {"responseCode": 1, "handle": "0.0/0.0", "values": [value]}
-    bootstrap.write_text(json.dumps({"handles": [record], "lastUpdate": 1}))
-    run(*check, "--bootstrap", str(bootstrap))
+    record = {"handle": "0.0/0.0", "values": [value]}
+    bootstrap.write_text(json.dumps({"lastUpdate": 1, "handles": {"0.0/0.0": record}}))
+    told = run(*check, "--bootstrap", str(bootstrap), code=ExitCode.REFUSED)
+    assert "this key is trusted as that of 0.0/0.0 only" in told
     stranger = run(*check, "--trusted-key", str(owner_keys.public), code=ExitCode.REFUSED)
     assert "none of those trusted" in stranger
     late = run(*check, *trusted, "--at", "2199-01-01", code=ExitCode.REFUSED)
@@ -71,6 +75,11 @@ def test_what_is_signed_is_checked_up_to_the_root(
     run("register", other, "-v", "URL:1=https://e.org/", *hidden, "--owner", node.admin)
     assert "stored at index 401" in run("trust", "sign", other, *by_owner)
     run("trust", "check", other, *trusted)
+
+    run("update", handle, "--add", "DESC:7=nobody signed this")
+    assert json.loads(run(*check, *trusted, "--json"))["unsigned"] == [7]
+    told = run(*check, *trusted, "--complete", code=ExitCode.REFUSED)
+    assert f"{handle}: not signed by anything that holds: index 7" in told
 
     run("update", handle, "--modify", "URL:1=https://changed/")
     told = run(*check, *trusted, "--json", code=ExitCode.REFUSED)

@@ -5,7 +5,9 @@ import json
 from functools import cache
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,8 +49,8 @@ FULL = Claims(
 
 
 @cache
-def dsa_key() -> PrivateKey:
-    return dsa.generate_private_key(2_048)
+def dsa_key(bits: int = 2_048) -> PrivateKey:
+    return dsa.generate_private_key(bits)
 
 
 def test_claims_are_read_as_they_were_written() -> None:
@@ -56,6 +58,17 @@ def test_claims_are_read_as_they_were_written() -> None:
     bare = Claims(ROOT, "88.118/x")
     assert decode_claims(bare.encode()) == bare
     assert json.loads(bare.encode()) == {"iss": "300:0.0/0.0", "sub": "88.118/x"}
+
+
+def test_an_index_may_lack_and_a_permission_may_name_no_handle() -> None:
+    perms = [{"perm": "x", "handle": None}]
+    form = {"iss": "0.0/0.0", "sub": "0.0/0.0", "chain": ["0.NA/88", "a:b/c"], "perms": perms}
+    claims = decode_claims(json.dumps(form).encode())
+    assert claims.issuer == Reference(b"0.0/0.0", 0)
+    assert claims.chain == (Reference(b"0.NA/88", 0), Reference(b"a:b/c", 0))
+    assert claims.grants == (Grant("x"),)
+    assert claims.is_self_issued
+    assert json.loads(claims.encode())["chain"] == ["0.NA/88", "a:b/c"]
 
 
 def test_the_members_have_the_names_that_existing_clients_read() -> None:
@@ -74,11 +87,9 @@ def test_the_members_have_the_names_that_existing_clients_read() -> None:
     assert (form["exp"], form["nbf"], form["iat"]) == (2_000_000_000, 1_700_000_000, 1_700_000_001)
 
 
-@pytest.mark.parametrize(("algorithm", "key"), [("RS256", RSA_KEY), ("DS160", None)])
-def test_both_forms_of_a_token_hold_under_its_key_only(
-    algorithm: str, key: PrivateKey | None
-) -> None:
-    key = key or dsa_key()
+@pytest.mark.parametrize(("algorithm", "bits"), [("RS256", 0), ("DS160", 1_024), ("DS256", 2_048)])
+def test_both_forms_of_a_token_hold_under_its_key_only(algorithm: str, bits: int) -> None:
+    key = dsa_key(bits) if bits else RSA_KEY
     token = sign_claims(FULL, key)
     assert jws.peek(token)[0] == jws.JwsHeader(algorithm, "")
     for text in (token, jws.to_json_form(token), f" {jws.to_json_form(token)}\n"):
@@ -92,6 +103,31 @@ def test_both_forms_of_a_token_hold_under_its_key_only(
         verify_token(token, stranger.public_key())
     with pytest.raises(SecurityError, match="does not hold"):
         verify_token(f"{head}.{other}.{signature}", key.public_key())
+
+
+@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "DS256", "DS384", "DS512"])
+def test_other_algorithms_of_the_same_kind_of_key_are_read(algorithm: str) -> None:
+    """Handle.Net 9 writes DS256 with every DSA key, and reads what else has such a name."""
+    key = RSA_KEY if algorithm.startswith("RS") else dsa_key(1_024)
+    hashed = {"256": SHA256(), "384": SHA384(), "512": SHA512()}[algorithm[2:]]
+    parts = [json.dumps({"alg": algorithm}).encode(), FULL.encode()]
+    signed = b".".join(base64.urlsafe_b64encode(each).rstrip(b"=") for each in parts)
+    signature = (
+        key.sign(signed, PKCS1v15(), hashed)
+        if isinstance(key, rsa.RSAPrivateKey)
+        else key.sign(signed, hashed)
+    )
+    token = f"{signed.decode()}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    verify_token(token, key.public_key())
+    assert read_claims(token.encode()) == (token, FULL)
+    with pytest.raises(SecurityError, match=r"it has to be RS256|sign no tokens"):
+        jws.verify(token, key.public_key())
+    other = dsa_key() if key is RSA_KEY else RSA_KEY
+    with pytest.raises(SecurityError, match="with this key it has to be"):
+        verify_token(token, other.public_key())
+    broken = token[:-8] + ("A" * 8 if token[-8:] != "A" * 8 else "B" * 8)
+    with pytest.raises(SecurityError, match="does not hold"):
+        verify_token(broken, key.public_key())
 
 
 def test_what_has_not_three_parts_has_no_json_form() -> None:
@@ -111,7 +147,9 @@ def test_a_dsa_key_signs_no_receipt() -> None:
     [
         (b"[]", "cannot be read"),
         (b'{"iss":"300:0.0/0.0"}', "sub"),
-        (b'{"iss":"0.0/0.0","sub":"x"}', "iss is '0.0/0.0'"),
+        (b'{"iss":"","sub":"x"}', "iss is ''"),
+        (b'{"iss":"1:","sub":"x"}', "iss is '1:'"),
+        (b'{"iss":"2147483648:a","sub":"x"}', "not index:handle"),
         (b'{"iss":"99999999999:a","sub":"x"}', "not index:handle"),
         (b'{"iss":"1:a","sub":"x","exp":"soon"}', "exp"),
         (b'{"iss":"1:a","sub":"x","exp":-1}', "exp"),
@@ -171,6 +209,7 @@ def test_a_digest_is_that_of_all_but_index_and_timestamp() -> None:
          ["0.NA/88.118", "88.1189/x", "88.118.5/x"]),
         ("derivedPrefixes", "0.NA/88.118", ["0.NA/88.118.5", "88.118.5/x", "88.118.5.7/x"],
          ["0.NA/88.118", "88.118/x", "0.NA/88.1185"]),
+        ("derivedPrefixes", "88.118/x", [], ["88.118/x.y", "88.118/x"]),
         ("handlesUnderThisPrefix", "88.118/x", [], ["88.118/x", "88.118/x/y"]),
         ("somethingNew", "0.NA/88", [], ["88/x", "0.NA/88"]),
     ],
