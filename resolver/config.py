@@ -128,14 +128,15 @@ class StreamsConfig(Struct, frozen=True, kw_only=True):
     """How long verdicts and receipt of a stream are kept after its end: 90 days."""
 
 
+SITE_AS_FILE = "sources"  # what mirrors of Handle.Net call a site that they have as a file
+
+
 class MirrorsConfig(Struct, frozen=True, kw_only=True):
     """Nodes and servers that keep a copy of this one; who may is in `roles.peers`."""
 
     allow_unencrypted: bool = False
     """Whether values, secret keys among them, may cross the network in clear: old mirrors."""
-    name: Annotated[str, Meta(pattern=r"^(sources|[1-9][0-9]{0,9}:\S+)$", max_length=2_048)] = (
-        "sources"
-    )
+    name: str = SITE_AS_FILE
     """How mirrors that pull the logs of all sources name this site: see the example."""
 
 
@@ -375,6 +376,7 @@ def _contradictions(config: Config) -> Iterator[str]:
             except ProtocolError as error:
                 yield f"roles.{name}: {error}"
     yield from _bad_follow(config)
+    yield from _bad_mirrors(config)
     if config.listen.handle_port == config.listen.http_port:
         yield f"listen.http_port is {config.listen.http_port}, as handle_port is: choose another"
     port = config.listen.client_certificate_port
@@ -401,6 +403,16 @@ def _bad_follow(config: Config) -> Iterator[str]:
             identity_from_text(follow.identity)
         except ProtocolError as error:
             yield f"follow.identity: {error}"
+
+
+def _bad_mirrors(config: Config) -> Iterator[str]:
+    if config.mirrors.name == SITE_AS_FILE:
+        return
+    try:
+        identity_from_text(config.mirrors.name)
+    except ProtocolError:
+        words = f'"{SITE_AS_FILE}", or the HS_SITE value that mirrors read, such as "3:0.NA/88.118"'
+        yield f"mirrors.name is {config.mirrors.name!r}: write {words}"
 
 
 _NARROW_AND_WIDE = (

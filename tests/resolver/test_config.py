@@ -60,6 +60,7 @@ def test_all_mistakes_are_told_at_once() -> None:
         "commit": 3,
         "log": {"level": "loud"},
         "roles": {"peers": ["0.NA/88"]},
+        "mirrors": {"name": "0.NA/88"},
     }
     problems = problems_of(table)
     assert problems == [
@@ -71,6 +72,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         "role is missing: set it to one of top, secondary, enterprise, recursive",
         "listen.addresses has 'localhost': write an IPv4 or IPv6 address",
         'roles.peers: an identity is written as "300:0.NA/88.118", not "0.NA/88"',
+        "mirrors.name is '0.NA/88': write \"sources\", or the HS_SITE value that mirrors read, "
+        'such as "3:0.NA/88.118"',
     ]
 
 
