@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.dsa import DSAPrivateKey
+
 from protocol.replication_stream import STREAM_SIGNED, STREAM_TLS, signed_part, stream_start
 from registry.errors import JournalError, RecordError, StoreError
 from registry.mirror_plans import LogPlan, unpack_plan
 from registry.mirror_streams import DumpStream, LogStream, Piece
 from registry.store import Store
+from resolver import dsa_tls
 from resolver.config import Config
 from resolver.connection_streams import Channel
 from resolver.metrics import MIRROR_RECORDS
@@ -131,6 +134,9 @@ class MirrorFeed:
 
     def _open_context(self) -> ssl.SSLContext:
         config, key = self._feeding.config, self._feeding.node.private_key
+        if isinstance(key, DSAPrivateKey):
+            addresses = config.listen.addresses
+            return dsa_tls.server_context(config.run_folder, key, addresses, self._now_s())
         return open_own_context(config.run_folder, key, config.listen.addresses, self._now_s())
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:

@@ -3,7 +3,7 @@
     administration decides ─> answer to the mirror ─> order ─> worker: `resolver.mirror_feed`
                               (counted until the worker is done)
 
-    TCP, 2.8 and later   TLS on the same connection, by the server's RSA key
+    TCP, 2.8 and later   TLS on the same connection, by the server's key, RSA or DSA
     https                as it is, when the port's certificate has that key; else signed
     anything else        signed and in clear, only with `mirrors.allow_unencrypted`
 
@@ -56,8 +56,8 @@ class Mirrors:
     def __init__(self, config: Config, node: Node) -> None:
         self._mirrors_max = config.limits.mirrors_max
         self._allow_unencrypted = config.mirrors.allow_unencrypted
-        self._has_rsa_key = isinstance(node.private_key, rsa.RSAPrivateKey)
-        self._https_has_key = self._has_rsa_key and not config.tls.certificate
+        has_rsa_key = isinstance(node.private_key, rsa.RSAPrivateKey)
+        self._https_has_key = has_rsa_key and not config.tls.certificate
         self.fed = 0
 
     def refusal(self, reply: MirrorReply) -> Refusal | None:
@@ -67,8 +67,8 @@ class Mirrors:
         if self._form(reply.asked) is None:
             return refuse(
                 ResponseCode.OPERATION_NOT_SUPPORTED,
-                "values would cross the network in clear: ask over TCP in version 2.8 or later "
-                "of a node with an RSA key, or over https; or set mirrors.allow_unencrypted there",
+                "values would cross the network in clear: ask over TCP in version 2.8 or later, "
+                "or over https; or set mirrors.allow_unencrypted there",
             )
         if self.fed >= self._mirrors_max:
             words = f"{self.fed} mirrors are fed at the moment, as many as may be: try again"
@@ -95,7 +95,7 @@ class Mirrors:
     def _form(self, asked: Asked) -> int | None:
         """Return the type of the stream; None: there is none that may be used."""
         version = answer_version(asked.request.envelope.best_version)
-        if asked.transport == TRANSPORT_TCP and self._has_rsa_key and version.at_least(V2_8):
+        if asked.transport == TRANSPORT_TCP and version.at_least(V2_8):
             return STREAM_TLS
         if asked.transport == TRANSPORT_HTTPS:
             is_plain = self._https_has_key and version.at_least(V2_8)

@@ -32,6 +32,7 @@ from protocol.replication_stream import (
 from protocol.types.hs_pubkey import PublicKey, decode_public_key, encode_public_key
 from protocol.types.hs_site import TRANSPORT_TCP, HsSite
 from protocol.versions import V2_8, Version
+from resolver import dsa_tls
 from resolver.asking import Answer, Candidate, Request, build_message, check_answer, interfaces_of
 from resolver.asking import version_for as version_for_site
 from resolver.client.challenges import answer_challenge, is_challenge
@@ -40,7 +41,6 @@ from resolver.exchanges import ExchangeError, ExchangeLimits, connect, read_mess
 from resolver.http_tunnel import tls_context
 
 READ_OCTETS = 65_536
-_DSA_CIPHERS = "DHE-DSS-AES256-GCM-SHA384:DHE-DSS-AES128-GCM-SHA256:DHE+aDSS:@SECLEVEL=0"
 
 Head = TypeVar("Head")
 Record = TypeVar("Record")
@@ -53,6 +53,15 @@ class PrimaryError(Exception):
 class _Line(NamedTuple):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+
+
+class _TlsReader(asyncio.StreamReaderProtocol):
+    """Feeds a reader out of TLS, where nothing stays open behind the end."""
+
+    def eof_received(self) -> bool:
+        """Take note of the end."""
+        super().eof_received()
+        return False
 
 
 class PrimaryLine:
@@ -175,8 +184,8 @@ class PrimaryLine:
         async with asyncio.timeout(self._limits.silence_s):
             transport = await asyncio.get_running_loop().start_tls(
                 line.writer.transport,
-                asyncio.StreamReaderProtocol(reader),
-                tls_context() if is_rsa else _dsa_context(),
+                _TlsReader(reader),
+                tls_context() if is_rsa else dsa_tls.client_context(),
             )
         assert transport is not None, "the connection was there"
         reader.set_transport(transport)
@@ -205,17 +214,6 @@ class PrimaryLine:
         if not octets:
             raise PrimaryError("it closed the connection before the end of the stream")
         return octets
-
-
-def _dsa_context() -> ssl.SSLContext:
-    """Return what asks a primary whose handle key is DSA: TLS 1.2 has suites for it, 1.3 none.
-
-    Such keys have 1,024 bits, at the old strengths; the certificate's key is compared all the same.
-    """
-    context = tls_context()
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(_DSA_CIPHERS)
-    return context
 
 
 def _candidate_of(site: HsSite, number: int) -> Candidate:

@@ -134,7 +134,7 @@ def _make_own(
 
 
 def make_self_signed(
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, addresses: Sequence[str], now_s: float
+    key: PrivateKey | ec.EllipticCurvePrivateKey, addresses: Sequence[str], now_s: float
 ) -> x509.Certificate:
     """Make a certificate that `key` signs for itself, named for loopback and `addresses`."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "biaoshi")])

@@ -76,7 +76,8 @@ def sign(
     signer: SignerOption,
     signing_key: SigningKeyOption,
     value: Annotated[
-        list[int] | None, typer.Option("--value", help="Index to sign.  [default: all]", min=1)
+        list[int] | None,
+        typer.Option("--value", help="Index to sign.  [default: all public]", min=1),
     ] = None,
     chain: ChainOption = None,
     days: DaysOption = 365,
@@ -88,15 +89,17 @@ def sign(
 ) -> None:
     """Sign values of a handle: make its HS_SIGNATURE value, and with --store put it there.
 
-    What is signed is what anybody may read, or with --admin and --key what that identity may. A
-    signature holds while index, type, data, permissions, ttl and references stay as they are.
+    What is signed is what anybody may read: who checks has to see all that is signed. With --admin,
+    --key and --value others may be named. A signature holds while index, type, data, permissions,
+    ttl and references stay as they are.
     Example: biaoshi trust sign 88.118.5/valve-7 --signer 300:0.NA/88.118.5 --signing-key key.bin
     """
     private_key = read_private_key(signing_key)
     issuer, links = parse_identity(signer), read_links(chain)
     with _opened(where, log_in=store) as client:
         values = _resolve(client, handle, private=store or where.names_a_key)
-        shown = [each for each in values if each.is_public or where.names_a_key]
+        with_hidden = bool(value) and where.names_a_key
+        shown = [each for each in values if each.is_public or with_hidden]
         chosen = choose_values(shown, value or [], handle)
         digests = digest_values(chosen)
         claims = make_claims(issuer, handle, links, days, begin, digests=digests)

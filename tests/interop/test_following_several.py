@@ -99,6 +99,7 @@ def test_each_server_is_copied_and_followed(site: Site) -> None:
     assert site.text_of(made[1]) == b"new"
     opening = "copying all of"
     assert site.mirror.log.count(opening) == 2
+    assert "eof_received" not in site.mirror.log
     assert site.mirror.metric("biaoshi_followed_timestamp_seconds") > 1_700_000_000
 
 

@@ -74,7 +74,13 @@ def test_what_is_signed_is_checked_up_to_the_root(
     hidden = ["-v", "HS_SECKEY:400=not to be lost"]
     run("register", other, "-v", "URL:1=https://e.org/", *hidden, "--owner", node.admin)
     assert "stored at index 401" in run("trust", "sign", other, *by_owner)
-    run("trust", "check", other, *trusted)
+    run("trust", "check", other, *trusted, "--complete")
+    admin = ["--admin", node.admin, "--key", str(node.admin_key)]
+    run("trust", "sign", other, *by_owner, *admin)
+    run("trust", "check", other, *trusted, "--complete")
+    run("trust", "sign", other, *by_owner, *admin, "--value", "1", "--value", "400")
+    told = run("trust", "check", other, *trusted, code=ExitCode.REFUSED)
+    assert "signed, but not there or not to be read: index 400" in told
 
     run("update", handle, "--add", "DESC:7=nobody signed this")
     assert json.loads(run(*check, *trusted, "--json"))["unsigned"] == [7]

@@ -5,10 +5,12 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import dsa, rsa
 
 from protocol.replication import DumpEnd, DumpHandle, DumpRecord
 from protocol.replication_stream import (
@@ -69,15 +71,18 @@ class Client:
 class Tls:
     """A mirror's end of TLS, in memory; `says` goes out with the end of the handshake."""
 
-    def __init__(self, says: bytes = b"") -> None:
+    def __init__(self, says: bytes = b"", ciphers: str = "") -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        if ciphers:
+            context.set_ciphers(ciphers)
         self._arrived, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._arrived, self._leaving)
         self._says = says
         self._is_shaken = False
         self.plain = b""
+        self.shown = b""
         self.is_closed = False
 
     def react(self, octets: bytes) -> bytes:
@@ -87,6 +92,7 @@ class Tls:
             if not self._is_shaken:
                 self._tls.do_handshake()
                 self._is_shaken = True
+                self.shown = self._tls.getpeercert(True) or b""
                 if self._says:
                     self._tls.write(self._says)
             while more := self._tls.read(65_536):
@@ -115,6 +121,19 @@ def test_a_mirror_is_fed_in_tls(feeding: Feeding) -> None:
     sent = records(tls.plain)
     assert DumpHandle(HANDLE, (url(),)) in sent
     assert sent[-1] == DumpEnd()
+
+
+def test_a_mirror_of_a_node_with_a_dsa_key_sees_that_key_in_tls(feeding: Feeding) -> None:
+    key = dsa.generate_private_key(1_024)
+    feeding = feeding._replace(node=replace(feeding.node, private_key=key))
+    # Handle.Net's mirrors offer these, among others, and have no use for TLS 1.3.
+    tls = Tls(ciphers="DHE-DSS-AES256-GCM-SHA384:DHE-DSS-AES128-GCM-SHA256:@SECLEVEL=0")
+    assert feed(feeding, STREAM_TLS, Client(tls.react))
+    assert tls.is_closed
+    assert records(tls.plain)[-1] == DumpEnd()
+    shown = x509.load_der_x509_certificate(tls.shown).public_key()
+    assert isinstance(shown, dsa.DSAPublicKey)
+    assert shown.public_numbers() == key.public_key().public_numbers()
 
 
 def test_a_mirror_is_fed_signed(feeding: Feeding) -> None:

@@ -53,6 +53,7 @@ def mirrors(key: PrivateKey = RSA, tls: TlsConfig = OWN, *, allow: bool = False)
     [
         (V2_10, TRANSPORT_TCP, RSA, OWN, STREAM_TLS),
         (V2_8, TRANSPORT_TCP, RSA, OPERATORS, STREAM_TLS),
+        (V2_8, TRANSPORT_TCP, DSA, OWN, STREAM_TLS),
         (V2_10, TRANSPORT_HTTPS, RSA, OWN, STREAM_UNSIGNED),
         (V2_10, TRANSPORT_HTTPS, RSA, OPERATORS, STREAM_SIGNED),
         (V2_10, TRANSPORT_HTTPS, DSA, OWN, STREAM_SIGNED),
@@ -74,7 +75,6 @@ def test_encrypted_forms(
     ("version", "transport", "key"),
     [
         (V2_7, TRANSPORT_TCP, RSA),
-        (V2_10, TRANSPORT_TCP, DSA),
         (V2_10, TRANSPORT_HTTP, RSA),
     ],
 )
