@@ -173,7 +173,7 @@ class PrimaryLine:
         kind = read_stream_type(octets)
         is_rsa = isinstance(self._key, RSAPublicKey)
         if kind == STREAM_SIGNED:
-            if is_rsa and self.version.at_least(V2_8):
+            if self.version.at_least(V2_8):
                 # Blocks are signed one by one: somebody in between could leave some out.
                 raise PrimaryError("it sends its records in clear, though it speaks 2.8 or later")
             return line, self._key
