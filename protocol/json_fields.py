@@ -6,11 +6,14 @@ function takes the path of what it reads ("values[2].data") and raises InvalidVa
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from protocol.errors import InvalidValueError
 
 I32_MIN, I32_MAX = -(2**31), 2**31 - 1
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_TO_STANDARD_ALPHABET = str.maketrans("-_", "+/")
 
 
 def expect_object(item: Any, where: str) -> dict[str, Any]:
@@ -39,7 +42,12 @@ def expect_text(item: Any, where: str) -> str:
 
 
 def expect_number(item: Any, where: str, low: int = I32_MIN, high: int = I32_MAX) -> int:
-    """Return `item` if it is a whole number from `low` to `high`. Raises: InvalidValueError."""
+    """Return `item` if it is a whole number from `low` to `high`, or the digits of one as text.
+
+    Scripts write numbers in quotes, and Handle.Net takes them. Raises: InvalidValueError.
+    """
+    if isinstance(item, str) and _WHOLE_NUMBER.fullmatch(item):
+        item = int(item)
     if not isinstance(item, int) or isinstance(item, bool):
         raise InvalidValueError(f"{where} must be a whole number, not {describe(item)}")
     if not low <= item <= high:
@@ -48,7 +56,9 @@ def expect_number(item: Any, where: str, low: int = I32_MIN, high: int = I32_MAX
 
 
 def expect_bool(item: Any, where: str) -> bool:
-    """Return `item` if it is true or false. Raises: InvalidValueError."""
+    """Return `item` if it is true or false, also in quotes. Raises: InvalidValueError."""
+    if isinstance(item, str) and item.lower() in ("true", "false"):
+        return item.lower() == "true"
     if not isinstance(item, bool):
         raise InvalidValueError(f"{where} must be true or false, not {describe(item)}")
     return item
@@ -74,11 +84,17 @@ def get_number(
 
 
 def decode_base64(text: str, where: str) -> bytes:
-    """Decode standard base64. Raises: InvalidValueError."""
+    """Decode base64, as loosely as Handle.Net does. Raises: InvalidValueError."""
     try:
-        return base64.b64decode(text, validate=True)
+        return decode_loose_base64(text)
     except (binascii.Error, ValueError) as error:
         raise InvalidValueError(f"{where} is not base64: {error}") from None
+
+
+def decode_loose_base64(text: str) -> bytes:
+    """Decode base64 of either alphabet, spaced and padded or not. Raises: ValueError."""
+    plain = "".join(text.translate(_TO_STANDARD_ALPHABET).split()).rstrip("=")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
 
 
 def decode_hex(text: str, where: str) -> bytes:

@@ -6,9 +6,10 @@
 
 Written, "permissions" appears only when not 1110 (admin read, admin write, public read, public
 write) and "references" only when there are some; a relative ttl is a number of seconds, an absolute
-one a time. Data formats written: admin, vlist, site, key for the types that have them, else string,
-or base64 for what looks binary. Read: these, hex, and a bare string; "ttl", "timestamp" and
-"permissions" may be missing.
+one a time; a timestamp of 0 is none. Data formats written: admin, vlist, site, key for the types
+that have them, else string, or base64 for what looks binary. Read: these, hex, and a bare string,
+number, true or false; "ttl", "timestamp", "references" and "permissions" may be missing. Numbers
+may stand in quotes, formats in either case, permissions be "*" for all: as Handle.Net takes them.
 
 No JSON library is involved: dict, list, str, int and bool go in and come out.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 from protocol.codes import Permission
 from protocol.errors import InvalidValueError, ProtocolError
-from protocol.handle import to_text
+from protocol.handle import fold_case, to_text
 from protocol.json_fields import (
     I32_MAX,
     I32_MIN,
@@ -46,7 +47,7 @@ from protocol.json_types import (
     vlist_from_json,
     vlist_to_json,
 )
-from protocol.types import TypedValue, decode_typed
+from protocol.types import DECODERS, TypedValue, decode_typed
 from protocol.types.hs_admin import HsAdmin
 from protocol.types.hs_pubkey import HsPubkey
 from protocol.types.hs_site import HsSite
@@ -56,6 +57,7 @@ from protocol.value import TTL_ABSOLUTE, TTL_DEFAULT_S, TTL_RELATIVE, HandleValu
 __all__ = [
     "admin_from_json",
     "admin_to_json",
+    "form_type",
     "key_from_json",
     "key_to_json",
     "opaque_to_json",
@@ -71,6 +73,7 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PERMISSION_DIGITS = 4
+_ALL_PERMISSIONS = (1 << _PERMISSION_DIGITS) - 1
 # Handle.Net's rule for what looks binary: control octets other than 0x09 to 0x13, and 0x7f.
 _BINARY_OCTETS = bytes([*range(0x09), *range(0x14, 0x20), 0x7F])
 
@@ -86,7 +89,8 @@ def value_to_json(value: HandleValue) -> dict[str, Any]:
         form["permissions"] = f"{value.permission:0{_PERMISSION_DIGITS}b}"
     absolute = value.ttl_type == TTL_ABSOLUTE
     form["ttl"] = time_to_json(value.ttl) if absolute else value.ttl
-    form["timestamp"] = time_to_json(value.timestamp)
+    if value.timestamp:
+        form["timestamp"] = time_to_json(value.timestamp)
     if value.references:
         form["references"] = [reference_to_json(reference) for reference in value.references]
     return form
@@ -107,7 +111,8 @@ def value_from_json(item: Any, *, index: int | None = None, where: str = "value"
     if index is None or "index" in fields:
         index = expect_number(get_field(fields, "index", where), f"{where}.index", 1)
     ttl, ttl_type = _ttl_from_json(fields.get("ttl", TTL_DEFAULT_S), f"{where}.ttl")
-    references = expect_list(fields.get("references", []), f"{where}.references")
+    listed = fields.get("references")
+    references = expect_list([] if listed is None else listed, f"{where}.references")
     return HandleValue(
         index=index,
         type=get_text(fields, "type", where).encode(),
@@ -154,10 +159,21 @@ def _typed_to_json(typed: TypedValue) -> tuple[str, Any] | None:
             return None
 
 
+def form_type(type_: bytes) -> bytes:
+    """Return the type whose form data of `type_` have: that of a subtype or of other case too."""
+    if type_[:3].upper() != b"HS_":
+        return type_
+    folded = fold_case(type_)
+    for base in (folded, folded.partition(b".")[0]):
+        if base in DECODERS:
+            return base
+    return type_
+
+
 def _data_to_json(value: HandleValue) -> dict[str, Any]:
     """Return {"format", "value"}; data that are not of their type's form appear as they are."""
     try:
-        typed = _typed_to_json(decode_typed(value.type, value.data))
+        typed = _typed_to_json(decode_typed(form_type(value.type), value.data))
     except ProtocolError:
         typed = None
     if typed is not None:
@@ -176,7 +192,7 @@ def opaque_to_json(data: bytes) -> dict[str, Any]:
 
 
 _DATA_READERS: dict[str, Callable[[Any, str], bytes]] = {
-    "string": lambda item, where: expect_text(item, where).encode(),
+    "string": lambda item, where: _text_of(item, where),
     "base64": lambda item, where: decode_base64(expect_text(item, where), where),
     "hex": lambda item, where: decode_hex(expect_text(item, where), where),
     "admin": lambda item, where: admin_from_json(item, where).encode(),
@@ -187,19 +203,30 @@ _DATA_READERS: dict[str, Callable[[Any, str], bytes]] = {
 
 
 def _data_from_json(item: Any, where: str) -> bytes:
-    if isinstance(item, str):
-        return expect_text(item, where).encode()
+    if isinstance(item, str | int):
+        return _text_of(item, where)
     fields = expect_object(item, where)
-    form = get_text(fields, "format", where)
+    form = get_text(fields, "format", where).lower()
     if form not in _DATA_READERS:
         known = ", ".join(_DATA_READERS)
         raise InvalidValueError(f"{where}.format must be one of {known}, not {form[:40]!r}")
     return _DATA_READERS[form](get_field(fields, "value", where), f"{where}.value")
 
 
+def _text_of(item: Any, where: str) -> bytes:
+    """Return what a string, a whole number, true or false is as text."""
+    if isinstance(item, bool):
+        return b"true" if item else b"false"
+    if isinstance(item, int) and item.bit_length() <= 64:
+        return str(item).encode()
+    return expect_text(item, where).encode()
+
+
 def _permission_from_json(item: Any, where: str) -> int:
     if item is None:
         return Permission.DEFAULT
+    if item == "*":
+        return _ALL_PERMISSIONS
     digits = expect_text(item, where)
     if set(digits) - {"0", "1"} or len(digits) != _PERMISSION_DIGITS:
         raise InvalidValueError(

@@ -1,6 +1,7 @@
 """JSON forms of typed data: administrators, groups, sites and public keys.
 
     admin  {"handle": "0.NA/88.118", "index": 200, "permissions": "111111111111"}
+           and "legacyByteLength": true when it ends in the two zero octets of old writers
     vlist  [{"handle": "0.NA/88.118", "index": 300}]
     key    {"kty": "RSA", "n": .., "e": ..} or {"kty": "DSA", "y": .., "p": .., "q": .., "g": ..}
     site   {"version": 1, "protocolVersion": "2.10", "serialNumber": 1, "primarySite": true,
@@ -11,6 +12,11 @@
 Permissions print the highest bit first (list handles down to add handle). Numbers of keys are
 unsigned base64url without padding. A site's "hashOption" (a number) and "hashFilter" appear when
 they are not the usual ones.
+
+Read, as Handle.Net's library does: numbers and switches in quotes, kinds of keys in either case,
+an administrator's permissions as digits, "*", true or false, or a list of switches beginning with
+add handle; none if missing. A site's attributes may be an object, its fields may be missing, and
+begin with capitals as in its oldest files, whose keys are hexadecimal.
 """
 
 import base64
@@ -25,6 +31,7 @@ from protocol.errors import InvalidValueError, ProtocolError
 from protocol.handle import to_text
 from protocol.json_fields import (
     decode_base64,
+    decode_hex,
     describe,
     expect_bool,
     expect_list,
@@ -35,7 +42,7 @@ from protocol.json_fields import (
     get_number,
     get_text,
 )
-from protocol.types.hs_admin import HsAdmin
+from protocol.types.hs_admin import LEGACY_TRAILING, HsAdmin
 from protocol.types.hs_pubkey import (
     KEY_BITS_MAX,
     decode_public_key,
@@ -55,12 +62,13 @@ from protocol.types.hs_site import (
 )
 from protocol.types.hs_vlist import HsVlist
 from protocol.value import Reference
-from protocol.versions import Version
+from protocol.versions import BEST, Version
 
 Item = TypeVar("Item")
 
 _PERMISSION_DIGITS = 12
 _PERMISSION_DIGITS_MAX = 16
+_ALL_PERMISSIONS = (1 << _PERMISSION_DIGITS) - 1
 _TRANSPORT_NAMES = ("UDP", "TCP", "HTTP", "HTTPS")
 _PORT_MAX = 65_535
 
@@ -77,20 +85,36 @@ def reference_from_json(item: Any, where: str) -> Reference:
 
 
 def admin_to_json(admin: HsAdmin) -> dict[str, Any]:
-    """Return the form of an HS_ADMIN; trailing octets are left out."""
+    """Return the form of an HS_ADMIN."""
     permissions = f"{admin.permissions:0{_PERMISSION_DIGITS}b}"
-    return {**reference_to_json(admin.admin), "permissions": permissions}
+    form = {**reference_to_json(admin.admin), "permissions": permissions}
+    return {**form, "legacyByteLength": True} if admin.trailing else form
 
 
 def admin_from_json(item: Any, where: str = "admin") -> HsAdmin:
     """Read the form of an HS_ADMIN. Raises: InvalidValueError."""
     fields = expect_object(item, where)
-    digits = get_text(fields, "permissions", where)
+    permissions = _admin_permissions(fields.get("permissions"), f"{where}.permissions")
+    is_legacy = expect_bool(fields.get("legacyByteLength", False), f"{where}.legacyByteLength")
+    trailing = LEGACY_TRAILING if is_legacy else b""
+    return HsAdmin(permissions, reference_from_json(fields, where), trailing)
+
+
+def _admin_permissions(item: Any, where: str) -> int:
+    """Read an administrator's permissions; none where nothing is said."""
+    if item is None or isinstance(item, bool) or item == "*":
+        return _ALL_PERMISSIONS if item else 0
+    if isinstance(item, list):
+        switches = [expect_bool(each, f"{where}[{bit}]") for bit, each in enumerate(item)]
+        if len(switches) > _PERMISSION_DIGITS:
+            raise InvalidValueError(f"{where} has {len(switches)} of {_PERMISSION_DIGITS} switches")
+        return sum(switch << bit for bit, switch in enumerate(switches))
+    digits = expect_text(item, where)
     if set(digits) - {"0", "1"} or not 0 < len(digits) <= _PERMISSION_DIGITS_MAX:
         raise InvalidValueError(
-            f"{where}.permissions must be {_PERMISSION_DIGITS} digits 0 or 1, not {digits[:40]!r}"
+            f"{where} must be {_PERMISSION_DIGITS} digits 0 or 1, not {digits[:40]!r}"
         )
-    return HsAdmin(int(digits, 2), reference_from_json(fields, where))
+    return int(digits, 2)
 
 
 def vlist_to_json(vlist: HsVlist) -> list[Any]:
@@ -112,8 +136,7 @@ def _number_to_json(number: int) -> str:
 
 
 def _get_key_number(fields: dict[str, Any], name: str, where: str) -> int:
-    text = get_text(fields, name, where).translate(str.maketrans("-_", "+/")).rstrip("=")
-    octets = decode_base64(text + "=" * (-len(text) % 4), f"{where}.{name}")
+    octets = decode_base64(get_text(fields, name, where), f"{where}.{name}")
     number = int.from_bytes(octets, "big")
     if number.bit_length() > KEY_BITS_MAX:
         raise InvalidValueError(f"{where}.{name} has over {KEY_BITS_MAX} bits")
@@ -142,7 +165,7 @@ def key_to_json(data: bytes) -> dict[str, Any]:
 def key_from_json(item: Any, where: str = "key") -> bytes:
     """Read the form of a key into HS_PUBKEY data. Raises: InvalidValueError."""
     fields = expect_object(item, where)
-    kind = get_text(fields, "kty", where)
+    kind = get_text(fields, "kty", where).upper()
     if kind == "RSA":
         e, n = (_get_key_number(fields, name, where) for name in ("e", "n"))
         return encode_public_key(make_rsa_key(e, n))
@@ -161,13 +184,17 @@ def _key_data_to_json(data: bytes) -> dict[str, Any]:
 
 
 def _key_data_from_json(item: Any, where: str) -> bytes:
+    if isinstance(item, str):
+        return decode_hex(expect_text(item, where), where)
     fields = expect_object(item, where)
-    form, value = get_text(fields, "format", where), get_field(fields, "value", where)
+    form, value = get_text(fields, "format", where).lower(), get_field(fields, "value", where)
     if form == "key":
         return key_from_json(value, f"{where}.value")
     if form == "base64":
         return decode_base64(expect_text(value, f"{where}.value"), f"{where}.value")
-    raise InvalidValueError(f'{where}.format must be "key" or "base64", not {form[:40]!r}')
+    if form == "hex":
+        return decode_hex(expect_text(value, f"{where}.value"), f"{where}.value")
+    raise InvalidValueError(f'{where}.format must be "key", "base64" or "hex", not {form[:40]!r}')
 
 
 def _interface_to_json(interface: SiteInterface) -> dict[str, Any]:
@@ -175,24 +202,26 @@ def _interface_to_json(interface: SiteInterface) -> dict[str, Any]:
     return {
         "query": interface.answers_queries,
         "admin": interface.answers_admin,
-        "protocol": _TRANSPORT_NAMES[number] if number < len(_TRANSPORT_NAMES) else str(number),
+        "protocol": _TRANSPORT_NAMES[number] if number < len(_TRANSPORT_NAMES) else number,
         "port": interface.port,
     }
 
 
 def _interface_from_json(item: Any, where: str) -> SiteInterface:
-    fields = expect_object(item, where)
+    fields = _small_first(expect_object(item, where))
     kind = KIND_QUERY if expect_bool(fields.get("query", False), f"{where}.query") else 0
     kind |= KIND_ADMIN if expect_bool(fields.get("admin", False), f"{where}.admin") else 0
-    name = get_text(fields, "protocol", where).upper()
-    if name in _TRANSPORT_NAMES:
-        protocol = _TRANSPORT_NAMES.index(name)
-    elif name.isascii() and name.isdigit() and len(name) <= 3 and int(name) <= 255:
-        protocol = int(name)
+    named = get_field(fields, "protocol", where)
+    if isinstance(named, str) and named.upper() in _TRANSPORT_NAMES:
+        protocol = _TRANSPORT_NAMES.index(named.upper())
     else:
-        raise InvalidValueError(
-            f"{where}.protocol must be one of {', '.join(_TRANSPORT_NAMES)}, not {name[:40]!r}"
-        )
+        try:
+            protocol = expect_number(named, f"{where}.protocol", 0, 255)
+        except InvalidValueError:
+            raise InvalidValueError(
+                f"{where}.protocol must be one of {', '.join(_TRANSPORT_NAMES)}, not "
+                f"{describe(named)}"
+            ) from None
     return SiteInterface(kind, protocol, get_number(fields, "port", where, 0, _PORT_MAX))
 
 
@@ -206,19 +235,32 @@ def _server_to_json(server: SiteServer) -> dict[str, Any]:
 
 
 def _server_from_json(item: Any, where: str) -> SiteServer:
-    fields = expect_object(item, where)
+    fields = _small_first(expect_object(item, where))
     text = get_text(fields, "address", where)
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         raise InvalidValueError(f"{where}.address is not an IP address: {text[:60]!r}") from None
-    interfaces = expect_list(fields.get("interfaces", []), f"{where}.interfaces")
+    listed = fields.get("interfaces", fields.get("interfaceList", []))
+    interfaces = expect_list(listed, f"{where}.interfaces")
     return SiteServer(
         get_number(fields, "serverId", where),
         address_octets(address),
         _key_data_from_json(get_field(fields, "publicKey", where), f"{where}.publicKey"),
         _read_each(interfaces, _interface_from_json, f"{where}.interfaces"),
     )
+
+
+def _attributes_from_json(item: Any, where: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Read [{"name", "value"}], or an object of names with one value or several."""
+    if not isinstance(item, dict):
+        return _read_each(expect_list(item, where), _attribute_from_json, where)
+    pairs = []
+    for name, values in item.items():
+        for value in values if isinstance(values, list) else [values]:
+            text = expect_text(value, f"{where}.{name[:40]}")
+            pairs.append((expect_text(name, where).encode(), text.encode()))
+    return tuple(pairs)
 
 
 def _attribute_from_json(item: Any, where: str) -> tuple[bytes, bytes]:
@@ -254,27 +296,35 @@ def site_to_json(site: HsSite) -> dict[str, Any]:
 
 def site_from_json(item: Any, where: str = "site") -> HsSite:
     """Read the form of a site. Raises: InvalidValueError."""
-    fields = expect_object(item, where)
-    attributes = expect_list(fields.get("attributes", []), f"{where}.attributes")
+    fields = _small_first(expect_object(item, where))
+    if "serverList" in fields:
+        fields.setdefault("servers", fields["serverList"])
     servers = expect_list(get_field(fields, "servers", where), f"{where}.servers")
+    hash_option = fields.get("hashOption", HASH_BY_HANDLE)
+    format_ = fields.get("version", SITE_FORMAT)
     return HsSite(
         protocol_version=_get_version(fields, where),
-        serial=get_number(fields, "serialNumber", where, 0, 0xFFFF),
-        is_primary=expect_bool(get_field(fields, "primarySite", where), f"{where}.primarySite"),
+        serial=expect_number(fields.get("serialNumber", 0), f"{where}.serialNumber", 0, 0xFFFF),
+        is_primary=expect_bool(fields.get("primarySite", False), f"{where}.primarySite"),
         servers=_read_each(servers, _server_from_json, f"{where}.servers"),
-        attributes=_read_each(attributes, _attribute_from_json, f"{where}.attributes"),
+        attributes=_attributes_from_json(fields.get("attributes", []), f"{where}.attributes"),
         is_multi_primary=expect_bool(fields.get("multiPrimary", False), f"{where}.multiPrimary"),
-        hash_option=expect_number(
-            fields.get("hashOption", HASH_BY_HANDLE), f"{where}.hashOption", 0, HASH_BY_HANDLE
-        ),
+        hash_option=expect_number(hash_option, f"{where}.hashOption", 0, HASH_BY_HANDLE),
         hash_filter=expect_text(fields.get("hashFilter", ""), f"{where}.hashFilter").encode(),
-        format=expect_number(
-            fields.get("version", SITE_FORMAT), f"{where}.version", -0x8000, 0x7FFF
-        ),
+        format=expect_number(format_, f"{where}.version", -0x8000, 0x7FFF),
     )
 
 
+def _small_first(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a site's, a server's or an interface's fields as they are named today."""
+    if not any(name in fields for name in ("ServerList", "Address", "Port")):
+        return dict(fields)
+    return {name[:1].lower() + name[1:]: value for name, value in fields.items()}
+
+
 def _get_version(fields: dict[str, Any], where: str) -> Version:
+    if "protocolVersion" not in fields:
+        return BEST
     text = get_text(fields, "protocolVersion", where)
     major, point, minor = text.partition(".")
     if not (point and text.isascii() and major.isdigit() and minor.isdigit() and len(text) <= 7):

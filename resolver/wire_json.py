@@ -19,7 +19,7 @@ import msgspec
 from protocol.codes import Permission
 from protocol.errors import DecodeError
 from protocol.handle import to_text
-from protocol.json_forms import opaque_to_json, time_to_json, value_to_json
+from protocol.json_forms import form_type, opaque_to_json, time_to_json, value_to_json
 from protocol.types import DECODERS
 from protocol.value import TTL_ABSOLUTE, HandleValue, read_value
 from protocol.wire import Reader
@@ -82,12 +82,13 @@ def _value_to_json(octets: bytes, at: int) -> tuple[dict[str, Any] | None, int]:
     if permission != Permission.DEFAULT:
         form["permissions"] = f"{permission:04b}"
     form["ttl"] = _time(ttl) if ttl_type == TTL_ABSOLUTE else ttl
-    form["timestamp"] = _time(timestamp)
+    if timestamp:
+        form["timestamp"] = _time(timestamp)
     return form, data_end + _I32.size
 
 
 def _data_to_json(type_: bytes, data: bytes) -> Any:
-    if type_ not in DECODERS:
+    if form_type(type_) not in DECODERS:
         return opaque_to_json(data)
     if len(data) > TYPED_OCTETS_MAX:
         return _typed_to_json(type_, data)

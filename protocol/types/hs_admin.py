@@ -11,7 +11,8 @@ from protocol.errors import InvalidValueError
 from protocol.value import Reference, read_reference
 from protocol.wire import Reader, write_u16
 
-_TRAILING_ALLOWED = (b"", b"\0\0")
+LEGACY_TRAILING = b"\0\0"
+_TRAILING_ALLOWED = (b"", LEGACY_TRAILING)
 
 
 @dataclass(frozen=True, slots=True)
