@@ -253,7 +253,7 @@ class Registrar:
                 "request": requests.perform,
                 "list_page": requests.list_page,
                 "verification": requests.verify,
-                "rest_session": self._rest_sessions.handle,
+                "rest_session": requests.rest_session,
                 "status": self._status,
                 "registrations_begin": registrations.begin,
                 "registrations_rows": registrations.rows,

@@ -153,7 +153,8 @@ class RestOperations:
         """Make, answer, show or end a REST session (`resolver.rest_sessions` says with what).
 
         Args:
-            action: "new" {address}; "answer" {session_id, handle, index, type, algorithm,
+            action: "new" {address} and perhaps {authorization, transport}; "who" with these;
+                "answer" {session_id, handle, index, type, algorithm,
                 signature, client_nonce, salt, rounds, key_bits, address, transport}; "get" and
                 "delete" {session_id}.
             payload: text for session_id and algorithm, octets elsewhere.

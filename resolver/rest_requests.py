@@ -119,6 +119,27 @@ class RestRequests:
             self._note_refused(payload, proven.response_code, proven.message)
         return proven
 
+    async def rest_session(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Carry out an action on sessions; who comes with a password or certificate is proven.
+
+        "new" with {authorization, address, transport} is a session of that user; "who" tells only
+        who he is: {code, authenticated, handle, index}.
+        """
+        if payload.get("authorization") is None:
+            return await self._sessions.handle(payload)
+        proven = await self.prove(payload)
+        if not isinstance(proven, Reference):
+            failed = ResponseCode.AUTHENTICATION_FAILED if proven is None else proven.response_code
+            return {"code": int(failed)}
+        if payload["action"] == "new":
+            return self._sessions.open(payload["address"], proven)
+        return {
+            "code": int(ResponseCode.SUCCESS),
+            "authenticated": True,
+            "handle": proven.handle,
+            "index": proven.index,
+        }
+
     async def verify(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Say whether a client knows a secret key of this node's; the fields are a header's.
 

@@ -1,6 +1,8 @@
 """Sessions of the REST interface: `Authorization: Handle`, by header or cookie.
 
     new      -> {session_id, nonce}                      nobody yet; the nonce is to be signed
+             with an authorization, once that is proven, its user's from the beginning
+             (`resolver.rest_requests`)
     answer   fields of the header -> {session_id, authenticated, handle, index, code, message}
     get      -> {session_id, nonce, authenticated, handle, index}
     delete   -> {}
@@ -95,7 +97,7 @@ class RestSessions:
         """Carry out one action that a worker asks for over the link."""
         action = payload["action"]
         if action == "new":
-            return self._new(payload["address"])
+            return self.open(payload["address"])
         session = self._find(payload.get("session_id", ""))
         if session is None:
             return {"code": int(ResponseCode.SESSION_TIMEOUT)}
@@ -106,10 +108,13 @@ class RestSessions:
             return {"code": int(ResponseCode.SUCCESS)}
         return {"code": int(ResponseCode.SUCCESS), **_shown(session)}
 
-    def _new(self, address: str) -> dict[str, Any]:
+    def open(self, address: str, identity: Reference | None = None) -> dict[str, Any]:
+        """Return a new session, that of who has proven to be `identity` if it is given."""
         session_id = base64.b64encode(secrets.token_bytes(SESSION_ID_OCTETS)).decode()
-        session = RestSession(session_id, new_nonce())
-        deadline = self._now_s() + self._challenge_timeout_s
+        session = RestSession(session_id, new_nonce(), identity)
+        is_nobodys = identity is None
+        timeout_s = self._challenge_timeout_s if is_nobodys else self._session_timeout_s
+        deadline = self._now_s() + timeout_s
         number = _number(session_id)
         if not self._table.add(number, session, address, deadline):
             # Those that somebody has logged in to stay: a browser's or a program's would not begin

@@ -27,14 +27,14 @@ from resolver.query import Result
 CORS_HEADERS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
-    "access-control-allow-headers": "Authorization, Content-Type, Content-Encoding, "
-    "Idempotency-Key, Application-Token",
-    "access-control-expose-headers": "WWW-Authenticate, RateLimit-Limit, RateLimit-Remaining, "
-    "RateLimit-Reset",
+    "access-control-allow-headers": "X-Requested-With, Authorization, Origin, Accept, "
+    "Content-Type, Content-Encoding, Idempotency-Key, Application-Token",
+    "access-control-expose-headers": "Content-Length, Location, WWW-Authenticate, "
+    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset",
     "access-control-max-age": "86400",
 }
 JSON_HEADERS = {**CORS_HEADERS, "x-content-type-options": "nosniff"}
-_NOT_IN_CALLBACK = re.compile(r"[^A-Za-z0-9_$.]")
+_NOT_IN_CALLBACK = re.compile(r"[^A-Za-z0-9_$.]|^[0-9]")
 _CALLBACK_OCTETS_MAX = 128
 JSON_TYPE = "application/json;charset=UTF-8"
 _INDENT = 2
@@ -59,15 +59,15 @@ def json_response(
     callback = callback_name(request.query_params.get("callback", ""))
     if not callback:
         return Response(octets, status, every, JSON_TYPE)
-    # The comment keeps the answer from being taken for a file of another kind. Scripts are run
-    # with status 200 only, and the document tells the response code anyway.
-    script = b"/**/" + callback.encode() + b"(" + octets + b");"
+    # Scripts are run with status 200 only, and the document tells the response code anyway. What
+    # the answer is, its type and nosniff say: nothing stands before the name, as in Handle.Net.
+    script = callback.encode() + b"(" + octets + b");"
     return Response(script, 200, every, "application/javascript;charset=UTF-8")
 
 
 def callback_name(text: str) -> str:
-    """Return a JSONP function's name with everything removed that no name has."""
-    return _NOT_IN_CALLBACK.sub("", text)[:_CALLBACK_OCTETS_MAX]
+    """Return a JSONP function's name with _ for everything that no name has."""
+    return _NOT_IN_CALLBACK.sub("_", text[:_CALLBACK_OCTETS_MAX])
 
 
 def result_response(
@@ -111,8 +111,8 @@ def _body_members(response_code: int, body: Body, *, reading: bool) -> dict[str,
     if isinstance(body, ValuesRequest):
         return {"values": [value_to_json(value) for value in body.values]}
     if isinstance(body, ReferralAnswer):
-        members = {"referral": to_text(body.handle)} if body.handle else {}
-        if body.values is not None:
+        members = {"referralHandle": to_text(body.handle)} if body.handle else {}
+        if body.values:
             members["values"] = [value_to_json(value) for value in body.values]
         return members
     return {}

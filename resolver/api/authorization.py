@@ -9,7 +9,14 @@
     Handle clientCert="true"             who the certificate of the TLS connection says, on the port
                                          that asks for one (`resolver.client_certificates`)
 
-    401, WWW-Authenticate: Handle sessionId="..", nonce="b64"                is the challenge
+    401, WWW-Authenticate: Basic realm="handle"       so that browsers and HTTP libraries ask for a
+                                                      password; not of scripts that say they are
+                                                      one: X-Requested-With: XMLHttpRequest
+         WWW-Authenticate: Handle sessionId="..", nonce="b64" [, error=".."]   is the challenge
+
+A browser that asked its user for a password sends it by itself from then on, to pages elsewhere
+too. So a password is nobody's in what a page elsewhere can have a browser send unasked and to an
+effect: a POST of a form's kinds, or a script by JSONP (`_may_be_foreign`).
 
 Without a header it is the certificate's, or a session's by cookie (`cookies`).
 Headers are read inside TLS only (`Context.takes_credentials`). Sessions live in the registrar: a
@@ -17,12 +24,11 @@ client may come back over any connection, to any worker.
 """
 
 import base64
-import binascii
 import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,11 +36,13 @@ from starlette.responses import Response
 from protocol.bodies import ErrorAnswer
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
+from protocol.json_fields import decode_loose_base64
 from protocol.value import Reference
 from resolver.api.answers import CORS_HEADERS, json_response, result_response
 from resolver.api.context import Authorization, context_of, peer_of
 from resolver.api.cookies import cookie_session, is_of_own_page
 from resolver.api.errors import RequestError
+from resolver.api.parameters import FORM_TYPE, content_type
 from resolver.client_certificates import CERTIFIED_CLIENT
 from resolver.link import LinkDown
 from resolver.query import Result
@@ -50,8 +58,20 @@ FAILED = frozenset(
         ResponseCode.SESSION_FAILED,
     }
 )
+_PASSWORD_CHALLENGE = 'Basic realm="handle"'
 _PLAIN_WORDS = b"authentication needed; credentials are read over https only"
 _NUMBER_MAX = 2**31 - 1
+_VERSION = "0"  # of the Handle scheme
+# Bodies that a browser sends to another origin without asking it first (Fetch, "simple" requests).
+_SENT_UNASKED = ("", FORM_TYPE, "multipart/form-data", "text/plain")
+NOT_VERIFIED = "Identity not verified"
+_NAMES = {
+    name.lower(): name
+    for name in (
+        *("version", "clientCert", "sessionId", "id", "cnonce", "type", "alg", "signature"),
+        *("salt", "iterations", "length"),
+    )
+}
 # Possessive: a header that does not fit is not tried again from every place in it.
 _PARAMETER = re.compile(r'\s*+([A-Za-z]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]*+))\s*+(?:,|$)')
 
@@ -79,15 +99,54 @@ async def find_authorization(request: Request) -> Authorization:
         return None
     header = request.headers.get("authorization")
     if header is None:
-        if not is_of_own_page(request):
-            return None
-        return find_certificate(request) or await _find_cookie(request)
-    scheme, _, rest = header.partition(" ")
+        claimed = claimed_by_request(request)
+        return claimed or (await _find_cookie(request) if is_of_own_page(request) else None)
+    claimed = claimed_by_request(request)
+    if claimed is not None or header.strip()[:5].lower() == "basic":
+        return claimed
+    return await _find_session(request, fields_of_header(request))
+
+
+def claimed_by_request(request: Request) -> Authorization:
+    """Return what a request's password or certificate says, None when it has neither.
+
+    Raises: AuthorizationError, for a header that is malformed or of a scheme that is not known.
+    """
+    header = request.headers.get("authorization")
+    if header is None:
+        return find_certificate(request) if is_of_own_page(request) else None
+    scheme, _, rest = header.strip().partition(" ")
     if scheme.lower() == "basic":
-        return {"basic": parse_basic(rest)}
-    if scheme.lower() == "handle":
-        return await _find_session(request, parse_parameters(rest))
-    raise AuthorizationError
+        return None if _may_be_foreign(request) else {"basic": parse_basic(rest)}
+    if scheme.lower() != "handle":
+        raise AuthorizationError
+    if parse_parameters(rest).get("clientCert", "").lower() == "true":
+        found = find_certificate(request) if is_of_own_page(request) else None
+        if found is None:
+            raise AuthorizationError
+        return found
+    return None
+
+
+def fields_of_header(request: Request) -> dict[str, str]:
+    """Return the fields of an Authorization header of the Handle scheme, of others none."""
+    scheme, _, rest = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "handle":
+        return {}
+    try:
+        fields = parse_parameters(rest)
+    except AuthorizationError:
+        return {}
+    return fields | (
+        {"id": unquote(fields["id"], errors="surrogateescape")} if "id" in fields else {}
+    )
+
+
+def _may_be_foreign(request: Request) -> bool:
+    """Say whether a page elsewhere may have had a browser send this, with a password it keeps."""
+    is_simple = request.method == "POST" and content_type(request) in _SENT_UNASKED
+    is_script = "callback" in request.query_params
+    return (is_simple or is_script) and not is_of_own_page(request)
 
 
 def find_certificate(request: Request) -> Authorization:
@@ -111,11 +170,8 @@ async def _find_cookie(request: Request) -> Authorization:
 
 
 async def _find_session(request: Request, fields: dict[str, str]) -> Authorization:
-    if fields.get("clientCert", "").lower() == "true":
-        found = find_certificate(request) if is_of_own_page(request) else None
-        if found is None:
-            raise AuthorizationError
-        return found
+    if fields.get("version", _VERSION) != _VERSION:
+        raise AuthorizationError
     if "sessionId" not in fields:
         return None  # an invitation to challenge: the operation will, if it has to
     if "signature" in fields:
@@ -132,7 +188,8 @@ async def answer_challenge(request: Request, fields: Mapping[str, str]) -> dict[
         RequestError: too many answers wait to be verified.
         LinkDown: the registrar cannot be asked.
     """
-    user, peer = parse_identity(fields.get("id", "")), peer_of(request)
+    name = fields.get("id", "").encode("utf-8", "surrogateescape")
+    user, peer = parse_identity(name), peer_of(request)
     payload = {
         "session_id": fields.get("sessionId", ""),
         "handle": user.handle,
@@ -160,16 +217,15 @@ def parse_basic(encoded: str) -> list[Any]:
     user, colon, password = _octets(encoded.strip()).partition(b":")
     if not colon:
         raise AuthorizationError
-    identity = parse_identity(user.decode("utf-8", "surrogateescape"))
+    identity = parse_identity(unquote_to_bytes(user))
     return [identity.handle, identity.index, password]
 
 
-def parse_identity(text: str) -> Reference:
-    """Return the identity in a percent-encoded "index:handle"; index 0 stands for any key.
+def parse_identity(octets: bytes) -> Reference:
+    """Return the identity in "index:handle"; index 0 stands for any key.
 
     Raises: AuthorizationError.
     """
-    octets = unquote_to_bytes(text.encode("utf-8", "surrogateescape"))
     index, colon, handle = octets.partition(b":")
     if not colon:
         index, handle = b"0", octets
@@ -179,7 +235,10 @@ def parse_identity(text: str) -> Reference:
 
 
 def parse_parameters(text: str) -> dict[str, str]:
-    """Return the name="value" pairs of an Authorization header. Raises: AuthorizationError."""
+    """Return the name="value" pairs of an Authorization header, names in either case.
+
+    Raises: AuthorizationError.
+    """
     fields: dict[str, str] = {}
     position = 0
     while position < len(text):
@@ -187,7 +246,9 @@ def parse_parameters(text: str) -> dict[str, str]:
         if match is None:
             raise AuthorizationError
         name, quoted, bare = match.groups()
-        fields[name] = bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        fields[_NAMES.get(name.lower(), name)] = (
+            bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        )
         position = match.end()
     return fields
 
@@ -216,16 +277,36 @@ async def challenge_response(
         words = b""
         with contextlib.suppress(LinkDown):  # nobody remembers a nonce: refused all the same
             value = await _challenge(request, session)
-    headers = {"www-authenticate": value}
+    if handle is None and value != "Handle":
+        value += f', error="{NOT_VERIFIED}"'
+    response = _needed(request, handle, words)
+    if _is_asked_for_password(request):
+        response.headers.append("www-authenticate", _PASSWORD_CHALLENGE)
+    response.headers.append("www-authenticate", value)
+    return response
+
+
+def _is_asked_for_password(request: Request) -> bool:
+    """Say whether a 401 invites the client to ask its user for a password."""
+    if not context_of(request).takes_credentials(request):
+        return False
+    header = request.headers.get("authorization")
+    if header is not None:
+        return header.strip().lower().startswith("basic")
+    return request.headers.get("x-requested-with") != "XMLHttpRequest"
+
+
+def _needed(request: Request, handle: bytes | None, words: bytes) -> Response:
+    """Return a 401 without its challenge."""
     if handle is None:
-        return Response(b"", 401, {**CORS_HEADERS, **headers})
+        return Response(b"", 401, CORS_HEADERS)
     if not handle:
         document: dict[str, Any] = {"responseCode": int(ResponseCode.AUTHENTICATION_NEEDED)}
         if words:
             document["message"] = words.decode()
-        return json_response(request, document, 401, headers)
+        return json_response(request, document, 401)
     needed = Result(ResponseCode.AUTHENTICATION_NEEDED, ErrorAnswer(words))
-    return result_response(request, handle, needed, headers=headers)
+    return result_response(request, handle, needed)
 
 
 async def _challenge(request: Request, session: Mapping[str, Any] | None) -> str:
@@ -240,8 +321,8 @@ async def _challenge(request: Request, session: Mapping[str, Any] | None) -> str
 
 def _octets(text: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        return decode_loose_base64(text)
+    except ValueError:
         raise AuthorizationError from None
 
 

@@ -1,13 +1,15 @@
 """Handles over REST: read, create or replace, change values, delete, list.
 
 GET    /api/handles/{handle}      ?type= &index= (repeat) &publicOnly= &auth= &cert=
-POST   /api/handles/{handle}      the same, parameters as a JSON object in the body
+                                  &doNotRefer=
+POST   /api/handles/{handle}      the same, parameters as a JSON object or a form in the body
 PUT    /api/handles/{handle}      create or replace; ?overwrite=false &mintNewSuffix=true
                                   the body may name a template (`registry.template_requests`)
        ...?index=3 or =various    add or replace these values
 DELETE /api/handles/{handle}      all of it, or ?index=3 the values
 GET    /api/handles?prefix=x      list; &page= (from 0) &pageSize=, or &after= &pageSize=, the
-                                  member next of the page before: as fast at any depth
+                                  member next of the page before: as fast at any depth;
+                                  pageSize=0 only counts. POST too
 """
 
 from collections.abc import Awaitable, Callable
@@ -42,9 +44,10 @@ from resolver.api.authorization import (
 from resolver.api.context import Authorization, context_of, peer_of
 from resolver.api.errors import RequestError, http_status
 from resolver.api.parameters import (
+    PAGE_SIZE,
     VARIOUS,
     Parameters,
-    body_parameters,
+    all_parameters,
     handle_in_path,
     json_body,
     prefix_handle_of,
@@ -58,7 +61,6 @@ from resolver.rest_operations import Listing
 # What any client may have to read the record as: one message, with its credential's length.
 _BODY_OCTETS_MAX = MESSAGE_OCTETS_MAX - HEADER_OCTETS - 4
 _PAGE_MAX = 2**31 - 1
-_PAGE_SIZE = 1_000  # of a page when only its number is asked for: some 30 KB
 
 Operation = Callable[[Authorization], Awaitable[Result]]
 
@@ -70,7 +72,7 @@ async def get_handle(request: Request) -> Response:
 
 async def post_handle(request: Request) -> Response:
     """POST /api/handles/{handle}: a GET with its parameters in the body."""
-    return await _read(request, body_parameters(await json_body(request)))
+    return await _read(request, await all_parameters(request))
 
 
 async def put_handle(request: Request) -> Response:
@@ -80,6 +82,7 @@ async def put_handle(request: Request) -> Response:
     document = await json_body(request)
     if isinstance(document, dict) and "template" in document:
         return await put_from_template(request, handle, parameters, document)
+    _check_handle(handle, document)
     try:
         values = values_from_json(document)
     except InvalidValueError as error:
@@ -110,25 +113,33 @@ async def delete_handle(request: Request) -> Response:
 
 
 async def list_handles(request: Request) -> Response:
-    """GET /api/handles?prefix=x."""
-    parameters = query_parameters(request)
-    if not parameters.first("prefix"):
-        raise RequestError("name a prefix: /api/handles?prefix=88.118, or a handle after the slash")
-    prefix = prefix_handle_of(parameters.first("prefix"))
-    page = parameters.number("page", 0, 0, _PAGE_MAX)
-    page_size = parameters.number("pageSize", _PAGE_SIZE, 1, PAGE_HANDLES_MAX)
+    """GET or POST /api/handles?prefix=x."""
+    parameters = await all_parameters(request)
+    asked_prefix = parameters.first("prefix")
+    if not asked_prefix:
+        raise RequestError(
+            "empty handle: name a prefix, /api/handles?prefix=88.118, or a handle after the slash",
+            ResponseCode.INVALID_HANDLE,
+        )
+    prefix = prefix_handle_of(asked_prefix)
+    is_paged = "after" in parameters or parameters.ask_for_page()
+    page = parameters.number("page", 0, 0, _PAGE_MAX) if is_paged else 0
+    page_size = parameters.number("pageSize", PAGE_SIZE, 0, PAGE_HANDLES_MAX) if is_paged else 0
     after = _after(parameters, prefix)
     pages: list[Listing] = []
 
     async def operate(authorization: Authorization) -> Result:
         operations, peer = context_of(request).operations, peer_of(request)
-        if not any(name in parameters for name in ("page", "pageSize", "after")):
+        if not is_paged:
             return await operations.perform(
                 OpCode.LIST_HANDLES, HandleRequest(prefix), 0, authorization, peer
             )
-        found = await operations.list_handles(prefix, page, page_size, authorization, peer, after)
+        size = max(page_size, 1)
+        found = await operations.list_handles(prefix, page, size, authorization, peer, after)
         if found.response_code != ResponseCode.SUCCESS:
             return Result(found.response_code, ErrorAnswer(found.message))
+        if not page_size:
+            found = found._replace(handles=(), is_last=True)
         pages.append(found)
         return Result(found.response_code, HandleListAnswer(found.handles))
 
@@ -138,7 +149,7 @@ async def list_handles(request: Request) -> Response:
         handles = [to_text(handle) for handle in result.body.handles]
         document: dict[str, Any] = {
             "responseCode": int(result.response_code),
-            "prefix": to_text(prefix),
+            "prefix": to_text(asked_prefix.encode("utf-8", "surrogateescape")),
             "totalCount": str(pages[0].total if pages else len(handles)),
         }
         if pages:
@@ -149,6 +160,18 @@ async def list_handles(request: Request) -> Response:
         return json_response(request, document, http_status(result.response_code))
 
     return await authorized(request, prefix, operate, respond)
+
+
+def _check_handle(handle: bytes, document: Any) -> None:
+    """Raise RequestError when a record in the body is that of another handle than the path's."""
+    named = document.get("handle") if isinstance(document, dict) else None
+    if named is None or "values" not in document:
+        return
+    text = str(named).encode("utf-8", "surrogatepass")
+    if fold_handle(text) != fold_handle(handle):
+        raise RequestError(
+            f"the body has the values of {to_text(text[:200])}, the path names {to_text(handle)}"
+        )
 
 
 def _after(parameters: Parameters, prefix: bytes) -> bytes:
@@ -173,6 +196,8 @@ async def _read(request: Request, parameters: Parameters) -> Response:
     parameters.flag("pretty", False)  # `json_response` would let anything be
     if parameters.flag("cert", False):
         flags |= MessageFlag.CERTIFY
+    if parameters.flag("doNotRefer", False):
+        flags |= MessageFlag.DO_NOT_REFER
 
     async def operate(authorization: Authorization) -> Result:
         # Who does not say who he is reads what is public; who does, reads what he may.
@@ -234,6 +259,5 @@ def _check_indexes(parameters: Parameters, given: set[int]) -> None:
     if asked != given:
         raise RequestError(
             f"index asks for {sorted(asked)[:20]}, the body has {sorted(given)[:20]}: name the "
-            f"same, or index={VARIOUS}",
-            ResponseCode.INVALID_VALUE,
+            f"same, or index={VARIOUS}"
         )

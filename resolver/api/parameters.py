@@ -1,10 +1,11 @@
 """What a REST request asks for: the handle in its path, its parameters, its JSON body.
 
 A handle is octets and may hold slashes, so it is read from the path as it was sent, everything
-after `/api/handles/`, percent-decoded once. Parameters stand in the query, or, in a POST that
-reads, as the members of a JSON object.
+after `/api/handles/`, percent-decoded once. Parameters stand in the query, and, in a POST that
+reads, as the members of a JSON object or the fields of a form beside it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -19,6 +20,11 @@ from resolver.api.errors import RequestError
 HANDLES_PATH = b"/api/handles/"
 VARIOUS = "various"  # ?index=various: the indexes are those of the body
 INDEX_MAX = 2**31 - 1
+JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
+_WITH_BODY = ("POST", "PUT", "DELETE")
+PAGE_SIZE = 1_000  # of a page when only its number is asked for: some 30 KB
+_NEGATIVE = re.compile("-[0-9]{1,10}")
 _TRUE = {"", "true", "1", "yes"}
 _FALSE = {"false", "0", "no"}
 # Many times what a request of 2,048 values needs; parse_qs stops there with an error.
@@ -46,10 +52,14 @@ def prefix_handle_of(prefix: str) -> bytes:
     return PREFIX_HANDLE_START + octets
 
 
+def content_type(request: Request) -> str:
+    """Return the media type of a request's body, empty when it names none."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def json_body(request: Request) -> Any:
     """Return the JSON document in a request's body. Raises: RequestError."""
-    content_type = request.headers.get("content-type", "")
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+    if content_type(request) != JSON_TYPE:
         raise RequestError("send the body as JSON, with Content-Type: application/json")
     try:
         return msgspec.json.decode(await request.body())
@@ -88,6 +98,15 @@ class Parameters:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def names(self) -> list[str]:
+        """Return the names of all."""
+        return list(self._values)
+
+    def joined(self, others: "Parameters") -> "Parameters":
+        """Return these, and behind them the values of others."""
+        names = dict.fromkeys([*self._values, *others._values])
+        return Parameters({name: self.all(name) + others.all(name) for name in names})
+
     def all(self, name: str) -> list[str]:
         """Return all values, perhaps none."""
         return self._values.get(name, [])
@@ -118,6 +137,11 @@ class Parameters:
         """Return a number within bounds. Raises: RequestError."""
         return _number(name, self.first(name), smallest, largest) if name in self else default
 
+    def ask_for_page(self) -> bool:
+        """Say whether page or pageSize ask for one: Handle.Net's clients write -1 for all."""
+        asked = [self.first(name) for name in ("page", "pageSize") if name in self]
+        return bool(asked) and not any(_NEGATIVE.fullmatch(each) for each in asked)
+
     def indexes(self) -> tuple[int, ...]:
         """Return the value indexes asked for. Raises: RequestError."""
         return tuple(_number("index", text, 0, INDEX_MAX) for text in self.all("index"))
@@ -129,13 +153,35 @@ class Parameters:
 
 def query_parameters(request: Request) -> Parameters:
     """Return what stands in the query. Raises: RequestError."""
-    query = request.scope["query_string"].decode("latin-1")
+    return _fields_of(request.scope["query_string"], "the query")
+
+
+async def all_parameters(request: Request) -> Parameters:
+    """Return what stands in the query and, of a POST, in its body: JSON or a form, or nothing.
+
+    A body of another kind is none of ours. Raises: RequestError.
+    """
+    parameters = query_parameters(request)
+    if request.method not in _WITH_BODY:
+        return parameters
+    kind = content_type(request)
+    if kind == FORM_TYPE:
+        return parameters.joined(_fields_of(await request.body(), "the form"))
+    if kind == JSON_TYPE and await request.body():
+        return parameters.joined(body_parameters(await json_body(request)))
+    return parameters
+
+
+def _fields_of(octets: bytes, place: str) -> Parameters:
     try:
         found = parse_qs(
-            query, keep_blank_values=True, errors="surrogateescape", max_num_fields=_FIELDS_MAX
+            octets.decode("latin-1"),
+            keep_blank_values=True,
+            errors="surrogateescape",
+            max_num_fields=_FIELDS_MAX,
         )
     except ValueError:
-        raise RequestError(f"the query has more than {_FIELDS_MAX} parameters") from None
+        raise RequestError(f"{place} has more than {_FIELDS_MAX} parameters") from None
     return Parameters(found)
 
 

@@ -27,7 +27,6 @@ from resolver.api.parameters import INDEX_MAX
 from resolver.api.schemas import (
     ANYTHING,
     BASE64_PATTERN,
-    HANDLE,
     NUMBER,
     TEXT,
     YES_OR_NO,
@@ -61,6 +60,7 @@ _HOW = (
     flag("publicOnly", "only what everybody may read; true where nobody says who he is"),
     flag("auth", "authoritative: past every cache"),
     flag("cert", "certified: signatures of other nodes are verified"),
+    flag("doNotRefer", "an error in place of a referral to another node"),
 )
 _PRETTY = flag("pretty", "indented, for people")
 # Members of a body are taken as the text that they would be in a query.
@@ -82,16 +82,41 @@ def _in_base64(name: str, words: str) -> Parameter:
     return text(name, words, required=True, pattern=BASE64_PATTERN)
 
 
+_VERIFICATION = "/api/verifications/{user:path}"
+_SECRET_KEY = in_path("user", "301:88.118/USER, the value with the key", pattern="^[0-9]{1,9}:.+")
+_ANSWER = (
+    _in_base64("nonce", "what was to be answered, in base64"),
+    _in_base64("cnonce", "what the client added, in base64"),
+    text("alg", "SHA1, SHA256, HMAC-SHA1, PBKDF2-HMAC-SHA1, ..", required=True),
+    _in_base64("signature", "the answer, in base64"),
+    text("salt", "of PBKDF2, in base64", pattern=BASE64_PATTERN),
+    number("iterations", "of PBKDF2", 0, INDEX_MAX),
+    number("length", "of PBKDF2's key, in bits", 0, INDEX_MAX),
+)
+_ANSWER_IN_BODY = {
+    "type": "object",
+    "required": [each.name for each in _ANSWER if each.required],
+    "properties": {each.name: each.schema for each in _ANSWER},
+}
+_LISTING = (
+    number("page", "from 0; how deep is bounded, use after instead", 0, INDEX_MAX),
+    number("pageSize", "handles in a page; 0: only count", 0, PAGE_HANDLES_MAX),
+    text("after", "begin behind this handle: the member next of the page before"),
+)
+_LISTING_IN_BODY = {
+    "type": "object",
+    "required": ["prefix"],
+    "properties": {each.name: each.schema for each in (PREFIX, *_LISTING)},
+}
 _HANDLES = (
     Endpoint(
         "GET", "/api/handles", handles.list_handles, "handles", "List the handles of a prefix",
-        ref("HandleList"),
-        (
-            PREFIX,
-            number("page", "from 0; how deep is bounded, use after instead", 0, INDEX_MAX),
-            number("pageSize", "handles in a page", 1, PAGE_HANDLES_MAX),
-            text("after", "begin behind this handle: the member next of the page before"),
-        ),
+        ref("HandleList"), (PREFIX, *_LISTING),
+    ),
+    Endpoint(
+        "POST", "/api/handles", handles.list_handles, "handles",
+        "List the handles of a prefix, with the parameters of GET as members of the body",
+        ref("HandleList"), body=Body(_LISTING_IN_BODY),
     ),
     Endpoint(
         "GET", "/api/handles/{handle:path}", handles.get_handle, "handles",
@@ -102,7 +127,7 @@ _HANDLES = (
     Endpoint(
         "POST", "/api/handles/{handle:path}", handles.post_handle, "handles",
         "Resolve a handle, with the parameters of GET as members of the body", ref("Record"),
-        (_IN_HANDLE,), Body(_READING), access="some",
+        (_IN_HANDLE,), Body(_READING, required=False), access="some",
     ),
     Endpoint(
         "PUT", "/api/handles/{handle:path}", handles.put_handle, "handles",
@@ -120,20 +145,14 @@ _HANDLES = (
         "Delete a handle; with index some of its values", ref("Changed"), (_IN_HANDLE, _INDEX),
     ),
     Endpoint(
-        "GET", "/api/verifications/{user:path}", verifications.get_verification, "handles",
-        "Verify an answer made with a secret key of this node's",
-        success("verificationResult", verificationResult=YES_OR_NO),
-        (
-            in_path("user", "301:88.118/USER, the value with the key", pattern="^[0-9]{1,9}:.+"),
-            _in_base64("nonce", "what was to be answered, in base64"),
-            _in_base64("cnonce", "what the client added, in base64"),
-            text("alg", "SHA1, SHA256, HMAC-SHA1, PBKDF2-HMAC-SHA1, ..", required=True),
-            _in_base64("signature", "the answer, in base64"),
-            text("salt", "of PBKDF2, in base64", pattern=BASE64_PATTERN),
-            number("iterations", "of PBKDF2", 0, INDEX_MAX),
-            number("length", "of PBKDF2's key, in bits", 0, INDEX_MAX),
-        ),
-        access="anybody",
+        "GET", _VERIFICATION, verifications.get_verification, "handles",
+        "Verify an answer made with a secret key of this node's", ref("Verification"),
+        (_SECRET_KEY, *_ANSWER), access="anybody",
+    ),
+    Endpoint(
+        "POST", _VERIFICATION, verifications.get_verification, "handles",
+        "The same, with the parameters as members of the body", ref("Verification"),
+        (_SECRET_KEY,), Body(_ANSWER_IN_BODY), access="anybody",
     ),
 )  # fmt: skip
 
@@ -144,7 +163,21 @@ _NODE = (
     ),
     Endpoint(
         "GET", "/api/prefixes", prefixes.get_prefixes, "node", "The prefixes homed here",
-        success("prefixes", prefixes=listed(HANDLE), totalCount=TEXT),
+        ref("PrefixList"),
+        (
+            number("page", "from 0; without one all are told", 0, INDEX_MAX),
+            number("pageSize", "prefixes in a page; 0: only count", 0, INDEX_MAX),
+        ),
+    ),
+    *(
+        Endpoint(
+            method, "/api/prefixes", function, "node", words, ref("Changed"),
+            body=Body({"type": "object", "required": ["prefix"], "properties": {"prefix": TEXT}}),
+        )
+        for method, function, words in (
+            ("POST", prefixes.post_prefix, "Home a prefix here, named in the body"),
+            ("DELETE", prefixes.delete_prefix, "Home it no more, named in the body"),
+        )
     ),
     Endpoint(
         "POST", "/api/prefixes/{prefix}", prefixes.post_prefix, "node", "Home a prefix here",
@@ -176,6 +209,7 @@ _SESSIONS = (
     ),
     Endpoint(
         "GET", "/api/sessions/this", sessions.get_session, "sessions", "Who am I", ref("Session"),
+        access="some",
     ),
     *(
         Endpoint(

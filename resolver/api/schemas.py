@@ -132,9 +132,16 @@ SCHEMAS: dict[str, Schema] = {
             ),
         ]
     },
+    "PrefixList": success(
+        "totalCount",
+        "prefixes",
+        totalCount={"type": "string", "pattern": "^[0-9]+$"},
+        page=NUMBER,
+        pageSize=NUMBER,
+        prefixes=listed(HANDLE),
+    ),
+    "Verification": success("isValid", "handle", isValid=YES_OR_NO, handle=HANDLE),
     "Session": members(
-        "sessionId",
-        "nonce",
         sessionId=TEXT,
         nonce=TEXT,
         authenticated=YES_OR_NO,

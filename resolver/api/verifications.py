@@ -1,16 +1,15 @@
 """Was an answer to a challenge made with a secret key that this node holds?
 
     GET /api/verifications/{index:handle}?nonce=&cnonce=&alg=&signature=[&salt=&iterations=&length=]
-        {"responseCode": 1, "verificationResult": true}
+        {"responseCode": 1, "isValid": true, "handle": "88.118/USER"}
 
-The parameters are those of `Authorization: Handle`, nonce, cnonce, signature and salt in base64.
+POST with the parameters in the body does the same; the index may also stand in ?index=. They are
+those of `Authorization: Handle`, nonce, cnonce, signature and salt in base64.
 It is what VERIFY_CHALLENGE is among servers; a secret key is told to nobody. Index 0 is any of the
 handle's. Iterations are bounded by limits.pbkdf2_rounds_max, answers that wait by
 limits.verifications_max.
 """
 
-import base64
-import binascii
 from typing import Any
 
 from starlette.requests import Request
@@ -18,10 +17,12 @@ from starlette.responses import Response
 
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
+from protocol.json_fields import decode_loose_base64
+from protocol.value import Reference
 from resolver.api.answers import json_response
 from resolver.api.context import context_of
 from resolver.api.errors import RequestError, http_status
-from resolver.api.parameters import INDEX_MAX, Parameters, handle_in_path, query_parameters
+from resolver.api.parameters import INDEX_MAX, Parameters, all_parameters, handle_in_path
 
 _PATH = b"/api/verifications/"
 _OCTETS_MAX = 1_024  # of a nonce, a salt, a signature: many times what any client sends
@@ -30,20 +31,15 @@ _NAME_MAX = 64
 
 
 async def get_verification(request: Request) -> Response:
-    """GET /api/verifications/{index:handle}."""
-    index, colon, handle = handle_in_path(request, _PATH).partition(b":")
-    if not (colon and handle and index.isdigit() and len(index) <= 10 and int(index) <= INDEX_MAX):
-        raise RequestError(
-            "name the secret key: /api/verifications/301:88.118/USER?nonce=..",
-            ResponseCode.INVALID_HANDLE,
-        )
-    asked = query_parameters(request)
+    """GET or POST /api/verifications/{index:handle}."""
+    asked = await all_parameters(request)
+    user = _user(handle_in_path(request, _PATH), asked)
     algorithm = asked.text("alg")
     if not algorithm or len(algorithm) > _NAME_MAX:
         raise RequestError("name the algorithm: alg=SHA256, or alg=PBKDF2-HMAC-SHA1 and its salt")
     payload: dict[str, Any] = {
-        "handle": handle,
-        "index": int(index),
+        "handle": user.handle,
+        "index": user.index,
         "nonce": _octets(asked, "nonce"),
         "client_nonce": _octets(asked, "cnonce"),
         "algorithm": algorithm,
@@ -55,10 +51,23 @@ async def get_verification(request: Request) -> Response:
     reply = await context_of(request).operations.verify(payload)
     document: dict[str, Any] = {"responseCode": reply["code"]}
     if reply["code"] == ResponseCode.SUCCESS:
-        document["verificationResult"] = reply["holds"]
+        document["isValid"] = reply["holds"]
     else:
         document["message"] = to_text(reply["message"])
+    document["handle"] = to_text(user.handle)
     return json_response(request, document, http_status(reply["code"]))
+
+
+def _user(named: bytes, asked: Parameters) -> Reference:
+    """Return whose secret key is meant, by path or with ?index=. Raises: RequestError."""
+    index, colon, handle = named.partition(b":")
+    if "index" in asked:
+        (number, *more) = asked.indexes()
+        if named and not more and not (colon and index.isdigit()):
+            return Reference(named, number)
+    elif handle and index.isdigit() and len(index) <= 10 and int(index) <= INDEX_MAX:
+        return Reference(handle, int(index))
+    raise RequestError("name one secret key: /api/verifications/301:88.118/USER?nonce=..")
 
 
 def _octets(asked: Parameters, name: str) -> bytes:
@@ -66,8 +75,8 @@ def _octets(asked: Parameters, name: str) -> bytes:
     # A plus that was not written as %2B comes here as a space.
     text = asked.first(name).replace(" ", "+")
     try:
-        octets = base64.b64decode(text, validate=True) if len(text) <= _BASE64_MAX else b""
-    except (binascii.Error, ValueError):
+        octets = decode_loose_base64(text) if len(text) <= _BASE64_MAX else b""
+    except ValueError:
         octets = b""
     if not octets:
         raise RequestError(f"{name} is missing, over {_OCTETS_MAX} octets or no base64")

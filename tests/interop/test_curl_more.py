@@ -65,7 +65,7 @@ def test_answers_are_verified(https_node: HttpsStand, plain: Curl, by: str) -> N
         path = f"/api/verifications/{https_node.user}?{query}&signature={_base64(signature)}"
         reply = plain(path + more)
         assert (reply.status, reply.code) == (200, 1)
-        return reply.json["verificationResult"]
+        return reply.json["isValid"]
 
     assert ask(signature) is True
     assert ask(signature[:-1] + bytes([signature[-1] ^ 1])) is False
@@ -74,7 +74,7 @@ def test_answers_are_verified(https_node: HttpsStand, plain: Curl, by: str) -> N
 def test_a_million_rounds_are_not_computed(https_node: HttpsStand, plain: Curl) -> None:
     answer = "nonce=bm8=&cnonce=Y24=&alg=PBKDF2-HMAC-SHA1&signature=c2ln&salt=c2FsdA=="
     path = f"/api/verifications/{https_node.user}?{answer}&iterations=1000000&length=160"
-    assert plain(path, "--max-time", "2").json["verificationResult"] is False
+    assert plain(path, "--max-time", "2").json["isValid"] is False
 
 
 def test_a_session_by_cookie(https_node: HttpsStand, secure: Curl, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+    challenges: tuple[str, ...] = ()  # every WWW-Authenticate, in order; `headers` has the last
 
     @property
     def json(self) -> Any:
@@ -203,4 +204,8 @@ class Api:
                 raise
         start, *rest = sent
         found = {name.decode(): text.decode() for name, text in start["headers"]}
-        return Answer(start["status"], found, b"".join(each.get("body", b"") for each in rest))
+        challenges = tuple(
+            text.decode() for name, text in start["headers"] if name == b"www-authenticate"
+        )
+        octets = b"".join(each.get("body", b"") for each in rest)
+        return Answer(start["status"], found, octets, challenges)

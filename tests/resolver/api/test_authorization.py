@@ -1,6 +1,7 @@
 import base64
 import logging
 import time
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -21,6 +22,8 @@ PATH = "/api/handles/88.118/x"
 NEEDED = refused(ResponseCode.AUTHENTICATION_NEEDED)
 NONCE = base64.b64encode(b"0123456789abcdef").decode()
 CHALLENGE = f'Handle sessionId="s1", nonce="{NONCE}"'
+FAILED = f'{CHALLENGE}, error="Identity not verified"'
+PASSWORD = 'Basic realm="handle"'
 
 
 def basic(user: str, password: str) -> dict[str, str]:
@@ -67,7 +70,7 @@ def test_wrong_credentials_are_challenged_without_json(code: int) -> None:
     api = Api(FakeOperations(refused(code)))
     answer = api.request("DELETE", PATH, headers=ADMINISTRATOR)
     assert answer.status == 401
-    assert answer.headers["www-authenticate"] == CHALLENGE
+    assert answer.challenges == (PASSWORD, FAILED)
     assert answer.body == b""
 
 
@@ -95,7 +98,7 @@ def test_a_malformed_header_is_challenged_and_nothing_is_done(header: str) -> No
     api = Api()
     answer = api.request("DELETE", PATH, headers={"authorization": header})
     assert answer.status == 401
-    assert answer.headers["www-authenticate"] == CHALLENGE
+    assert answer.headers["www-authenticate"] == FAILED
     assert answer.body == b""
     assert not api.operations.calls
 
@@ -204,7 +207,76 @@ def test_without_a_registrar_the_refusal_has_no_nonce() -> None:
     ],
 )
 def test_identities(text: str, identity: Reference) -> None:
-    assert parse_identity(text) == identity
+    if ":" in text:
+        assert parse_identity(unquote_to_bytes(text)) == identity
+        text = text.replace(":", "%3A")
+    user = [identity.handle, identity.index, b"pw"]
+    assert parse_basic(encoded(text.encode() + b":pw")) == user
+
+
+@pytest.mark.parametrize(
+    ("headers", "asks"),
+    [
+        ({}, True),
+        (ADMINISTRATOR, True),
+        ({"x-requested-with": "XMLHttpRequest"}, False),
+        ({"authorization": 'Handle sessionId="s1"'}, False),
+    ],
+)
+def test_libraries_that_wait_for_a_challenge_are_asked_for_a_password(
+    headers: dict[str, str], asks: bool
+) -> None:
+    answer = Api(FakeOperations(NEEDED)).request("DELETE", PATH, headers=headers)
+    assert (answer.challenges[0] == PASSWORD) == asks
+    assert answer.challenges[-1].startswith("Handle sessionId=")
+
+
+def test_on_plain_http_nobody_is_asked_for_a_password() -> None:
+    answer = Api(FakeOperations(NEEDED)).request("DELETE", PATH, scheme="http")
+    assert answer.challenges == ("Handle",)
+
+
+FOREIGN = {"host": "node.example", "origin": "https://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "counts"),
+    [("", False), ("text/plain", False), ("Text/Plain; x=y", False), ("application/json", True)],
+)
+def test_a_password_that_a_page_elsewhere_has_sent_unasked_is_nobody_s(
+    kind: str, counts: bool
+) -> None:
+    api = Api()
+    headers = {**ADMINISTRATOR, **FOREIGN, **({"content-type": kind} if kind else {})}
+    api.request("POST", "/api/prefixes/88.119", b"{}" if counts else b"", headers=headers)
+    assert (api.call.authorization is not None) == counts
+
+
+def test_a_password_in_a_script_s_address_elsewhere_reads_what_is_public() -> None:
+    api = Api()
+    headers = {**ADMINISTRATOR, "sec-fetch-site": "cross-site"}
+    api.request("GET", f"{PATH}?callback=f", headers=headers)
+    assert api.call.authorization is None
+
+
+def test_scripts_of_other_origins_may_send_a_password_themselves() -> None:
+    for method in ("GET", "DELETE"):
+        api = Api()
+        api.request(method, PATH, headers={**ADMINISTRATOR, **FOREIGN})
+        assert api.call.authorization is not None
+
+
+def test_names_of_fields_may_be_written_small() -> None:
+    api = Api()
+    api.request("DELETE", PATH, headers={"authorization": 'Handle SESSIONID="s1"'})
+    assert api.call.authorization == {"session": "s1"}
+
+
+def test_another_version_of_the_scheme_is_challenged() -> None:
+    api = Api()
+    headers = {"authorization": 'Handle version="1", sessionId="s1"'}
+    assert api.request("DELETE", PATH, headers=headers).status == 401
+    assert not api.operations.calls
 
 
 def test_a_password_may_hold_any_octets() -> None:

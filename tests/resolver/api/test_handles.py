@@ -1,5 +1,6 @@
 import json
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -165,11 +166,13 @@ def test_pretty_json_has_lines() -> None:
 def test_jsonp_calls_a_function_of_harmless_name() -> None:
     api = Api()
     answer = api.request("GET", "/api/handles/88.118/x?callback=my.fn_1$(alert(1))")
-    assert answer.body.startswith(b'/**/my.fn_1$alert1({"responseCode":1,')
+    assert answer.body.startswith(b'my.fn_1$_alert_1__({"responseCode":1,')
     assert answer.body.endswith(b");")
     assert answer.headers["content-type"] == "application/javascript;charset=UTF-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    plain = api.request("GET", "/api/handles/88.118/x?callback=()")
+    digit = api.request("GET", "/api/handles/88.118/x?callback=1x")
+    assert digit.body.startswith(b"_x({")
+    plain = api.request("GET", "/api/handles/88.118/x?callback=")
     assert plain.json["responseCode"] == 1
 
 
@@ -229,7 +232,7 @@ def test_indexes_have_to_be_those_of_the_body() -> None:
     api = Api()
     answer = api.send_json("PUT", "/api/handles/88.118/x?index=1&index=2", [VALUE])
     assert answer.status == 400
-    assert answer.json["responseCode"] == 202
+    assert answer.json["responseCode"] == 4
     assert "[1, 2]" in answer.json["message"]
     assert not api.operations.calls
 
@@ -292,7 +295,7 @@ def test_listing_all_handles(prefix: str) -> None:
     assert answer.json["totalCount"] == "2"
     assert answer.json["handles"] == ["88.118/A", "88.118/B"]
     assert answer.json["responseCode"] == 1
-    assert answer.json["prefix"].lower() == "0.na/88.118"
+    assert answer.json["prefix"] == unquote(prefix)
     assert isinstance(api.call.body, HandleRequest)
     assert api.call.body.handle.lower() == b"0.na/88.118"
 
@@ -303,7 +306,7 @@ def test_listing_a_page() -> None:
     assert api.operations.pages == [(b"0.NA/88.118", 2, 3)]
     assert answer.json == {
         "responseCode": 1,
-        "prefix": "0.NA/88.118",
+        "prefix": "88.118",
         "totalCount": "7",
         "page": 2,
         "pageSize": 3,
@@ -319,9 +322,84 @@ def test_a_list_may_be_refused() -> None:
     assert (answer.status, answer.json["message"]) == (403, "not you")
 
 
-@pytest.mark.parametrize("query", ["", "?prefix=", "?prefix=x&page=-1", "?prefix=x&pageSize=0"])
-def test_a_list_needs_a_prefix_and_a_page_that_can_be(query: str) -> None:
-    assert Api().request("GET", f"/api/handles{query}").status == 400
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [("", 102), ("/", 102), ("?prefix=", 102), ("?prefix=x&page=x", 4), ("?prefix=x&page=", 4)],
+)
+def test_a_list_needs_a_prefix_and_a_page_that_can_be(query: str, code: int) -> None:
+    answer = Api().request("GET", f"/api/handles{query}")
+    assert (answer.status, answer.json["responseCode"]) == (400, code)
+
+
+def test_a_page_of_no_handles_counts_them() -> None:
+    answer = Api().request("GET", "/api/handles?prefix=88.118&page=0&pageSize=0")
+    assert answer.json["totalCount"] == "7"
+    assert answer.json["handles"] == []
+    assert "next" not in answer.json
+
+
+@pytest.mark.parametrize("query", ["page=-1&pageSize=-1", "page=-1&pageSize=10", "pageSize=-1"])
+def test_a_negative_page_is_all_of_the_list(query: str) -> None:
+    handles = HandleListAnswer((b"88.118/A", b"88.118/B"))
+    api = Api(FakeOperations(Result(ResponseCode.SUCCESS, handles)))
+    answer = api.request("GET", f"/api/handles?prefix=88.118&{query}")
+    assert (answer.json["totalCount"], "page" in answer.json) == ("2", False)
+    assert not api.operations.pages
+
+
+def test_a_list_can_be_asked_for_with_post() -> None:
+    api = Api()
+    answer = api.send_json("POST", "/api/handles", {"prefix": "88.118", "page": 0, "pageSize": 2})
+    assert answer.json["handles"] == ["88.118/A", "88.118/B"]
+    assert api.request("POST", "/api/handles/?prefix=88.118&page=0").status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("", b""),
+        ("application/json", b""),
+        ("application/json;charset=UTF-8", b'{"index": "3"}'),
+        ("application/x-www-form-urlencoded", b"index=3"),
+        ("text/plain", b"whatever"),
+    ],
+)
+def test_a_post_reads_with_or_without_a_body(kind: str, body: bytes) -> None:
+    api = Api()
+    headers = {"content-type": kind} if kind else {}
+    path = "/api/handles/88.118/x?type=URL"
+    assert api.request("POST", path, body, headers=headers).status == 200
+    indexes = (3,) if b"3" in body else ()
+    assert api.call.body == ResolutionRequest(b"88.118/x", indexes, (b"URL",))
+
+
+def test_do_not_refer_is_asked_of_the_node() -> None:
+    api = Api()
+    api.request("GET", "/api/handles/88.118/x?doNotRefer")
+    assert api.call.flags & MessageFlag.DO_NOT_REFER
+
+
+def test_the_record_of_another_handle_is_refused() -> None:
+    api = Api(FakeOperations(Result(1, CreatedAnswer(b"88.118/x"))))
+    record = {"handle": "88.118/y", "values": [VALUE]}
+    answer = api.send_json("PUT", "/api/handles/88.118/x", record)
+    assert (answer.status, answer.json["responseCode"]) == (400, 4)
+    assert api.operations.calls == []
+    answer = api.send_json("PUT", "/api/handles/88.118/x", record | {"handle": "88.118/X"})
+    assert answer.status == 200
+
+
+def test_a_referral_names_its_handle_as_clients_read_it() -> None:
+    api = Api(FakeOperations(Result(302, ReferralAnswer(b"0.SERV/x", ()))))
+    answer = api.request("GET", "/api/handles/88.119/x")
+    assert (answer.status, answer.json["referralHandle"]) == (300, "0.SERV/x")
+    assert "values" not in answer.json
+
+
+def test_scripts_may_send_the_headers_that_handle_net_allows() -> None:
+    allowed = Api().request("OPTIONS", "/api/handles/x").headers["access-control-allow-headers"]
+    for name in ("X-Requested-With", "Authorization", "Origin", "Accept", "Content-Type"):
+        assert name in allowed.split(", ")
 
 
 def test_a_method_that_is_not_there_is_told_in_json() -> None:

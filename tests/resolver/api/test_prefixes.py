@@ -42,3 +42,26 @@ def test_the_office_s_verbs_are_no_prefixes() -> None:
     assert api.request("POST", "/api/prefixes/88.119/suspend").status == 200
     assert api.request("POST", "/api/prefixes/88.119/other").status == 404
     assert api.operations.calls == []
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_prefix_may_be_a_parameter(method: str) -> None:
+    api = Api(FakeOperations(Result(1, ErrorAnswer(None))))
+    assert api.send_json(method, "/api/prefixes", {"prefix": "0.NA/88.119"}).status == 200
+    assert api.request(method, "/api/prefixes?prefix=88.119").status == 200
+    assert [each.body for each in api.operations.calls] == [HandleRequest(b"0.NA/88.119")] * 2
+    assert api.request(method, "/api/prefixes").status == 400
+
+
+def test_prefixes_are_listed_by_page() -> None:
+    found = HandleListAnswer((b"0.NA/1", b"0.NA/2", b"0.NA/3"))
+    api = Api(FakeOperations(Result(1, found)))
+    answer = api.request("GET", "/api/prefixes?page=1&pageSize=2")
+    assert answer.json == {
+        "responseCode": 1,
+        "totalCount": "3",
+        "page": 1,
+        "pageSize": 2,
+        "prefixes": ["0.NA/3"],
+    }
+    assert "page" not in api.request("GET", "/api/prefixes?page=-1&pageSize=-1").json

@@ -1,5 +1,6 @@
 import base64
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.resolver.api.calls import Api
 
 THIS = "/api/sessions/this"
 NONCE = base64.b64encode(b"0123456789abcdef").decode()
+PASSWORD = {"authorization": "Basic " + base64.b64encode(b"300%3A0.NA/88.118:pw").decode()}
 SESSION = {"authorization": 'Handle sessionId="s1"'}
 FIELDS = {
     "id": "300:0.NA/88.118",
@@ -29,6 +31,7 @@ def test_a_new_session_is_nobody_s() -> None:
     answer = api.request("POST", "/api/sessions")
     assert answer.status == 201
     assert answer.json == {"sessionId": "s1", "nonce": NONCE}
+    assert answer.headers["location"] == THIS
     assert api.operations.session_calls == [("new", {"address": "192.0.2.1"})]
 
 
@@ -76,6 +79,61 @@ def test_a_wrong_answer_is_challenged() -> None:
     answer = api.send_json("PUT", THIS, FIELDS, headers=SESSION)
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith('Handle sessionId="s1"')
+    assert answer.json == {"sessionId": "s1", "nonce": NONCE, "error": "Identity not verified"}
+
+
+@pytest.mark.parametrize("place", ["header", "form", "query"])
+def test_an_answer_may_stand_in_the_header_a_form_or_the_query(place: str) -> None:
+    api = authenticated(Api())
+    fields = FIELDS | {"sessionId": "s1"}
+    if place == "header":
+        quoted = ", ".join(f'{name}="{text}"' for name, text in fields.items())
+        answer = api.request("PUT", THIS, headers={"authorization": f"Handle {quoted}"})
+    elif place == "form":
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        answer = api.request("PUT", THIS, urlencode(fields).encode(), headers=kind)
+    else:
+        answer = api.request("POST", f"{THIS}?{urlencode(fields)}")
+    assert (answer.status, answer.json["authenticated"]) == (200, True)
+    assert api.operations.session_calls[0][1]["handle"] == b"0.NA/88.118"
+
+
+def test_a_put_without_an_answer_shows_the_session() -> None:
+    api = Api()
+    answer = api.send_json("PUT", THIS, {}, headers=SESSION)
+    assert answer.json == {"sessionId": "s1", "nonce": NONCE, "authenticated": False}
+
+
+def test_who_asks_without_a_session_is_told_that_he_is_nobody() -> None:
+    answer = Api().request("GET", THIS)
+    assert (answer.status, answer.json) == (200, {"authenticated": False})
+
+
+def test_a_session_begun_with_a_password_is_that_user_s() -> None:
+    api = authenticated(Api())
+    answer = api.request("POST", "/api/sessions", headers=PASSWORD)
+    assert answer.status == 201
+    assert (answer.json["authenticated"], answer.json["id"]) == (True, "300:0.NA/88.118")
+    ((action, payload),) = api.operations.session_calls
+    assert (action, payload["authorization"]) == ("new", {"basic": [b"0.NA/88.118", 300, b"pw"]})
+
+
+def test_a_password_can_be_tried_without_a_session() -> None:
+    api = authenticated(Api())
+    answer = api.request("GET", THIS, headers=PASSWORD)
+    assert answer.json == {"authenticated": True, "id": "300:0.NA/88.118"}
+    assert api.operations.session_calls[0][0] == "who"
+
+
+def test_a_wrong_password_begins_no_session() -> None:
+    api = Api()
+    api.operations.session |= {"code": 403}
+    for method, path in (("POST", "/api/sessions"), ("GET", THIS)):
+        assert api.request(method, path, headers=PASSWORD).status == 401
+
+
+def test_a_new_session_is_not_named_by_who_begins_it() -> None:
+    assert Api().request("POST", "/api/sessions", headers=SESSION).status == 400
 
 
 def test_what_is_no_object_answers_nothing() -> None:
@@ -88,12 +146,19 @@ def test_showing_a_session() -> None:
     assert answer.json == {"sessionId": "s1", "nonce": NONCE, "authenticated": False}
 
 
-@pytest.mark.parametrize("headers", [{}, {"authorization": "Basic eDp5"}, SESSION])
-def test_a_session_that_is_not_there_is_challenged(headers: dict[str, str]) -> None:
+def test_a_session_that_is_not_there_is_forbidden() -> None:
     api = Api()
     api.operations.session = {"code": 500}
-    assert api.request("GET", THIS, headers=headers).status == 401
-    assert api.request("DELETE", THIS, headers=headers).status == 401
+    assert api.request("GET", THIS, headers=SESSION).status == 403
+    assert api.request("DELETE", THIS, headers=SESSION).status == 403
+    assert api.send_json("PUT", THIS, FIELDS, headers=SESSION).status == 403
+    assert api.request("DELETE", THIS).status == 403
+
+
+def test_a_malformed_log_in_is_challenged() -> None:
+    malformed = {"authorization": "Basic !!!"}
+    assert Api().request("GET", THIS, headers=malformed).status == 401
+    assert Api().request("POST", "/api/sessions", headers=malformed).status == 401
 
 
 def test_ending_a_session() -> None:

@@ -10,7 +10,8 @@ def test_asking() -> None:
     api = Api()
     query = f"{QUERY}&salt=c2FsdA==&iterations=10000&length=160"
     answer = api.request("GET", f"{PATH}?{query}", scheme="http")
-    assert (answer.status, answer.json) == (200, {"responseCode": 1, "verificationResult": True})
+    found = {"responseCode": 1, "isValid": True, "handle": "88/USER"}
+    assert (answer.status, answer.json) == (200, found)
     assert api.operations.verifications == [
         {
             "handle": b"88/USER",
@@ -29,10 +30,20 @@ def test_asking() -> None:
 def test_answers() -> None:
     api = Api()
     api.operations.verification["holds"] = False
-    assert api.request("GET", f"{PATH}?{QUERY}").json["verificationResult"] is False
+    assert api.request("GET", f"{PATH}?{QUERY}").json["isValid"] is False
     api.operations.verification = {"code": 301, "message": b"not here", "holds": False}
     answer = api.request("GET", f"{PATH}?{QUERY}")
-    assert (answer.status, answer.json) == (400, {"responseCode": 301, "message": "not here"})
+    told = {"responseCode": 301, "message": "not here", "handle": "88/USER"}
+    assert (answer.status, answer.json) == (400, told)
+
+
+def test_the_index_may_be_a_parameter_and_all_of_them_a_body() -> None:
+    api = Api()
+    assert api.request("GET", f"/api/verifications/88/USER?index=301&{QUERY}").status == 200
+    members = {"nonce": "bm9uY2U", "cnonce": "Y24=", "alg": "SHA256", "signature": "c2ln"}
+    assert api.send_json("POST", PATH, members).json["isValid"] is True
+    assert [each["index"] for each in api.operations.verifications] == [301, 301]
+    assert api.operations.verifications[1]["nonce"] == b"nonce"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +51,8 @@ def test_answers() -> None:
     [
         "/api/verifications/88/USER?" + QUERY,
         "/api/verifications/301:?" + QUERY,
+        f"{PATH}?index=301&{QUERY}",
+        f"/api/verifications/88/USER?index=1&index=2&{QUERY}",
         "/api/verifications/99999999999:88/USER?" + QUERY,
         f"{PATH}?nonce=bm9uY2U=&cnonce=Y24=&alg=SHA256",
         f"{PATH}?nonce=bm9uY2U=&cnonce=Y24=&signature=c2ln",
