@@ -53,8 +53,10 @@ def _routes() -> list[Route]:
         Route("/healthz", health.get_healthz),
         Route("/readyz", health.get_readyz),
         Route("/metrics", health.get_metrics),
-        Route("/", pages.get_front_page),
-        Route("/{handle:path}", pages.get_handle_page),
+        Route("/favicon.ico", _nothing),
+        Route("/robots.txt", _nothing),
+        Route("/", pages.get_front_page, methods=["GET", "POST"]),
+        Route("/{handle:path}", pages.get_handle_page, methods=["GET", "POST"]),
     ]
 
 
@@ -62,6 +64,11 @@ async def _no_such_path(request: Request) -> Response:
     if _methods_of(request):
         raise HTTPException(_METHOD_NOT_ALLOWED)
     raise RequestError(f"no such path: known are {_KNOWN}, see /api/docs", status=404)
+
+
+async def _nothing(request: Request) -> Response:
+    """Answer what browsers and robots ask of every host: no handle has these names."""
+    return Response(b"", 404)
 
 
 def _methods_of(request: Request) -> list[str]:

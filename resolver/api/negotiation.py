@@ -10,6 +10,7 @@ from enum import Enum
 
 _HTML = ("text/html", "application/xhtml+xml")
 _JSON = "application/json"
+_NAMES_MAX = 16  # of a header that are looked at: browsers send less than ten
 
 
 class Form(Enum):
@@ -57,6 +58,17 @@ def wanted_language(accept_language: str) -> Language:
             best[language] = max(best[language], quality)
     is_chinese = best[Language.CHINESE] > best[Language.ENGLISH]
     return Language.CHINESE if is_chinese else Language.ENGLISH
+
+
+def names_preferred(header: str) -> list[str]:
+    """Return the names that a header lists before its first wildcard, best first."""
+    ranked = sorted(_weighted(header), key=lambda each: -each[1])
+    names: list[str] = []
+    for name, quality in ranked[:_NAMES_MAX]:
+        if "*" in name or not quality:
+            break
+        names.append(name)
+    return names
 
 
 def _is_other(name: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from protocol.handle import to_text
 from protocol.json_forms import time_to_json, value_to_json
 from protocol.value import HandleValue
+from resolver.api.answers import CORS_HEADERS
 from resolver.api.page_words import CHINESE, ENGLISH, Words
 from resolver.api.targets import find_target
 
@@ -20,6 +21,7 @@ from resolver.api.targets import find_target
 # has to look revoked at once.
 NEGOTIATED = {"vary": "Accept, Accept-Language", "cache-control": "no-cache"}
 _HEADERS = {
+    **CORS_HEADERS,
     **NEGOTIATED,
     "content-security-policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
@@ -66,6 +68,16 @@ def error_page(words_told: str, status: int) -> Response:
     """Return a refusal for people, in both languages: which one is asked for is not known."""
     title = f"{CHINESE.cannot} · {ENGLISH.cannot}"
     return page(CHINESE, title, f'<p lang="en">{html.escape(words_told)}</p>', status)
+
+
+def redirect_page(target: str) -> Response:
+    """Return what is behind a redirect, for programs that do not follow it by themselves."""
+    address = html.escape(target)
+    document = (
+        "<!doctype html><html><head><title>Handle Redirect</title></head>"
+        f'<body><a href="{address}">{address}</a></body></html>\n'
+    )
+    return Response(document.encode(), 200, _HEADERS, "text/html; charset=utf-8")
 
 
 def path_of(handle: bytes) -> str:

@@ -9,50 +9,51 @@
       ?urlappend=               put behind the address that one is sent to
       ?locatt=name:value        (repeat) chooses among the locations of a 10320/loc value
       ?action=showurls          the addresses it may lead to, as XML
+      ?action=showvalues        as noredirect
+      ?action=api               as below /api/handles, always
+      ?action=metadata          to the location with role="metadata", if one has it
+      ?action=showmetadata      the same, else its values: they are all that a node knows of it
     GET /?handle=88.118.5/X1    the same as its path, for the front page's form
+    POST / with hdl=88.118.5/X1 the same, for the forms of Handle.Net's proxies
 
-This is what the public Handle proxies understand, but for `action=showmetadata`, which needs a
-service behind the proxy. A handle leads to a location of its first 10320/loc value
-(`resolver.api.locations`), where that offers one, else to its first URL. Who prefers another form
-than a page is sent to a location for that (http_role="conneg") before anything else.
+This is what the public Handle proxies understand; another action is none. A handle may be named
+with what often stands before it (`resolver.api.names`). Where it leads says
+`resolver.api.destinations`.
 """
 
-import random
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
-from xml.sax.saxutils import quoteattr
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from protocol.bodies import ErrorAnswer, ResolutionRequest, ValuesRequest
 from protocol.codes import MessageFlag, OpCode, ResponseCode
-from protocol.handle import fold_case, fold_handle, to_text
+from protocol.handle import fold_handle, to_text
 from protocol.value import HandleValue, select_values
 from resolver.api import page_views
-from resolver.api.answers import JSON_HEADERS, error_response, json_response, result_response
+from resolver.api.answers import error_response, json_response, result_response
 from resolver.api.context import context_of, peer_of
+from resolver.api.destinations import find_destinations
 from resolver.api.errors import RequestError, http_status
-from resolver.api.locations import (
-    STATUS_DEFAULT,
-    Location,
-    Locations,
-    attributes_asked,
-    choose,
-    find_locations,
-)
+from resolver.api.locations import STATUS_DEFAULT, Location
+from resolver.api.names import plain_handle
 from resolver.api.negotiation import Form, wanted_form, wanted_language
 from resolver.api.page_views import NEGOTIATED, code, link_to, page, paragraph, path_of
 from resolver.api.page_words import Words, words_in
-from resolver.api.parameters import Parameters, handle_in_path, query_parameters
-from resolver.api.targets import append, find_target
+from resolver.api.parameters import (
+    Parameters,
+    all_parameters,
+    handle_in_path,
+    page_parameters,
+)
+from resolver.api.targets import append
 from resolver.query import Result
 
-URL_TYPE = b"URL"
 ALIAS_TYPE = b"HS_ALIAS"
-LOCATIONS_TYPE = b"10320/LOC"
-_SHOW_URLS = "showurls"
+_MOVED = 301
 _LOOP_DETECTED = 508  # RFC 5842 §7.2
+_NAMES = ("handle", "hdl")  # of the parameter that names a handle on the front page
 
 
 class Found(NamedTuple):
@@ -65,10 +66,11 @@ class Found(NamedTuple):
 
 async def get_front_page(request: Request) -> Response:
     """GET /: what this node is, and what can be asked of it."""
-    asked = query_parameters(request).first("handle").strip()
+    parameters = await all_parameters(request)  # of a form, in which a plus is a space
+    asked = "".join(parameters.first(name) for name in _NAMES).strip()
     if asked:
-        octets = asked.encode("utf-8", "surrogateescape")
-        return RedirectResponse(path_of(octets), 303, NEGOTIATED)
+        handle = plain_handle(asked.encode("utf-8", "surrogateescape"))
+        return RedirectResponse(path_of(handle), 303, NEGOTIATED)
     context = context_of(request)
     status = await context.operations.status()
     prefixes = status_prefixes(status)
@@ -125,48 +127,62 @@ def error_page(error: RequestError) -> Response:
 
 
 async def _answer(request: Request, form: Form) -> Response:
-    parameters = query_parameters(request)
-    action = parameters.first("action")
-    if action not in ("", _SHOW_URLS):
-        raise RequestError(f"action is {action[:40]!r}: write {_SHOW_URLS}, or leave it out")
-    found = await _find(request, parameters)
-    body = found.result.body
-    values = body.values if isinstance(body, ValuesRequest) else ()
-    if isinstance(body, ValuesRequest):
-        values = select_values(values, parameters.indexes(), parameters.types())
-        if not values:
-            refusal = ErrorAnswer(b"no readable value matches the question")
-            found = found._replace(result=Result(ResponseCode.VALUES_NOT_FOUND, refusal))
-        else:
-            selected = ValuesRequest(found.handle, values)
-            found = found._replace(result=Result(found.result.response_code, selected))
+    parameters = await page_parameters(request)
+    action = parameters.first("action").lower()
+    found = await _find(request, parameters, follows=action != "api")
+    values, found = _selected(found, parameters)
     octets_max = context_of(request).config.limits.locations_octets_max
-    locations = _locations(values, found.handle, octets_max)
-    if action == _SHOW_URLS and values:
-        return _url_list(values, locations)
-    if not parameters.flag("noredirect", False):
-        chosen = _choose(values, locations, parameters, form)
-        if chosen is not None:
-            return _sent_on(chosen, parameters)
+    destinations = find_destinations(values, found.handle, octets_max)
+    if action == "api":
+        return result_response(request, found.handle, found.result, reading=True)
+    if action == "showurls":
+        listed = destinations.to_xml()
+        if listed is not None:
+            return listed
+    chosen = None
+    if action in ("metadata", "showmetadata"):
+        chosen = destinations.find_metadata(request, parameters)
+    shows = action in ("showvalues", "showmetadata", "showurls") or parameters.is_on("noredirect")
+    if chosen is None and not shows:
+        chosen = destinations.choose(request, parameters, form)
+    if chosen is not None:
+        return _sent_on(request, chosen, parameters)
     if form is Form.JSON:
         result = found.result
         return result_response(request, found.handle, result, reading=True, headers=NEGOTIATED)
     return _shown(_words(request), found, values)
 
 
-async def _find(request: Request, parameters: Parameters) -> Found:
+def _selected(found: Found, parameters: Parameters) -> tuple[tuple[HandleValue, ...], Found]:
+    """Return the values that are asked for, and what was found with only these."""
+    body = found.result.body
+    if not isinstance(body, ValuesRequest):
+        return (), found
+    try:
+        indexes = parameters.indexes()
+    except RequestError:
+        indexes = ()  # what is no index asks for nothing, as in the public proxies
+    values = select_values(body.values, indexes, parameters.types())
+    result = Result(found.result.response_code, ValuesRequest(found.handle, values))
+    if not values:
+        refusal = ErrorAnswer(b"no readable value matches the question")
+        result = Result(ResponseCode.VALUES_NOT_FOUND, refusal)
+    return values, found._replace(result=result)
+
+
+async def _find(request: Request, parameters: Parameters, *, follows: bool) -> Found:
     """Resolve the handle in a path, and what it is an alias of.
 
     Raises:
         RequestError: the aliases go round, or over too many handles.
     """
-    handle = handle_in_path(request, b"/")
+    handle = plain_handle(handle_in_path(request, b"/"))
     flags = MessageFlag.PUBLIC_ONLY
-    if parameters.flag("auth", False):
+    if parameters.is_on("auth"):
         flags |= MessageFlag.AUTHORITATIVE
-    if parameters.flag("cert", False):
+    if parameters.is_on("cert"):
         flags |= MessageFlag.CERTIFY
-    follows = not parameters.flag("ignore_aliases", False)
+    follows = follows and not parameters.is_on("ignore_aliases")
     context, words = context_of(request), _words(request)
     seen: dict[bytes, bytes] = {}
     while True:
@@ -198,40 +214,7 @@ def _alias(result: Result) -> bytes | None:
     return None
 
 
-def _locations(values: tuple[HandleValue, ...], handle: bytes, octets_max: int) -> Locations | None:
-    """Return what the first 10320/loc value that can be read says."""
-    for value in values:
-        if fold_case(value.type) == LOCATIONS_TYPE and len(value.data) <= octets_max:
-            found = find_locations(value.data, handle)
-            if found is not None:
-                return found
-    return None
-
-
-def _choose(
-    values: tuple[HandleValue, ...],
-    locations: Locations | None,
-    parameters: Parameters,
-    form: Form,
-) -> Location | None:
-    asked = attributes_asked(parameters.all("locatt"))
-    chosen = None
-    if locations is not None and form is not Form.PAGE:
-        chosen = choose(locations, asked, negotiated=True, random=random.random)
-    if chosen is not None or form is Form.JSON:
-        return chosen
-    if locations is not None:
-        chosen = choose(locations, asked, negotiated=False, random=random.random)
-    return chosen or next(iter(_urls(values)), None)
-
-
-def _urls(values: tuple[HandleValue, ...]) -> list[Location]:
-    """Return the URL values that a browser may be sent to, in their order."""
-    targets = (find_target(each.data) for each in values if fold_case(each.type) == URL_TYPE)
-    return [Location(each) for each in targets if each is not None]
-
-
-def _sent_on(chosen: Location, parameters: Parameters) -> Response:
+def _sent_on(request: Request, chosen: Location, parameters: Parameters) -> Response:
     target = chosen.target
     addition = parameters.first("urlappend").encode("utf-8", "surrogateescape")
     if addition:
@@ -245,20 +228,13 @@ def _sent_on(chosen: Location, parameters: Parameters) -> Response:
     # Not RedirectResponse: it would quote again what is quoted.
     assert target.isascii()
     assert target.isprintable()
-    headers = {**NEGOTIATED, "location": target, "referrer-policy": "no-referrer-when-downgrade"}
-    return Response(b"", chosen.status or STATUS_DEFAULT, headers)
-
-
-def _url_list(values: tuple[HandleValue, ...], locations: Locations | None) -> Response:
-    """Return where a handle may lead, in the form that the public proxies show."""
-    lines = [f'<location mode="legacy" href={quoteattr(each.target)}/>' for each in _urls(values)]
-    for each in () if locations is None else locations.entries:
-        shown = {name: text for name, text in each.attributes.items() if ":" not in name}
-        shown["href"] = each.target
-        lines.append(f"<location {' '.join(f'{n}={quoteattr(t)}' for n, t in shown.items())}/>")
-    document = "<locations>\n" + "".join(f"{line}\n" for line in lines) + "</locations>\n"
-    headers = {**JSON_HEADERS, **NEGOTIATED, "content-security-policy": "default-src 'none'"}
-    return Response(document.encode(), 200, headers, "application/xml; charset=utf-8")
+    is_old = request.scope.get("http_version") == "1.0"
+    status = STATUS_DEFAULT if is_old and chosen.status != _MOVED else chosen.status
+    response = page_views.redirect_page(target)
+    response.status_code = status
+    response.headers["location"] = target
+    response.headers["referrer-policy"] = "no-referrer-when-downgrade"
+    return response
 
 
 def _shown(words: Words, found: Found, values: tuple[HandleValue, ...]) -> Response:

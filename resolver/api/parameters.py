@@ -133,6 +133,10 @@ class Parameters:
             return text in _TRUE
         raise RequestError(f"{name} is {text[:40]!r}: write true or false")
 
+    def is_on(self, name: str) -> bool:
+        """Say whether a switch is there, whatever its value is unless that is false, 0 or no."""
+        return name in self and self.first(name).lower() not in _FALSE
+
     def number(self, name: str, default: int, smallest: int, largest: int) -> int:
         """Return a number within bounds. Raises: RequestError."""
         return _number(name, self.first(name), smallest, largest) if name in self else default
@@ -169,6 +173,18 @@ async def all_parameters(request: Request) -> Parameters:
         return parameters.joined(_fields_of(await request.body(), "the form"))
     if kind == JSON_TYPE and await request.body():
         return parameters.joined(body_parameters(await json_body(request)))
+    return parameters
+
+
+async def page_parameters(request: Request) -> Parameters:
+    """Return what an address says as the public proxies read it, and the form of a POST.
+
+    There a plus is a plus, and ; separates like &. Raises: RequestError.
+    """
+    query = request.scope["query_string"].replace(b"+", b"%2B").replace(b";", b"&")
+    parameters = _fields_of(query, "the query")
+    if request.method == "POST" and content_type(request) == FORM_TYPE:
+        return parameters.joined(_fields_of(await request.body(), "the form"))
     return parameters
 
 

@@ -17,6 +17,7 @@ state lives in the registrar (`resolver.rest_sessions`).
 import base64
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -139,6 +140,8 @@ async def _fields(request: Request) -> dict[str, str]:
     """
     parameters = await all_parameters(request)
     fields = {name: parameters.text(name) for name in parameters.names()}
+    if ":" not in fields.get("id", ":"):  # written as in the header, colon as %3A
+        fields["id"] = unquote(fields["id"])
     return fields | fields_of_header(request)
 
 

@@ -2,22 +2,39 @@
 
 `https`, `http` and `ftp` lead to a place and do nothing else; every other scheme (`javascript`,
 `data`, a program's own) may act in the browser or on the machine of whoever follows an identifier,
-so it is shown and not followed. What stands in a `Location` is ASCII without control characters.
+so it is shown and not followed. What stands in a `Location` is ASCII without control characters:
+names of hosts in other scripts are written as DNS has them (IDNA), the rest as %XX.
 """
 
+import contextlib
 import re
 from urllib.parse import quote, urlsplit
 
-_FOLLOWED = re.compile(rb"(?i)(https?|ftp)://[^/?#\x00-\x20\x7f][^\x00-\x20\x7f]*\Z")
+_FOLLOWED = re.compile(
+    rb"(?i)((?:https?|ftp)://(?:[^/?#@\x00-\x20\x7f]*@)?)([^/?#@:\x00-\x20\x7f\[]+|\[[0-9a-f:.]+\])"
+    rb"((?::[0-9]*)?(?:[/?#][^\x00-\x1f\x7f]*)?)\Z"
+)
 TARGET_OCTETS_MAX = 8_192  # what browsers and proxies take of an address
 _URL_SAFE = "%/:?#[]@!$&'()*+,;=~-._"
 
 
 def find_target(address: bytes) -> str | None:
     """Return an address as a `Location` header may have it; None: nobody is sent there."""
-    if len(address) > TARGET_OCTETS_MAX or not _FOLLOWED.match(address):
+    if len(address) > TARGET_OCTETS_MAX:
         return None
-    return quote(address, safe=_URL_SAFE)
+    match = _FOLLOWED.match(address.strip())
+    if match is None:
+        return None
+    before, host, rest = match.groups()
+    return quote(before, safe=_URL_SAFE) + _host(host) + quote(rest, safe=_URL_SAFE)
+
+
+def _host(name: bytes) -> str:
+    """Return a host's name as DNS has it, or quoted where it is no such name."""
+    if not name.isascii():
+        with contextlib.suppress(UnicodeError):
+            return name.decode().encode("idna").decode()
+    return quote(name, safe=_URL_SAFE)
 
 
 def append(target: str, addition: bytes) -> str | None:

@@ -34,7 +34,7 @@ def test_a_handle_leads_to_its_url(enterprise: Stand, browser: Curl) -> None:
     path = path_of(enterprise.make(url(text="https://例.example/一".encode())))
     answer = browser(path)
     assert answer.status == 302
-    assert answer.headers["location"] == "https://%E4%BE%8B.example/%E4%B8%80"
+    assert answer.headers["location"] == "https://xn--fsq.example/%E4%B8%80"
     assert answer.headers["vary"] == "Accept, Accept-Language"
     assert browser(path + "?urlappend=%3Fx").headers["location"].endswith("?x")
     head = browser(path, "--head")

@@ -68,7 +68,7 @@ def find_log_in(node: Node, who: Administrator | None = None) -> str | None:
         connection.request("PUT", "/api/handles/88/log-in", b"[]", _JSON)
         response = connection.getresponse()
         response.read()
-        fields = read_challenge(response.headers.get("www-authenticate", ""))
+        fields = read_challenge(", ".join(response.headers.get_all("www-authenticate", [])))
         if "nonce" not in fields:
             return None
         proof = prove_key(who, fields)

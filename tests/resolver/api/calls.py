@@ -152,8 +152,9 @@ class Api:
         scheme: str = "https",
         client: str = "192.0.2.1",
         state: dict[str, Any] | None = None,
+        http_version: str = "1.1",
     ) -> Answer:
-        parts = (method, target, body, headers or {}, scheme, client, state or {})
+        parts = (method, target, body, headers or {}, scheme, client, state or {}, http_version)
         return asyncio.run(self._request(*parts))
 
     def send_json(self, method: str, target: str, document: Any, **options: Any) -> Answer:
@@ -171,12 +172,13 @@ class Api:
         scheme: str,
         client: str,
         state: dict[str, Any],
+        http_version: str,
     ) -> Answer:
         raw_path, _, query = target.partition("?")
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
-            "http_version": "1.1",
+            "http_version": http_version,
             "method": method,
             "scheme": scheme,
             "path": unquote(raw_path),

@@ -104,8 +104,9 @@ def test_a_form_leads_to_the_handles_own_page() -> None:
 @pytest.mark.parametrize(
     ("handle", "target"),
     [
-        ("//evil.example/x", "/%2F%2Fevil.example%2Fx"),
-        ("/%5Cevil.example", "/%2F%5Cevil.example"),
+        ("//evil.example/x", "/evil.example/x"),
+        ("/%5Cevil.example", "/%5Cevil.example"),
+        ("hdl:/%2Fevil.example", "/%2F%2Fevil.example"),
         ("%5Cevil.example", "/%5Cevil.example"),
         ("88/x%0D%0Aa:b", "/88/x%0D%0Aa:b"),
     ],
@@ -163,16 +164,83 @@ def test_asking_the_primary_for_a_signed_answer() -> None:
     assert api.call.flags == flags
 
 
-@pytest.mark.parametrize(
-    "query", ["?index=x", "?auth=perhaps", "?action=showmetadata", "?urlappend=%0d%0aa:b"]
-)
-def test_what_cannot_be_asked_is_told(query: str) -> None:
-    page = several().request("GET", "/88/x" + query, headers=BROWSER)
+def test_what_cannot_be_appended_is_told() -> None:
+    page = several().request("GET", "/88/x?urlappend=%0d%0aa:b", headers=BROWSER)
     assert page.status == 400
     assert "location" not in page.headers
-    document = several().request("GET", "/88/x" + query, headers=JSON)
-    if "urlappend" not in query:  # nobody who wants JSON is sent on
-        assert (document.status, document.json["responseCode"]) == (400, 4)
+
+
+@pytest.mark.parametrize("query", ["?index=x", "?index=1&index=", "?action=toolbar", "?action="])
+def test_what_the_public_proxies_pass_over_is_passed_over(query: str) -> None:
+    answer = several().request("GET", "/88/x" + query, headers=BROWSER)
+    assert (answer.status, answer.headers["location"]) == (302, "https://a.example/1")
+
+
+@pytest.mark.parametrize("query", ["?auth=perhaps", "?cert&auth=1", "?auth="])
+def test_a_switch_is_on_whatever_its_value(query: str) -> None:
+    api = several()
+    api.request("GET", "/88/x" + query, headers=BROWSER)
+    assert api.call.flags & MessageFlag.AUTHORITATIVE
+
+
+@pytest.mark.parametrize("query", ["?action=showvalues", "?action=ShowValues", "?noredirect=yes!"])
+def test_values_are_shown_where_that_is_asked_for(query: str) -> None:
+    answer = several().request("GET", "/88/x" + query, headers=BROWSER)
+    assert (answer.status, b"a@b.example" in answer.body) == (200, True)
+
+
+def test_the_api_is_an_action() -> None:
+    answer = several().request("GET", "/88/x?action=api&type=EMAIL", headers=BROWSER)
+    assert [each["index"] for each in answer.json["values"]] == [3]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/88/x", "///88/x", "/hdl:88/x", "/HDL:88/x", "/doi:88/x", "/info:hdl/88/x"),
+        *("/info%3Adoi/88/x", "/urn:hdl:88/x", "/urn:hdl:88:x", "/urn:eidr:88:x", "/%2088/x%20"),
+    ],
+)
+def test_a_handle_may_be_named_as_people_write_it(path: str) -> None:
+    api = several()
+    assert api.request("GET", path, headers=BROWSER).status == 302
+    assert api.call.body == ResolutionRequest(b"88/x")
+
+
+def test_a_plus_in_what_is_appended_stays_one_and_semicolons_separate() -> None:
+    target = "/88/x?noise;urlappend=?q=a+b"
+    answer = several().request("GET", target, headers=BROWSER)
+    assert answer.headers["location"] == "https://a.example/1?q=a+b"
+
+
+def test_the_form_of_handle_net_s_proxies_is_taken() -> None:
+    form = {"content-type": "application/x-www-form-urlencoded", **BROWSER}
+    answer = Api().request("POST", "/", b"hdl=doi:88/x", headers=form)
+    assert (answer.status, answer.headers["location"]) == (303, "/88/x")
+    answer = several().request("POST", "/88/x", b"noredirect=", headers=form)
+    assert (answer.status, b"a@b.example" in answer.body) == (200, True)
+
+
+@pytest.mark.parametrize("path", ["/favicon.ico", "/robots.txt"])
+def test_what_browsers_and_robots_ask_every_host_for_is_no_handle(path: str) -> None:
+    api = several()
+    assert api.request("GET", path).status == 404
+    assert api.operations.calls == []
+
+
+def test_urls_of_special_kinds_are_led_to_where_there_is_no_plain_one() -> None:
+    special = HandleValue(1, b"URL.metadata", b"https://special.example/")
+    answer = Api(found(special)).request("GET", "/88/x", headers=BROWSER)
+    assert answer.headers["location"] == "https://special.example/"
+    typed = HandleValue(2, b"0.TYPE/URL", b"https://typed.example/")
+    answer = Api(found(special, typed)).request("GET", "/88/x", headers=BROWSER)
+    assert answer.headers["location"] == "https://typed.example/"
+
+
+def test_a_redirect_has_a_link_for_who_does_not_follow_it() -> None:
+    answer = several().request("GET", "/88/x", headers=BROWSER)
+    assert b'<a href="https://a.example/1">' in answer.body
+    assert answer.headers["access-control-allow-origin"] == "*"
 
 
 # JSON and languages
@@ -308,10 +376,18 @@ def test_no_redirect_shows_json_in_spite_of_locations() -> None:
 
 def test_what_a_handle_may_lead_to_as_xml() -> None:
     answer = located().request("GET", "/88/x?action=showurls", headers=BROWSER)
-    assert answer.headers["content-type"] == "application/xml; charset=utf-8"
+    assert answer.headers["content-type"] == "text/xml; charset=utf-8"
     lines = answer.body.decode().splitlines()
-    assert lines[1] == '<location mode="legacy" href="https://plain.example/"/>'
-    assert 'href="https://data.example/88%2Fx"' in lines[4]
+    assert 'href="https://data.example/88%2Fx"' in lines[3]
+    assert lines[4] == '<location href="https://plain.example/" weight="0.0" mode="legacy"/>'
+    urls = several().request("GET", "/88/x?action=showurls", headers=BROWSER).body.decode()
+    assert urls.splitlines()[1:3] == [
+        '<location href="https://a.example/1" weight="1" mode="legacy"/>',
+        '<location href="https://a.example/2" weight="0" mode="legacy"/>',
+    ]
+    values = Api(found(HandleValue(3, b"EMAIL", b"a@b.example")))
+    page = values.request("GET", "/88/x?action=showurls", headers=BROWSER)
+    assert b"a@b.example" in page.body
     evil = b'<locations><location href="https://a/" x="&lt;script&gt;&quot;"/></locations>'
     shown = located(evil).request("GET", "/88/x?action=showurls", headers=BROWSER).body.decode()
     assert "<script" not in shown
@@ -320,3 +396,82 @@ def test_what_a_handle_may_lead_to_as_xml() -> None:
 def test_a_head_is_answered_like_a_get() -> None:
     answer = located().request("HEAD", "/88/x", headers=BROWSER)
     assert (answer.status, answer.headers["location"]) == (303, "https://www.example/")
+
+
+METADATA = b"""<locations http_sc="303">
+<location href="https://www.example/"/>
+<location role="metadata" http_role="conneg" href="https://meta.example/{hdl:path}" weight="0"/>
+</locations>"""
+
+
+@pytest.mark.parametrize("action", ["metadata", "showmetadata", "SHOWMETADATA"])
+def test_metadata_are_where_the_record_says(action: str) -> None:
+    answer = located(METADATA).request("GET", f"/88/x?action={action}", headers=BROWSER)
+    assert (answer.status, answer.headers["location"]) == (303, "https://meta.example/88/x")
+
+
+def test_without_a_place_for_metadata_the_values_are_shown() -> None:
+    shown = several().request("GET", "/88/x?action=showmetadata", headers=BROWSER)
+    assert (shown.status, b"a@b.example" in shown.body) == (200, True)
+    document = several().request("GET", "/88/x?action=showmetadata", headers=JSON)
+    assert len(document.json["values"]) == 3
+    led = several().request("GET", "/88/x?action=metadata", headers=BROWSER)
+    assert led.headers["location"] == "https://a.example/1"
+
+
+PREFERRED = b"""<locations>
+<location id="html" media-type="text/html" href="https://html.example/"/>
+<location id="ttl" media-type="text/turtle" href="https://ttl.example/"/>
+<location id="zh" language="zh-cn" href="https://zh.example/"/>
+<location id="near" addresses="192.0.2.0/24, 2001:db8::/32, x" href="https://near.example/"/>
+<location id="gb" country="gb" href="https://gb.example/"/>
+</locations>"""
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "target"),
+    [
+        ("", BROWSER, "https://html.example/"),
+        ("?locatt=id:ttl", BROWSER, "https://ttl.example/"),
+        ("?locatt=addresses", BROWSER, "https://near.example/"),
+        ("", {"accept": "text/turtle, */*;q=0.1"}, "https://ttl.example/"),
+        ("?locatt=language", CHINESE, "https://zh.example/"),
+    ],
+)
+def test_headers_choose_among_locations(query: str, headers: dict[str, str], target: str) -> None:
+    answer = located(PREFERRED).request("GET", "/88/x" + query, headers=headers)
+    assert answer.headers["location"] == target
+
+
+@pytest.mark.parametrize(
+    ("chooseby", "query", "target"),
+    [
+        ("address", "", "https://near.example/"),
+        ("country", "?country=GB", "https://gb.example/"),
+    ],
+)
+def test_clients_choose_among_locations(chooseby: str, query: str, target: str) -> None:
+    data = PREFERRED.replace(b"<locations>", f'<locations choose_by="{chooseby}">'.encode())
+    answer = located(data).request("GET", "/88/x" + query, headers=BROWSER)
+    assert answer.headers["location"] == target
+
+
+def test_the_highest_score_wins() -> None:
+    data = b"""<locations><location href="https://low.example/" score="1"/>
+    <location href="https://high.example/" score="2.5"/><location href="https://none.example/"/>
+    </locations>"""
+    answer = located(data).request("GET", "/88/x", headers=BROWSER)
+    assert answer.headers["location"] == "https://high.example/"
+
+
+def test_urls_stand_among_locations_or_not_at_all() -> None:
+    both = b'<locations urlWeight="1"><location href="https://a.example/" weight="0"/></locations>'
+    answer = located(both).request("GET", "/88/x", headers=BROWSER)
+    assert answer.headers["location"] == "https://plain.example/"
+    none = b'<locations no_legacy="true"/>'
+    assert located(none).request("GET", "/88/x", headers=BROWSER).status == 200
+
+
+def test_clients_of_http_1_0_are_not_sent_on_with_later_statuses() -> None:
+    answer = located().request("GET", "/88/x", headers=BROWSER, http_version="1.0")
+    assert (answer.status, answer.headers["location"]) == (302, "https://www.example/")
