@@ -16,18 +16,20 @@ from resolver.api.endpoints import (
     number,
     text,
 )
-from resolver.api.schemas import ANYTHING, NEXT, NUMBER, TEXT, listed, members, success
+from resolver.api.schemas import ANYTHING, NUMBER, TEXT, members
+from resolver.told import counts as counts_told
+from resolver.told import life as life_told
+from resolver.told import office as office_told
+from resolver.told import ranges as ranges_told
+from resolver.told import templates as templates_told
 
-_RANGE = success("range", range=ANYTHING)
-_TEMPLATE = success("template", template=ANYTHING)
-_PREFIX_STATE = success(prefix=TEXT)
 _VERSION = in_path("version", "1 is the first", pattern="^[1-9][0-9]{0,3}$")
 _CODE = in_path("code", "of the template", pattern=f"^({CODE.pattern})$")
 _REASON = Body(members("reason", reason={"type": "string", "minLength": 1, "maxLength": 1_024}))
 _RANGES = (
     Endpoint(
         "GET", "/api/ranges", ranges.get_ranges, "ranges", "List ranges",
-        success("ranges", ranges=listed(ANYTHING), next=NEXT),
+        ranges_told.RangePage,
         (
             PREFIX,
             text("stem", "only of this stem"),
@@ -36,16 +38,17 @@ _RANGES = (
         ),
     ),
     Endpoint(
-        "POST", "/api/ranges", ranges.post_range, "ranges", "Register a range", _RANGE,
-        body=Body(ranges.Register), status=201,
+        "POST", "/api/ranges", ranges.post_range, "ranges", "Register a range",
+        ranges_told.OneRange, body=Body(ranges.Register), status=201,
     ),
     Endpoint(
         "GET", "/api/ranges/count", ranges.get_range_counts, "ranges",
-        "How many identifiers a prefix has, in rows and in ranges", success(), (PREFIX,),
+        "How many identifiers a prefix has, in rows and in ranges", ranges_told.RangeCounts,
+        (PREFIX,),
     ),
     Endpoint(
         "GET", "/api/ranges/history", ranges.get_range_history, "ranges",
-        "What was done to the range of an identifier", success(),
+        "What was done to the range of an identifier", ranges_told.RangeEvents,
         (
             text("identifier", "any of the range", required=True, minLength=1),
             number("after", "the member next of the page before", 0, SEQUENCE_MAX),
@@ -55,17 +58,27 @@ _RANGES = (
     ),
     Endpoint(
         "GET", "/api/ranges/of/{identifier:path}", ranges.get_range_of, "ranges",
-        "The range around an identifier", _RANGE, (in_path("identifier", "in the range"),),
+        "The range around an identifier", ranges_told.OneRange,
+        (in_path("identifier", "in the range"),),
         access="some",
     ),
     *(
         Endpoint(
-            "POST", f"/api/ranges/{verb}", function, "ranges", words, success(), body=Body(form)
+            "POST", f"/api/ranges/{verb}", function, "ranges", words, answer, body=Body(form)
         )
-        for verb, function, words, form in (
-            ("shrink", ranges.post_shrink, "Give a range new ends", ranges.Shrink),
-            ("split", ranges.post_split, "Make two ranges of one", ranges.Split),
-            ("revoke", ranges.post_revoke, "Revoke a range for good", ranges.Revoke),
+        for verb, function, words, form, answer in (
+            (
+                "shrink", ranges.post_shrink, "Give a range new ends", ranges.Shrink,
+                ranges_told.OneRange,
+            ),
+            (
+                "split", ranges.post_split, "Make two ranges of one", ranges.Split,
+                ranges_told.ManyRanges,
+            ),
+            (
+                "revoke", ranges.post_revoke, "Revoke a range for good", ranges.Revoke,
+                ranges_told.OneRange,
+            ),
         )
     ),
 )  # fmt: skip
@@ -73,7 +86,7 @@ _RANGES = (
 _LIFE = (
     *(
         Endpoint(
-            "POST", f"{life.PATH}/{verb}", function, "life", words, success(),
+            "POST", f"{life.PATH}/{verb}", function, "life", words, life_told.LifeState,
             body=Body(life.Change),
         )
         for verb, function, words in (
@@ -84,13 +97,13 @@ _LIFE = (
     ),
     *(
         Endpoint(
-            "GET", f"{life.PATH}/{path}", function, "life", words, success(),
+            "GET", f"{life.PATH}/{path}", function, "life", words, answer,
             (text("handle", "whose", required=True, minLength=1), *more), access="some",
         )
-        for path, function, words, more in (
-            ("state", life.get_state, "Active, frozen or revoked", ()),
+        for path, function, words, answer, more in (
+            ("state", life.get_state, "Active, frozen or revoked", life_told.LifeState, ()),
             (
-                "history", life.get_history, "What happened to it",
+                "history", life.get_history, "What happened to it", life_told.LifeHistory,
                 (
                     number("after", "the member next of the page before", 0, SEQUENCE_MAX),
                     number("limit", "events in a page", 1, EVENTS_MAX),
@@ -98,6 +111,7 @@ _LIFE = (
             ),
             (
                 "as-of", life.get_as_of, "What it was at a time, or at a frame of the journal",
+                life_told.LifeMoment,
                 (
                     text("time", "2026-11-21T08:00:00Z; or sequence"),
                     number("sequence", "a frame of the journal; or time", 0, SEQUENCE_MAX),
@@ -110,7 +124,7 @@ _LIFE = (
 _TEMPLATES = (
     Endpoint(
         "GET", "/api/templates", templates.list_templates, "templates", "List templates",
-        success("templates", templates=listed(ANYTHING), next=NEXT),
+        templates_told.TemplatePage,
         (
             PREFIX,
             text("code", "only versions of this one"),
@@ -121,12 +135,13 @@ _TEMPLATES = (
     ),
     Endpoint(
         "POST", "/api/templates", templates.post_template, "templates", "Register a template",
-        _TEMPLATE, body=Body(ANYTHING), created=True,
+        templates_told.OneTemplate, body=Body(ANYTHING), created=True,
     ),
     *(
         Endpoint(
             "GET", "/api/templates/{prefix}/{code}" + version, templates.get_template,
-            "templates", words, _TEMPLATE, (IN_PREFIX, _CODE, *more), access="some",
+            "templates", words, templates_told.OneTemplate, (IN_PREFIX, _CODE, *more),
+            access="some",
         )
         for version, words, more in (
             ("", "The last version of a template", ()),
@@ -135,7 +150,7 @@ _TEMPLATES = (
     ),
     Endpoint(
         "PUT", "/api/templates/{prefix}/{code}/{version}/withdrawal", templates.put_withdrawal,
-        "templates", "Withdraw a version: no more are made from it", _TEMPLATE,
+        "templates", "Withdraw a version: no more are made from it", templates_told.OneTemplate,
         (IN_PREFIX, _CODE, _VERSION), _REASON,
     ),
 )  # fmt: skip
@@ -144,7 +159,7 @@ _DAY = "^([0-9]{4}-[0-9]{2}-[0-9]{2})?$"
 _STATISTICS = (
     Endpoint(
         "GET", "/api/statistics", counts.get_statistics, "statistics", "By day",
-        success(),
+        counts_told.Statistics,
         (
             text("prefix", "without one of all the node"),
             text("from", "the first day", pattern=_DAY),
@@ -153,7 +168,7 @@ _STATISTICS = (
     ),
     Endpoint(
         "GET", "/api/statistics/totals", counts.get_totals, "statistics", "What there is",
-        success(),
+        counts_told.TotalsPage,
         (
             text("prefix", "without one of all the node"),
             text("after", "the member next of the page before"),
@@ -162,7 +177,8 @@ _STATISTICS = (
     ),
     Endpoint(
         "GET", "/api/statistics/sources", counts.get_sources, "statistics",
-        "Who asked most on a day", success(), (text("day", "today if absent", pattern=_DAY),),
+        "Who asked most on a day", counts_told.Sources,
+        (text("day", "today if absent", pattern=_DAY),),
     ),
 )  # fmt: skip
 _NUMBER = Parameter(
@@ -183,7 +199,7 @@ _APPLY = {
 _OFFICE = (
     Endpoint(
         "GET", "/api/applications", office.get_applications, "office", "List applications",
-        success("applications", applications=listed(ANYTHING), next=NEXT),
+        office_told.ApplicationPage,
         (
             text("state", "only of this state"),
             number("after", "the member next of the page before", 0, office.NUMBER_MAX),
@@ -192,12 +208,12 @@ _OFFICE = (
     ),
     Endpoint(
         "POST", "/api/applications", office.post_application, "office", "Apply for a prefix",
-        success("number", "token", number=NUMBER, token=TEXT), body=Body(_APPLY), status=201,
+        office_told.Applied, body=Body(_APPLY), status=201,
         access="anybody",
     ),
     Endpoint(
         "GET", "/api/applications/{number}", office.get_application, "office",
-        "How an application stands", success(),
+        "How an application stands", office_told.Application,
         (
             _NUMBER,
             flag("people", "show people in clear, to reviewers"),
@@ -209,32 +225,32 @@ _OFFICE = (
     ),
     Endpoint(
         "POST", "/api/applications/{number}/{verb}", office.post_decision, "office",
-        "Decide about an application", success(),
+        "Decide about an application", office_told.Decided,
         (_NUMBER, in_path("verb", "the decision", enum=list(office.DECISIONS))),
         Body(members(mode={"enum": ["delegated", "hosted"]}, reason=TEXT, delegation=ANYTHING)),
     ),
     Endpoint(
         "GET", "/api/prefixes/{prefix}", office.get_prefix, "office", "How a prefix stands",
-        _PREFIX_STATE, (IN_PREFIX,),
+        office_told.PrefixStanding, (IN_PREFIX,),
     ),
     Endpoint(
         "POST", "/api/prefixes/{prefix}/{verb}", office.post_prefix, "office",
-        "Suspend, resume, transfer, release or remove a prefix", _PREFIX_STATE,
+        "Suspend, resume, transfer, release or remove a prefix", office_told.PrefixStanding,
         (IN_PREFIX, in_path("verb", "what is done", enum=list(office.VERBS))),
         Body(members(reason=TEXT, publicKey=ANYTHING, particulars=ANYTHING)),
     ),
     Endpoint(
         "GET", "/api/quotas/{prefix}", office.get_quota, "office", "The quota of a prefix",
-        success(), (IN_PREFIX,),
+        office_told.PrefixQuota, (IN_PREFIX,),
     ),
     Endpoint(
         "PUT", "/api/quotas/{prefix}", office.put_quota, "office", "Give a prefix a quota",
-        success(), (IN_PREFIX,),
+        office_told.QuotaSet, (IN_PREFIX,),
         Body(members(identifiersPerDay=NUMBER, requestsPerDay=NUMBER)),
     ),
     Endpoint(
         "DELETE", "/api/people/{subject}", office.delete_person, "office", "Erase a person",
-        success(), (in_path("subject", "in hexadecimal", pattern="^[0-9a-f]+$"),),
+        office_told.Erased, (in_path("subject", "in hexadecimal", pattern="^[0-9a-f]+$"),),
     ),
 )  # fmt: skip
 

@@ -56,8 +56,9 @@ class Body:
 class Endpoint:
     """One method of one path.
 
-    `answer` is the schema of success, `status` its HTTP status; `created` adds 201 to 200. `access`
-    says who may: "anybody", "some" (who he is changes what he sees) or "known" (nobody else).
+    `answer` is the schema of success, or the structure that is told (`resolver.told`), `status` its
+    HTTP status; `created` adds 201 to 200. `access` says who may: "anybody", "some" (who he is
+    changes what he sees) or "known" (nobody else).
     """
 
     method: str
@@ -65,7 +66,7 @@ class Endpoint:
     function: Callable[[Request], Awaitable[Response]]
     tag: str
     words: str
-    answer: Schema
+    answer: Schema | type
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     status: int = 200

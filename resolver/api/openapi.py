@@ -1,8 +1,8 @@
 """The OpenAPI 3.1 document, made of the table of endpoints (`resolver.api.routes`).
 
-Structures that requests are read into become schemas by msgspec; others are in
-`resolver.api.schemas`. What a JSON Schema cannot say, and what people have to know once, stands in
-the description.
+Structures that requests are read into, and those that answers are (`resolver.told`), become schemas
+by msgspec; others are in `resolver.api.schemas`. What a JSON Schema cannot say, and what people
+have to know once, stands in the description.
 """
 
 from collections.abc import Iterable
@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
+from protocol.codes import ResponseCode
 from resolver.api.endpoints import JSON, REFUSALS, Body, Endpoint, Parameter
-from resolver.api.schemas import SCHEMAS, ref
+from resolver.api.schemas import RESPONSE_CODE, SCHEMAS, ref
 
 _REF = "#/components/schemas/{name}"
 _DESCRIPTION = """\
@@ -81,6 +82,19 @@ class Components:
     def __init__(self) -> None:
         self.schemas: dict[str, Any] = {}
 
+    def answer(self, structure: type) -> dict[str, Any]:
+        """Return a reference to the answer that tells a structure, and nothing beside it."""
+        _, found = msgspec.json.schema_components((structure,), ref_template=_REF)
+        self.schemas |= {name: _closed(_in_ecma(each)) for name, each in found.items()}
+        told = self.schemas[structure.__name__]
+        code = {"responseCode": {**RESPONSE_CODE, "enum": [int(ResponseCode.SUCCESS)]}}
+        self.schemas[structure.__name__] = {
+            **told,
+            "properties": code | told["properties"],
+            "required": ["responseCode", *told.get("required", [])],
+        }
+        return ref(structure.__name__)
+
     def plain(self, schema: Any) -> Any:
         """Return a schema with the structures in it made references."""
         if isinstance(schema, type):
@@ -90,6 +104,11 @@ class Components:
         if isinstance(schema, dict):
             return {name: self.plain(each) for name, each in schema.items()}
         return [self.plain(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a structure's schema with no members but its own: what else is told is a mistake."""
+    return {**schema, "additionalProperties": False} if "properties" in schema else schema
 
 
 def _in_ecma(schema: Any) -> Any:
@@ -113,7 +132,7 @@ def _operation(endpoint: Endpoint, components: Components) -> dict[str, Any]:
         "summary": endpoint.words,
         "security": _SECURITY[endpoint.access],
         "parameters": [_parameter(each) for each in endpoint.parameters],
-        "responses": _responses(endpoint),
+        "responses": _responses(endpoint, components),
     }
     if endpoint.body is not None:
         operation["requestBody"] = _body(endpoint.body, components)
@@ -138,20 +157,20 @@ def _body(body: Body, components: Components) -> dict[str, Any]:
     }
 
 
-def _responses(endpoint: Endpoint) -> dict[str, Any]:
+def _responses(endpoint: Endpoint, components: Components) -> dict[str, Any]:
     done: dict[str, Any] = {"description": "done"}
     if endpoint.status != 204:
-        done["content"] = {each: _content(each, endpoint) for each in endpoint.media_types}
+        told = endpoint.answer
+        schema = components.answer(told) if isinstance(told, type) else dict(told)
+        done["content"] = {
+            each: {"schema": schema if each == JSON else {"type": "string"}}
+            for each in endpoint.media_types
+        }
     statuses = [endpoint.status, *([201] if endpoint.created else [])]
     refused = {
         str(status): {"$ref": f"#/components/responses/Refused{status}"} for status in REFUSALS
     }
     return {**{str(status): done for status in statuses}, **refused}
-
-
-def _content(media_type: str, endpoint: Endpoint) -> dict[str, Any]:
-    is_json = media_type == JSON
-    return {"schema": dict(endpoint.answer) if is_json else {"type": "string"}}
 
 
 def _refusal(status: int) -> dict[str, Any]:

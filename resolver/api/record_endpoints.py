@@ -27,15 +27,14 @@ from resolver.api.parameters import INDEX_MAX
 from resolver.api.schemas import (
     ANYTHING,
     BASE64_PATTERN,
-    NUMBER,
     TEXT,
-    YES_OR_NO,
     listed,
     ref,
     success,
 )
 from resolver.api.site_info import get_site
 from resolver.limits import PAGE_HANDLES_MAX
+from resolver.told.streams import ReceiptChecks, StreamState
 
 _HTML = "text/html"
 _IN_HANDLE = in_path("handle", "as it is or percent-encoded; slashes are part of it")
@@ -159,7 +158,7 @@ _HANDLES = (
 _NODE = (
     Endpoint(
         "GET", "/api/site", get_site, "node", "The node's own site record",
-        success("site", site=ANYTHING), (_PRETTY,), access="anybody",
+        success("site", site=ref("Site")), (_PRETTY,), access="anybody",
     ),
     Endpoint(
         "GET", "/api/prefixes", prefixes.get_prefixes, "node", "The prefixes homed here",
@@ -245,7 +244,7 @@ _REGISTRATIONS = (
     Endpoint(
         "GET", "/api/registrations/{key}", registrations.get_stream, "registrations",
         f"How far a stream has come, {ROWS_MAX} rows at a time, and its receipt",
-        success("next", next=NUMBER), (_KEY,),
+        StreamState, (_KEY,),
     ),
     Endpoint(
         "GET", "/api/registrations/{key}/verdicts", registrations.get_verdicts, "registrations",
@@ -256,7 +255,7 @@ _REGISTRATIONS = (
     Endpoint(
         "POST", "/api/receipts/verify", receipts.post_receipt, "registrations",
         "Verify a receipt that this node signed",
-        success("verified", "checks", verified=YES_OR_NO, checks=listed(ANYTHING)),
+        ReceiptChecks,
         (number("after", "the last frame looked at", 0, receipts.SEQUENCE_MAX),),
         Body(TEXT, (PLAIN_TEXT,)), access="anybody",
     ),

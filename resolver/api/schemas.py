@@ -59,12 +59,55 @@ _DATA_FORMATS = {
         "permissions",
         handle=HANDLE,
         index={"type": "integer", "minimum": 0},
-        permissions={"type": "string", "pattern": "^[01]{12}$"},
+        permissions={"type": "string", "pattern": "^[01]{12,16}$"},
+        legacyByteLength={**YES_OR_NO, "description": "it ends in two octets of old writers"},
     ),
     "vlist": listed(_REFERENCE),
-    "site": {"type": "object"},
-    "key": {"type": "object", "description": "a JSON Web Key, RSA or DSA"},
+    "site": ref("Site"),
+    "key": ref("Key"),
 }
+_IN_BASE64URL: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
+_KEY: Schema = {
+    "description": "a JSON Web Key",
+    "oneOf": [
+        members("kty", "n", "e", kty={"const": "RSA"}, n=_IN_BASE64URL, e=_IN_BASE64URL),
+        members(
+            *("kty", "y", "p", "q", "g"),
+            kty={"const": "DSA"},
+            **dict.fromkeys("ypqg", _IN_BASE64URL),
+        ),
+    ],
+}
+_PORT: Schema = {"type": "integer", "minimum": 0, "maximum": 65_535}
+_TRANSPORT: Schema = {
+    "oneOf": [{"enum": ["UDP", "TCP", "HTTP", "HTTPS"]}, {"type": "integer", "maximum": 255}]
+}
+_INTERFACE = members(
+    *("query", "admin", "protocol", "port"),
+    query=YES_OR_NO,
+    admin=YES_OR_NO,
+    protocol=_TRANSPORT,
+    port=_PORT,
+)
+_SERVER = members(
+    *("serverId", "address", "publicKey", "interfaces"),
+    serverId=NUMBER,
+    address={"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]},
+    publicKey=ref("Data"),
+    interfaces=listed(_INTERFACE),
+)
+_SITE = members(
+    "servers",
+    version=NUMBER,
+    protocolVersion={"type": "string", "pattern": "^[0-9]{1,3}[.][0-9]{1,3}$"},
+    serialNumber={"type": "integer", "minimum": 0, "maximum": 65_535},
+    primarySite=YES_OR_NO,
+    multiPrimary=YES_OR_NO,
+    hashOption={"enum": [0, 1, 2]},
+    hashFilter=TEXT,
+    attributes=listed(members("name", "value", name=TEXT, value=TEXT)),
+    servers=listed(_SERVER),
+)
 _DATA: Schema = {
     "oneOf": [
         *(
@@ -96,6 +139,8 @@ _VALUE = members(
 
 SCHEMAS: dict[str, Schema] = {
     "Data": _DATA,
+    "Key": _KEY,
+    "Site": _SITE,
     "Value": _VALUE,
     "Refusal": members("responseCode", responseCode=RESPONSE_CODE, handle=HANDLE, message=TEXT),
     "Record": members(
@@ -163,6 +208,4 @@ SCHEMAS: dict[str, Schema] = {
         iterations=NUMBER,
         length=NUMBER,
     ),
-    "Range": {"type": "object"},
-    "Application": {"type": "object"},
 }

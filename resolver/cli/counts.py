@@ -15,7 +15,7 @@ from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table
 from resolver.cli.where_options import JsonOption, asks
 from resolver.client.administration import BlockingAdministrationClient
-from resolver.client.counts import Day, Sources, Statistics
+from resolver.told.counts import Day, Sources, Statistics
 
 _COLUMNS = (
     "day", "added", "changed", "removed", "revoked", "identifiers", "prefixes +", "prefixes",

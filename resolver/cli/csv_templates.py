@@ -53,5 +53,5 @@ class CsvTemplateForms:
             form["operation"] = "replace"
         values = [value_to_json(value) for value in request.other_values()]
         for value in values:
-            del value["timestamp"]  # the node sets it
+            value.pop("timestamp", None)  # the node sets it
         return {**form, "values": values}

@@ -17,7 +17,7 @@ import msgspec
 
 from protocol.handle import to_text
 from protocol.json_forms import value_to_json
-from protocol.value import HandleValue, Reference
+from protocol.value import Reference
 from resolver.cli.csv_templates import CsvTemplateForms
 from resolver.cli.errors import CliError
 from resolver.client.cutters import LineCutter
@@ -199,12 +199,7 @@ class CsvForms:
             row = next(self._rows)
         if isinstance(row, BadRow):
             return {"handle": to_text(row.handle), FAULT: row.reason}
-        return {"handle": to_text(row.handle), "values": [_form_of(each) for each in row.values]}
-
-
-def _form_of(value: HandleValue) -> dict[str, Any]:
-    """Return a value as NDJSON has it; without a time, which the node sets."""
-    form = value_to_json(value)
-    if not value.timestamp:
-        del form["timestamp"]
-    return form
+        return {
+            "handle": to_text(row.handle),
+            "values": [value_to_json(each) for each in row.values],
+        }

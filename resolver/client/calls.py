@@ -28,6 +28,7 @@ from resolver.client.errors import (
 )
 from resolver.client.rest import Query, refusal_of
 from resolver.client.rest_client import RestClient
+from resolver.told.forms import Page
 
 TRIES_MAX = 5  # of one call: with the pauses some eight seconds
 PAUSE_S = 0.5  # before the second try; twice as long before each after that
@@ -36,12 +37,6 @@ _UNKNOWN = "the change was sent and not answered: look whether it was made befor
 
 Answer = TypeVar("Answer")
 Settled = Callable[[], Awaitable[Answer | None]]
-
-
-class Page(msgspec.Struct, rename="camel", frozen=True):
-    """What every page of a listing has: where the next one begins, "" behind the last."""
-
-    next: str
 
 
 PageOf = TypeVar("PageOf", bound=Page)

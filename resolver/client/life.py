@@ -3,9 +3,6 @@
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
-
-import msgspec
 
 from protocol.errors import InvalidValueError
 from protocol.handle import to_text
@@ -14,31 +11,12 @@ from protocol.value import HandleValue
 from resolver.client.calls import BlockingCalls, RestCalls
 from resolver.client.client import Text, octets_of
 from resolver.client.errors import HandleError
+from resolver.told.life import LifeEvent, LifeHistory, LifeMoment, LifeState, State
 
 __all__ = ["BlockingLifeCalls", "Event", "HistoryPage", "LifeCalls", "LifeState", "PastState"]
 
 PATH = "/api/life"
 PAGE_EVENTS = 100  # fetched at a time
-
-State = Literal["active", "frozen", "revoked"]
-
-
-class LifeState(msgspec.Struct, rename="camel", frozen=True):
-    """What an identifier is.
-
-    Attributes:
-        handle: the identifier.
-        state: active, frozen or revoked.
-        since: when it was made so, in RFC 3339; "" as the two below when it is active.
-        by: who did, `300:0.NA/88.118.5`.
-        reason: why, in their words.
-    """
-
-    handle: str
-    state: State
-    since: str = ""
-    by: str = ""
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +88,6 @@ class PastState:
     range: str = ""
 
 
-class _Told(msgspec.Struct, rename="camel", frozen=True):
-    """What events and past states have in common."""
-
-    sequence: int = 0
-    time: str = ""
-    by: str = ""
-    values: list[Any] = []
-    hidden: int = 0
-    reason: str = ""
-    operation: str = ""
-    omitted: int = 0
-    state: str = ""
-    as_of: int = 0
-    range: str = ""
-    kept: bool = False
-
-
-class _History(msgspec.Struct, rename="camel", frozen=True):
-    events: list[_Told]
-    next: int
-    complete: bool = True
-    known_after: int = 0
-
-
 class LifeCalls(RestCalls):
     """The life of identifiers of a node."""
 
@@ -179,7 +133,7 @@ class LifeCalls(RestCalls):
         """Iterate over the same by pages, which say whether all is known. Raises: HandleError."""
         while True:
             query = {"handle": _text(handle), "after": str(after), "limit": str(page_events)}
-            page = await self._read(_History, f"{PATH}/history", query)
+            page = await self._read(LifeHistory, f"{PATH}/history", query)
             events = tuple(_event(each) for each in page.events)
             yield HistoryPage(events, page.complete, page.known_after)
             if not page.next:
@@ -201,7 +155,7 @@ class LifeCalls(RestCalls):
             query["sequence"] = str(when)
         else:
             query["time"] = when if isinstance(when, str) else when.isoformat()
-        told = await self._read(_Told, f"{PATH}/as-of", query)
+        told = await self._read(LifeMoment, f"{PATH}/as-of", query)
         return PastState(
             told.state,
             told.as_of,
@@ -230,7 +184,7 @@ def _text(handle: Text) -> str:
     return to_text(octets_of(handle))
 
 
-def _event(told: _Told) -> Event:
+def _event(told: LifeEvent) -> Event:
     return Event(
         told.sequence,
         told.time,
@@ -245,7 +199,7 @@ def _event(told: _Told) -> Event:
     )
 
 
-def _values(told: _Told) -> tuple[HandleValue, ...]:
+def _values(told: LifeEvent | LifeMoment) -> tuple[HandleValue, ...]:
     try:
         return values_from_json(told.values)
     except InvalidValueError as error:

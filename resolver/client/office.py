@@ -17,10 +17,11 @@ import httpx
 import msgspec
 
 from protocol.types.hs_site import HsSite
-from resolver.client.calls import BlockingCalls, Page, RestCalls, in_path
+from resolver.client.calls import BlockingCalls, RestCalls, in_path
 from resolver.client.errors import HandleError
 from resolver.client.rest import READ_S, connection_lost, refusal_of, rest_url
 from resolver.client.trust import CONNECT_S, pinned_context
+from resolver.told.forms import Page
 
 __all__ = ["BlockingOfficeCalls", "OfficeCalls", "apply_for_prefix", "ask_for_application"]
 

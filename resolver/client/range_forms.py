@@ -1,10 +1,7 @@
-"""What is told of ranges: `Range`, `RangeCounts`, and how the node's JSON becomes them."""
+"""Ranges as programs have them, and how what a node tells becomes them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
-
-import msgspec
 
 from protocol.errors import InvalidValueError
 from protocol.handle import fold_case
@@ -13,9 +10,9 @@ from protocol.value import HandleValue
 from registry.check_digits import SCHEMES, check_of
 from registry.errors import RangeError
 from registry.range_templates import parse_template
-from resolver.client.calls import Page
 from resolver.client.client import Text, octets_of
 from resolver.client.errors import HandleError
+from resolver.told.ranges import RangeForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,118 +73,27 @@ def identifier_of(stem: str, serial: str, check: str) -> str:
     return before + check_of(check, before.encode()).decode() if check in SCHEMES else before
 
 
-class RangeCounts(msgspec.Struct, rename="camel", frozen=True):
-    """How many identifiers there are under a prefix, exactly.
-
-    Attributes:
-        rows: handles with a row of their own, inside ranges or not.
-        ranges: how many ranges there are.
-        identifiers: all that are registered, as rows or in ranges, each counted once.
-        in_ranges: serials that ranges run over.
-        overrides: identifiers in ranges that have a row of their own.
-        deleted: identifiers deleted out of ranges.
-        revoked_ranges: ranges that were revoked, not among the above.
-        in_revoked: serials that these run over.
-    """
-
-    rows: int
-    ranges: int
-    identifiers: int
-    in_ranges: int
-    overrides: int
-    deleted: int
-    revoked_ranges: int = 0
-    in_revoked: int = 0
-
-
-class RangeForm(msgspec.Struct, rename="camel", frozen=True):
-    """A range as the node tells it."""
-
-    stem: str
-    first: str
-    last: str
-    identifiers: int
-    state: str
-    registered: str
-    by: str
-    values: list[Any]
-    check: str = "none"
-    revoked: str = ""
-    revoked_by: str = ""
-    reason: str = ""
-
-    def read(self) -> Range:
-        """Return the range. Raises: HandleError."""
-        try:
-            values = values_from_json(self.values)
-        except InvalidValueError as error:
-            words = f"the values of {self.stem}{self.first} cannot be read: {error}"
-            raise HandleError(words, hint="is the node of another version?") from None
-        return Range(
-            self.stem,
-            self.first,
-            self.last,
-            "" if self.check == "none" else self.check,
-            self.identifiers,
-            self.state,
-            self.registered,
-            self.by,
-            values,
-            self.revoked,
-            self.revoked_by,
-            self.reason,
-        )
-
-
-class OneRange(msgspec.Struct, rename="camel", frozen=True):
-    """The answer that is one range."""
-
-    range: RangeForm
-
-
-class ManyRanges(msgspec.Struct, rename="camel", frozen=True):
-    """The answer that is several."""
-
-    ranges: list[RangeForm]
-
-
-class RangePage(Page, frozen=True):
-    """A page of ranges."""
-
-    ranges: list[RangeForm]
-
-
-class RangeEvent(msgspec.Struct, rename="camel", frozen=True):
-    """One change of the range around an identifier.
-
-    Attributes:
-        sequence: the frame of the journal that made it.
-        time: when, in RFC 3339.
-        operation: register, split, shrink, revoke; cut: shrunk, and the identifier is not in it
-            any more.
-        by: who did, `300:0.NA/88.118.5`.
-        range: the one around the identifier afterwards, else what was left of it:
-            `88.118.5/870101.M1.000001..100000`.
-        identifiers: how many serials that runs over.
-        ranges: all that the change made of the one before.
-        reason: why it was revoked.
-    """
-
-    sequence: int
-    time: str
-    operation: str
-    by: str
-    range: str
-    identifiers: int
-    ranges: list[str]
-    reason: str = ""
-
-
-class RangeEvents(msgspec.Struct, rename="camel", frozen=True):
-    """Some of the changes; `next`: where to go on, 0 at the end."""
-
-    events: list[RangeEvent]
-    next: int
+def read_range(form: RangeForm) -> Range:
+    """Return the range. Raises: HandleError."""
+    try:
+        values = values_from_json(form.values)
+    except InvalidValueError as error:
+        words = f"the values of {form.stem}{form.first} cannot be read: {error}"
+        raise HandleError(words, hint="is the node of another version?") from None
+    return Range(
+        form.stem,
+        form.first,
+        form.last,
+        "" if form.check == "none" else form.check,
+        form.identifiers,
+        form.state,
+        form.registered,
+        form.by,
+        values,
+        form.revoked,
+        form.revoked_by,
+        form.reason,
+    )
 
 
 def begins_with(form: RangeForm, identifier: Text) -> bool:

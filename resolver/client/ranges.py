@@ -20,16 +20,19 @@ from resolver.client.errors import (
 )
 from resolver.client.range_forms import (
     AskedRange,
+    Range,
+    begins_with,
+    identifier_before,
+    identifier_of,
+    read_range,
+)
+from resolver.told.ranges import (
     ManyRanges,
     OneRange,
-    Range,
     RangeCounts,
     RangeEvent,
     RangeEvents,
     RangePage,
-    begins_with,
-    identifier_before,
-    identifier_of,
 )
 
 __all__ = ["BlockingRangeCalls", "Existing", "Range", "RangeCalls", "RangeCounts", "RangeEvent"]
@@ -96,7 +99,7 @@ class RangeCalls(RestCalls):
 
         async def settled() -> OneRange | None:
             found = await self._find(identifier_of(stem, first, check))
-            return found if found is not None and asked.is_it(found.range.read()) else None
+            return found if found is not None and asked.is_it(read_range(found.range)) else None
 
         try:
             answer = await self._change(
@@ -105,12 +108,12 @@ class RangeCalls(RestCalls):
         except (AlreadyExistsError, InvalidRequestError) as error:
             error.hint = _HINTS[type(error)]
             raise
-        return answer.range.read()
+        return read_range(answer.range)
 
     async def find_range(self, identifier: Text) -> Range | None:
         """Return the range that holds an identifier, None when none does. Raises: HandleError."""
         found = await self._find(identifier)
-        return None if found is None else found.range.read()
+        return None if found is None else read_range(found.range)
 
     async def list_ranges(
         self, prefix: str, *, stem: str = "", page_ranges: int = PAGE_RANGES
@@ -130,7 +133,7 @@ class RangeCalls(RestCalls):
             query["stem"] = stem
         async for page in self._pages(RangePage, PATH, query):
             for each in page.ranges:
-                yield each.read()
+                yield read_range(each)
 
     async def count(self, prefix: str) -> RangeCounts:
         """Return how many identifiers there are under a prefix. Raises: HandleError."""
@@ -185,7 +188,7 @@ class RangeCalls(RestCalls):
         document = _about(identifier)
         answer = await self._alter(ManyRanges, f"{PATH}/split", document, settled)
         first, second = answer.ranges
-        return first.read(), second.read()
+        return read_range(first), read_range(second)
 
     async def revoke_range(
         self, identifier: Text, reason: str, *, existing: Existing = "refuse"
@@ -212,10 +215,10 @@ class RangeCalls(RestCalls):
 
         async def settled() -> OneRange | None:
             found = await self._find(document["identifier"])
-            return found if found is not None and is_made(found.range.read()) else None
+            return found if found is not None and is_made(read_range(found.range)) else None
 
         answer = await self._alter(OneRange, f"{PATH}/{verb}", document, settled)
-        return answer.range.read()
+        return read_range(answer.range)
 
     async def _alter(
         self,

@@ -12,6 +12,7 @@ from protocol.types.hs_site import HsSite
 from resolver.client.errors import HandleError
 from resolver.client.rest import READ_S, connection_lost, refusal_of, rest_url
 from resolver.client.trust import CONNECT_S, pinned_context
+from resolver.told.streams import ReceiptChecks
 
 PATH = "/api/receipts/verify"
 JOURNAL = "journal"  # the check that goes on from answer to answer
@@ -23,17 +24,6 @@ class NodeCheck(NamedTuple):
     name: str
     holds: bool | None
     words: str
-
-
-class _Check(msgspec.Struct):
-    name: str
-    holds: bool | None
-    words: str
-
-
-class _Told(msgspec.Struct):
-    checks: list[_Check]
-    next: int | None = None
 
 
 async def check_receipt(
@@ -67,7 +57,7 @@ async def check_receipt(
         return list(checks.values())
 
 
-async def _ask(http: httpx.AsyncClient, token: str, after: int) -> _Told:
+async def _ask(http: httpx.AsyncClient, token: str, after: int) -> ReceiptChecks:
     url = str(http.base_url)
     headers = {"Content-Type": "application/jose"}
     try:
@@ -77,7 +67,7 @@ async def _ask(http: httpx.AsyncClient, token: str, after: int) -> _Told:
     if not answer.is_success:
         raise refusal_of(answer)
     try:
-        return msgspec.json.decode(answer.content, type=_Told)
+        return msgspec.json.decode(answer.content, type=ReceiptChecks)
     except msgspec.DecodeError as error:
         raise _strange(f"{url} answered no checks: {error}") from None
 

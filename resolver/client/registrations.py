@@ -19,7 +19,8 @@ from resolver.client.rest import refusal_of
 from resolver.client.rest_client import RestClient
 from resolver.client.sending import PATH, TRIES_MAX, Sending, check_key, find_state
 from resolver.client.sources import CsvColumns, Line, RowSource, open_source
-from resolver.client.stream_states import OnProgress, Progress, RowVerdict, StreamState
+from resolver.client.stream_states import OnProgress, Progress, RowVerdict
+from resolver.told.streams import StreamState
 
 __all__ = [
     "BlockingRegistrationClient",

@@ -30,7 +30,8 @@ from resolver.client.errors import (
 from resolver.client.rest import Query, RestConnection, refusal_of
 from resolver.client.rest_client import Sleep
 from resolver.client.sources import Part, RowSource
-from resolver.client.stream_states import OnProgress, Progress, StreamState
+from resolver.client.stream_states import OnProgress, Progress
+from resolver.told.streams import StreamState
 
 PATH = "/api/registrations"
 KEY_OCTETS_MAX = 128

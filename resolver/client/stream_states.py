@@ -5,34 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-
-class StreamState(msgspec.Struct, rename="camel", frozen=True):
-    """How far a stream has come.
-
-    Attributes:
-        key: the stream's.
-        identity: whose it is.
-        rows: that have a verdict; those below are how many of each.
-        first_sequence: of the journal, 0 when nothing was written; last_sequence likewise.
-        digest: of all rows, hexadecimal: what their receipt says.
-        begun: RFC 3339; ended likewise, None while rows may follow.
-        receipt: signed by the node, once the stream has ended.
-    """
-
-    key: str
-    identity: str
-    rows: int
-    created: int
-    replaced: int
-    deleted: int
-    unchanged: int
-    refused: int
-    first_sequence: int
-    last_sequence: int
-    digest: str
-    begun: str
-    ended: str | None = None
-    receipt: str | None = None
+from resolver.told.streams import StreamState
 
 
 class RowVerdict(msgspec.Struct, rename="camel", frozen=True):

@@ -12,7 +12,7 @@ from protocol.value import HandleValue
 from resolver.client.calls import BlockingCalls, RestCalls, in_path
 from resolver.client.client import Text
 from resolver.client.errors import AlreadyExistsError, HandleNotFoundError
-from resolver.client.template_forms import (
+from resolver.told.templates import (
     Attribute,
     MadeHandle,
     OneTemplate,

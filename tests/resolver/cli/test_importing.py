@@ -186,7 +186,6 @@ def test_the_line_of_a_refused_row_says_why() -> None:
             "type": "URL",
             "data": {"format": "string", "value": "x"},
             "ttl": 86400,
-            "timestamp": "1970-01-01T00:00:00Z",
         }
     ]
 

@@ -17,7 +17,7 @@ from protocol.value import HandleValue
 from registry.days import day_of, day_to_text
 from resolver.cli.administration import administered
 from resolver.cli.connect import Where, find_target
-from resolver.client.counts import Sources, Statistics
+from resolver.told.counts import Sources, Statistics
 from tests.nodes import ADDRESS, Node, make_node, must_run, run_biaoshi, running, wait_until
 from tests.resolver.office import request
 

@@ -1,11 +1,9 @@
-"""What is told of templates, and how the node's JSON becomes it."""
+"""What is told of templates."""
 
-import msgspec
-
-from resolver.client.calls import Page
+from resolver.told.forms import Count, Page, Time, Told, Who
 
 
-class Attribute(msgspec.Struct, rename="camel", frozen=True):
+class Attribute(Told, frozen=True):
     """One attribute of a template.
 
     Attributes:
@@ -22,20 +20,20 @@ class Attribute(msgspec.Struct, rename="camel", frozen=True):
     type: str
     alias: str = ""
     required: bool = False
-    length: int = 0
+    length: Count = 0
     values: tuple[str, ...] = ()
     item_type: str = ""
 
 
-class Withdrawn(msgspec.Struct, rename="camel", frozen=True):
+class Withdrawn(Told, frozen=True):
     """When, by whom and why a version was withdrawn."""
 
-    time: str
-    by: str
+    time: Time
+    by: Who
     reason: str
 
 
-class Template(msgspec.Struct, rename="camel", frozen=True):
+class Template(Told, frozen=True):
     """A version of a template as the node has it.
 
     Attributes:
@@ -53,13 +51,13 @@ class Template(msgspec.Struct, rename="camel", frozen=True):
 
     prefix: str
     code: str
-    version: int
+    version: Count
     title: str
     industry: str
     active_carrier: bool
     attributes: tuple[Attribute, ...]
-    registered: str
-    by: str
+    registered: Time
+    by: Who
     withdrawn: Withdrawn | None = None
 
     @property
@@ -68,7 +66,7 @@ class Template(msgspec.Struct, rename="camel", frozen=True):
         return f"{self.prefix}:{self.code}"
 
 
-class OneTemplate(msgspec.Struct, rename="camel", frozen=True):
+class OneTemplate(Told, frozen=True):
     """An answer with one version; `registered` is False where it was there already."""
 
     template: Template
@@ -81,7 +79,7 @@ class TemplatePage(Page, frozen=True):
     templates: list[Template]
 
 
-class MadeHandle(msgspec.Struct, rename="camel", frozen=True):
+class MadeHandle(Told, frozen=True):
     """What an identifier was made from.
 
     Attributes:
@@ -93,5 +91,5 @@ class MadeHandle(msgspec.Struct, rename="camel", frozen=True):
 
     handle: str
     template: str
-    version: int
+    version: Count
     replaced: bool = False
