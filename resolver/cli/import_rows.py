@@ -159,7 +159,7 @@ class RowFile:
     def _owner_forms(self, values: Sequence[Any]) -> list[dict[str, Any]]:
         used = {value.get("index") for value in values if isinstance(value, dict)}
         free = (index for index in count(FIRST_ADMIN_INDEX) if index not in used)
-        return [_form_of(make_admin_value(owner, next(free))) for owner in self._owners]
+        return [value_to_json(make_admin_value(owner, next(free))) for owner in self._owners]
 
 
 def handle_of(form: dict[str, Any]) -> str:
