@@ -3,14 +3,17 @@
 import base64
 import hashlib
 import hmac
+import json
 import shutil
+import ssl
+import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.interop.conftest import SECRET, HttpsStand, url
-from tests.interop.curl import ADMIN, URL, Curl
+from tests.interop.curl import ADMIN, URL, Curl, login
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
@@ -101,6 +104,45 @@ def test_a_session_by_cookie(https_node: HttpsStand, secure: Curl, tmp_path: Pat
     assert browser(path, "-H", f"Origin: {secure.base}", "-X", "DELETE").status == 200
     assert browser("/api/sessions/this", "-X", "DELETE").status == 204
     assert browser("/api/sessions/this").json == {"authenticated": False}
+
+
+def test_a_library_that_waits_for_a_challenge_is_asked_for_its_password(
+    https_node: HttpsStand, secure: Curl
+) -> None:
+    """As wget and Java do it, Python's own sends a password only once it is asked for one."""
+    certificate = secure.options[secure.options.index("--cacert") + 1]
+    context = ssl.create_default_context(cafile=certificate)
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    user, _, password = login(https_node, https_node.password).partition(":")
+    passwords.add_password(None, secure.base, user, password)
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPSHandler(context=context),
+        urllib.request.HTTPBasicAuthHandler(passwords),
+    )
+    handle = https_node.fresh("WAITING").decode()
+    asked = urllib.request.Request(
+        f"{secure.base}/api/handles/{handle}",
+        json.dumps([URL, ADMIN]).encode(),
+        {"Content-Type": "application/json"},
+        method="PUT",
+    )
+    with opener.open(asked, timeout=10) as answer:
+        assert (answer.status, json.load(answer)["handle"]) == (201, handle)
+
+
+def test_a_session_begun_with_a_password(https_node: HttpsStand, secure: Curl, admin: Curl) -> None:
+    begun = admin("/api/sessions", "-X", "POST")
+    assert (begun.status, begun.headers["location"]) == (201, "/api/sessions/this")
+    assert (begun.json["authenticated"], begun.json["id"]) == (True, https_node.user)
+    session = ("-H", f'Authorization: Handle sessionId="{begun.json["sessionId"]}"')
+    path = "/api/handles/" + https_node.fresh("SESSION").decode()
+    assert secure(path, *session, "-X", "PUT", body=[URL, ADMIN]).status == 201
+    assert secure("/api/sessions/this", *session).json["id"] == https_node.user
+    assert secure("/api/sessions/this", *session, "-X", "DELETE").status == 204
+    assert secure("/api/sessions/this", *session).status == 403
+    wrong = Curl(secure.base, (*secure.options, "-u", login(https_node, "wrong")))
+    assert wrong("/api/sessions", "-X", "POST").status == 401
+    assert wrong("/api/sessions/this").status == 401
 
 
 @pytest.mark.parametrize("path", ["/api/handles/88/x", "/api/sessions/this", "/88/x"])

@@ -76,6 +76,37 @@ async def perform(
     return reply["code"], decode_response_body(header, reply["body"])[1], reply["created"]
 
 
+@pytest.mark.parametrize("index", [SECRET_ADMIN.index, 0])
+def test_a_session_begun_with_a_password_is_that_user_s(tmp_path: Path, index: int) -> None:
+    async def scene(office: Office) -> None:
+        claim = {"basic": [SECRET_ADMIN.handle, index, SECRET]}
+        asked = {"authorization": claim, "address": ADDRESS, "transport": 3}
+        session = await office.rest.rest_session({"action": "new", **asked})
+        assert (session["code"], session["authenticated"]) == (1, True)
+        assert Reference(session["handle"], session["index"]) == SECRET_ADMIN
+        there = {"session": session["session_id"]}
+        assert (await perform(office, OpCode.CREATE_HANDLE, CREATE, there))[0] == 1
+        who = await office.rest.rest_session({"action": "who", **asked})
+        assert (who["handle"], who["index"]) == SECRET_ADMIN
+        assert "session_id" not in who
+
+    play(tmp_path, scene)
+
+
+def test_a_wrong_password_begins_no_session(tmp_path: Path) -> None:
+    async def scene(office: Office) -> None:
+        claim = {"basic": [*SECRET_ADMIN, b"wrong"]}
+        for action in ("new", "who"):
+            asked = {"action": action, "authorization": claim}
+            told = await office.rest.rest_session({**asked, "address": ADDRESS, "transport": 3})
+            assert told == {"code": ResponseCode.AUTHENTICATION_FAILED}
+        assert len(office.rest_sessions) == 0
+        nobody: dict[str, Any] = {"action": "new", "address": ADDRESS, "authorization": None}
+        assert (await office.rest.rest_session(nobody))["authenticated"] is False
+
+    play(tmp_path, scene)
+
+
 def test_a_password_creates(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
         result = await perform(office, OpCode.CREATE_HANDLE, CREATE, RIGHT)
