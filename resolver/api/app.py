@@ -73,7 +73,9 @@ async def _nothing(request: Request) -> Response:
 
 def _methods_of(request: Request) -> list[str]:
     """Return the methods that the path of a request has, perhaps none."""
-    routes = [each for each in request.app.routes[:-1] if each.endpoint is not _no_such_path]
+    routes = [each for each in request.app.routes if each.endpoint is not _no_such_path]
+    if request.url.path.startswith("/api"):
+        routes = routes[:-1]  # a handle's page is at every path
     found = [each for each in routes if each.matches(request.scope)[0] is not Match.NONE]
     return sorted({method for each in found for method in each.methods or ()})
 
