@@ -35,6 +35,7 @@ from protocol.json_fields import (
     get_field,
     get_text,
 )
+from protocol.json_sites import site_from_json, site_to_json
 from protocol.json_types import (
     admin_from_json,
     admin_to_json,
@@ -42,8 +43,6 @@ from protocol.json_types import (
     key_to_json,
     reference_from_json,
     reference_to_json,
-    site_from_json,
-    site_to_json,
     vlist_from_json,
     vlist_to_json,
 )

@@ -14,12 +14,8 @@ from starlette.responses import Response
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
 from resolver.api.answers import json_response
-from resolver.api.authorization import (
-    FAILED,
-    AuthorizationError,
-    challenge_response,
-    find_authorization,
-)
+from resolver.api.authorization import FAILED, AuthorizationError, find_authorization
+from resolver.api.challenges import challenge_response
 from resolver.api.context import context_of, peer_of
 from resolver.api.errors import RequestError, http_status
 

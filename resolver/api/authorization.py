@@ -9,10 +9,7 @@
     Handle clientCert="true"             who the certificate of the TLS connection says, on the port
                                          that asks for one (`resolver.client_certificates`)
 
-    401, WWW-Authenticate: Basic realm="handle"       so that browsers and HTTP libraries ask for a
-                                                      password; not of scripts that say they are
-                                                      one: X-Requested-With: XMLHttpRequest
-         WWW-Authenticate: Handle sessionId="..", nonce="b64" [, error=".."]   is the challenge
+Without any of it an operation is challenged (`resolver.api.challenges`).
 
 A browser that asked its user for a password sends it by itself from then on, to pages elsewhere
 too. So a password is nobody's in what a page elsewhere can have a browser send unasked and to an
@@ -23,28 +20,22 @@ Headers are read inside TLS only (`Context.takes_credentials`). Sessions live in
 client may come back over any connection, to any worker.
 """
 
-import base64
-import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from starlette.requests import Request
-from starlette.responses import Response
 
-from protocol.bodies import ErrorAnswer
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
 from protocol.json_fields import decode_loose_base64
 from protocol.value import Reference
-from resolver.api.answers import CORS_HEADERS, json_response, result_response
 from resolver.api.context import Authorization, context_of, peer_of
 from resolver.api.cookies import cookie_session, is_of_own_page
 from resolver.api.errors import RequestError
 from resolver.api.parameters import FORM_TYPE, content_type
 from resolver.client_certificates import CERTIFIED_CLIENT
-from resolver.link import LinkDown
 from resolver.query import Result
 
 # What ends in "your Authorization header is no good" rather than "you may not".
@@ -58,13 +49,10 @@ FAILED = frozenset(
         ResponseCode.SESSION_FAILED,
     }
 )
-_PASSWORD_CHALLENGE = 'Basic realm="handle"'
-_PLAIN_WORDS = b"authentication needed; credentials are read over https only"
 _NUMBER_MAX = 2**31 - 1
 _VERSION = "0"  # of the Handle scheme
 # Bodies that a browser sends to another origin without asking it first (Fetch, "simple" requests).
 _SENT_UNASKED = ("", FORM_TYPE, "multipart/form-data", "text/plain")
-NOT_VERIFIED = "Identity not verified"
 _NAMES = {
     name.lower(): name
     for name in (
@@ -259,64 +247,6 @@ def is_failed(result: Result, authorization: Authorization) -> bool:
         return False
     needs_more = result.response_code == ResponseCode.AUTHENTICATION_NEEDED
     return needs_more or result.response_code in FAILED
-
-
-async def challenge_response(
-    request: Request, handle: bytes | None = None, session: Mapping[str, Any] | None = None
-) -> Response:
-    """Return 401 with a challenge.
-
-    Args:
-        request: what is answered.
-        handle: of the operation that needs authentication, for the JSON body, empty when it has
-            none; None after a failed Authorization header, which is answered without a body.
-        session: the session to go on with; None makes a new one.
-    """
-    value, words = "Handle", _PLAIN_WORDS
-    if context_of(request).takes_credentials(request):
-        words = b""
-        with contextlib.suppress(LinkDown):  # nobody remembers a nonce: refused all the same
-            value = await _challenge(request, session)
-    if handle is None and value != "Handle":
-        value += f', error="{NOT_VERIFIED}"'
-    response = _needed(request, handle, words)
-    if _is_asked_for_password(request):
-        response.headers.append("www-authenticate", _PASSWORD_CHALLENGE)
-    response.headers.append("www-authenticate", value)
-    return response
-
-
-def _is_asked_for_password(request: Request) -> bool:
-    """Say whether a 401 invites the client to ask its user for a password."""
-    if not context_of(request).takes_credentials(request):
-        return False
-    header = request.headers.get("authorization")
-    if header is not None:
-        return header.strip().lower().startswith("basic")
-    return request.headers.get("x-requested-with") != "XMLHttpRequest"
-
-
-def _needed(request: Request, handle: bytes | None, words: bytes) -> Response:
-    """Return a 401 without its challenge."""
-    if handle is None:
-        return Response(b"", 401, CORS_HEADERS)
-    if not handle:
-        document: dict[str, Any] = {"responseCode": int(ResponseCode.AUTHENTICATION_NEEDED)}
-        if words:
-            document["message"] = words.decode()
-        return json_response(request, document, 401)
-    needed = Result(ResponseCode.AUTHENTICATION_NEEDED, ErrorAnswer(words))
-    return result_response(request, handle, needed)
-
-
-async def _challenge(request: Request, session: Mapping[str, Any] | None) -> str:
-    if session is None:
-        address = peer_of(request).address
-        session = await context_of(request).operations.rest_session("new", {"address": address})
-        if session["code"] != ResponseCode.SUCCESS:
-            return "Handle"  # as many wait for an answer as may
-    nonce = base64.b64encode(session["nonce"]).decode()
-    return f'Handle sessionId="{session["session_id"]}", nonce="{nonce}"'
 
 
 def _octets(text: str) -> bytes:

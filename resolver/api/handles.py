@@ -35,12 +35,8 @@ from protocol.header import HEADER_OCTETS
 from protocol.json_forms import values_from_json
 from protocol.wire import HANDLE_OCTETS_MAX, MESSAGE_OCTETS_MAX
 from resolver.api.answers import json_response, result_response
-from resolver.api.authorization import (
-    AuthorizationError,
-    challenge_response,
-    find_authorization,
-    is_failed,
-)
+from resolver.api.authorization import AuthorizationError, find_authorization, is_failed
+from resolver.api.challenges import challenge_response
 from resolver.api.context import Authorization, context_of, peer_of
 from resolver.api.errors import RequestError, http_status
 from resolver.api.parameters import (

@@ -39,12 +39,8 @@ from registry.errors import StoreError
 from registry.stream_rows import ROWS_MAX
 from registry.streams import KEY_OCTETS_MAX, Batch, Verdict
 from resolver.api.answers import JSON_HEADERS, json_response, quota_headers
-from resolver.api.authorization import (
-    FAILED,
-    AuthorizationError,
-    challenge_response,
-    find_authorization,
-)
+from resolver.api.authorization import FAILED, AuthorizationError, find_authorization
+from resolver.api.challenges import challenge_response
 from resolver.api.context import Context, context_of, peer_of
 from resolver.api.errors import RequestError, http_status
 from resolver.api.parameters import Parameters, query_parameters

@@ -26,13 +26,12 @@ from protocol.codes import ResponseCode
 from protocol.handle import to_text
 from resolver.api.answers import CORS_HEADERS, json_response
 from resolver.api.authorization import (
-    NOT_VERIFIED,
     AuthorizationError,
     answer_challenge,
-    challenge_response,
     claimed_by_request,
     fields_of_header,
 )
+from resolver.api.challenges import NOT_VERIFIED, challenge_response
 from resolver.api.context import Authorization, context_of, peer_of
 from resolver.api.cookies import clear_cookie, cookie_session, is_of_own_page, set_cookie
 from resolver.api.errors import RequestError

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from protocol.bodies import HandleRequest, SiteInfoAnswer
 from protocol.codes import OpCode
-from protocol.json_types import site_to_json
+from protocol.json_sites import site_to_json
 from protocol.types.hs_site import decode_hs_site
 from resolver.api.answers import json_response, result_response
 from resolver.api.context import context_of, peer_of

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from protocol.bodies import SiteInfoAnswer
 from protocol.codes import OpCode, ResponseCode
-from protocol.json_types import site_from_json
+from protocol.json_sites import site_from_json
 from resolver.query import Result
 from tests.resolver.api.calls import Api, FakeOperations, refused
 
