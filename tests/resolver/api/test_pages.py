@@ -475,3 +475,8 @@ def test_urls_stand_among_locations_or_not_at_all() -> None:
 def test_clients_of_http_1_0_are_not_sent_on_with_later_statuses() -> None:
     answer = located().request("GET", "/88/x", headers=BROWSER, http_version="1.0")
     assert (answer.status, answer.headers["location"]) == (302, "https://www.example/")
+
+
+def test_the_methods_of_a_handles_page_are_told() -> None:
+    assert Api().request("OPTIONS", "/88/x").headers["allow"] == "GET, HEAD, POST, OPTIONS"
+    assert Api().request("PUT", "/88/x").headers["allow"] == "GET, HEAD, POST, OPTIONS"
