@@ -17,8 +17,8 @@ from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
 from protocol.handle import check_handle, fold_handle, to_text
 from protocol.types.hs_pubkey import decode_public_key
-from protocol.value import HandleValue, Reference, encode_values
-from protocol.wire import HANDLE_OCTETS_MAX
+from protocol.value import HandleValue, Reference, encode_values, read_values
+from protocol.wire import HANDLE_OCTETS_MAX, Reader
 from registry import edits
 from registry.checks import check_record, check_values
 from registry.errors import StoreError
@@ -49,12 +49,14 @@ from registry.replay import make_changes
 from registry.schema import (
     RECORD_OCTETS_MAX,
     Record,
+    decode_record,
     encode_record,
     folded_key,
     record_of_public,
 )
 from registry.store import Store
 from registry.stream_rows import RowKind
+from registry.undated import first_difference
 from registry.views import WriteView
 
 _NO_DOCUMENT: Mapping[str, Any] = MappingProxyType({})
@@ -178,6 +180,8 @@ class LoadRow(NamedTuple):
     """FROZEN, REVOKED: a mark instead of a record, its document says whose (`offline_marks`)."""
     form: RangeForm | None = None
     """Of a range that may be plain, instead of its handle and its document."""
+    filled_s: int = 0
+    """What octets have in place of timestamps that the file does not state."""
 
     def in_full(self) -> "LoadRow":
         """Return the row of a range with its handle and its document."""
@@ -185,6 +189,12 @@ class LoadRow(NamedTuple):
             return self
         handle = (self.form.stem + self.form.first).encode()[:HANDLE_OCTETS_MAX]
         return self._replace(handle=handle, document=self.form.document(), form=None)
+
+    def in_values(self) -> tuple[HandleValue, ...]:
+        """Return the values of a record, however they are given."""
+        if isinstance(self.values, bytes):
+            return read_values(Reader(self.values)) if self.values else ()
+        return tuple(self.values)
 
 
 class RefusedRow(NamedTuple):
@@ -213,8 +223,9 @@ def load_records(
 ) -> Iterator[LoadedBatch]:
     """Store rows as they are, a transaction and a journal frame for up to 4,096 of them.
 
-    Values keep the timestamp they state. A row that is stored already, octet for octet, counts as
-    one that existed, so after a break the same file may be loaded again.
+    Values keep the timestamp they state. A row that is stored already counts as one that existed,
+    whatever the timestamps of values that state none, so after a break the same file may be loaded
+    again.
 
     Args:
         store: opened for writing.
@@ -319,7 +330,7 @@ def _load_record(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) 
     stored = view.stored_row(key)
     if stored is not None and is_deleted(stored):
         stored = None
-    if stored is not None and kept_row(stored) == record:
+    if stored is not None and _is_kept(stored, row, record):
         return None  # be it frozen or revoked
     _check_unmarked(view, row.handle)
     if stored is None and row.kind != RowKind.REPLACE and view.find_range(key) is not None:
@@ -332,6 +343,16 @@ def _load_record(view: WriteView, row: LoadRow, policy: LoadPolicy, now_s: int) 
     view.note_change(key, was_made=first_s == UNDATED or is_own_time(first_s, now_s))
     view.put_row(key, record)
     return pack_change(Kind.CREATE, folded, octets, OWNER, now_s)
+
+
+def _is_kept(stored: bytes, row: LoadRow, record: bytes) -> bool:
+    """Say whether a stored row is what a row of the file says, dated or not."""
+    kept = kept_row(stored)
+    if kept == record:
+        return True
+    if not kept:
+        return False
+    return not first_difference(row.in_values(), decode_record(kept).values, row.filled_s)
 
 
 def _check_unmarked(view: WriteView, handle: bytes) -> None:

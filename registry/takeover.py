@@ -7,17 +7,24 @@
 
 The rows are read anew for each step, so files may be of any length. The node is not running.
 
-Rows come as JSON, whose forms of HS_ADMIN, HS_SITE and keys leave octets out that mean nothing:
-those that old writers append, bits of flags that nobody knows. All else comes octet for octet.
+Rows come as JSON, whose forms of HS_SITE and keys leave out bits of flags that nobody knows. All
+else comes octet for octet. After a break the rows that are stored already do not stand in the way,
+whatever time was put in place of timestamps that they do not state (`registry.undated`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from protocol.codes import ResponseCode
-from protocol.handle import PREFIX_HANDLE_START, fold_handle, split_handle, to_text
-from protocol.value import HandleValue, read_values
-from protocol.wire import Reader
+from protocol.handle import (
+    PREFIX_HANDLE_START,
+    fold_handle,
+    is_prefix_handle,
+    prefix_handle,
+    split_handle,
+    to_text,
+)
+from protocol.value import HandleValue
 from registry.errors import StoreError
 from registry.journal import OWNER, JournalOperation, Kind
 from registry.offline import (
@@ -29,10 +36,17 @@ from registry.offline import (
     refusal_of,
     try_row,
 )
-from registry.prefixes import PREFIX_OCTETS_MAX, find_silence, is_responsible
+from registry.prefixes import (
+    PREFIX_OCTETS_MAX,
+    ancestors,
+    find_silence,
+    is_responsible,
+    prefix_marker,
+)
 from registry.replay import make_changes
 from registry.store import Store
 from registry.stream_rows import RowKind
+from registry.undated import first_difference
 from registry.views import View, WriteView
 
 HOMED_MAX = 10_000  # prefixes that one takeover homes; ours, a file for each enterprise has one
@@ -71,7 +85,13 @@ class _TakenBackError(Exception):
 
 
 def find_problems(
-    store: Store, scratch: Store, rows: Iterable[LoadRow], findings: Findings, *, now_s: int
+    store: Store,
+    scratch: Store,
+    rows: Iterable[LoadRow],
+    findings: Findings,
+    *,
+    now_s: int,
+    homes: Sequence[str] = (),
 ) -> Iterator[RefusedRow]:
     """Yield every row that cannot be taken over, and why.
 
@@ -81,14 +101,41 @@ def find_problems(
         rows: those of the file.
         findings: gets what else is found.
         now_s: for values without a timestamp.
+        homes: prefix handles that the other server answered for; may be filled by reading rows.
+
+    Raises:
+        StoreError: one of `homes` is no prefix handle, or there are too many.
     """
     for batch in batches(rows):
+        note_homes(store, homes, findings)
         refused = {each.row.number: each for each in _try_batch(store, batch, findings, now_s)}
         for each in load_batch(scratch, batch, LoadPolicy.REFUSE, now_s).refused:
             if each.code == ResponseCode.HANDLE_ALREADY_EXISTS:
                 words = "it comes twice in the file, with other values"
                 refused[each.row.number] = each._replace(reason=words)
         yield from (refused[number] for number in sorted(refused))
+
+
+def note_homes(store: Store, homes: Iterable[str], findings: Findings) -> None:
+    """Note those of the other server's prefixes that this node has to home.
+
+    Raises:
+        StoreError: one of them is no prefix handle, or there are too many.
+    """
+    with store.read() as view:
+        for text in homes:
+            handle = text.encode("utf-8", "surrogateescape")
+            if not is_prefix_handle(handle) or len(handle) > PREFIX_OCTETS_MAX:
+                raise StoreError(f"{text[:80]!r} in homedPrefixes is no prefix handle")
+            folded = fold_handle(handle)
+            if not view.is_homed(folded):
+                _need_home(findings, folded)
+
+
+def _need_home(findings: Findings, folded: bytes) -> None:
+    if len(findings.unhomed) == HOMED_MAX and folded not in findings.unhomed:
+        raise _NotOursError(f"over {HOMED_MAX:,} prefixes are not homed here: home some before")
+    findings.unhomed.add(folded)
 
 
 def _try_batch(
@@ -110,12 +157,12 @@ def _try_batch(
 def _try_row(view: WriteView, row: LoadRow, findings: Findings, now_s: int) -> None:
     if row.kind is not RowKind.CREATE or row.mark is not None:
         raise StoreError("only records are taken over: biaoshi load takes ranges and marks")
-    findings.note(values_of(row), now_s)
+    findings.note(row.in_values(), now_s)
     try_row(view, row, now_s)
     silence = find_silence(view, row.handle)
     if silence is not None:
         raise _NotOursError(silence)
-    if is_responsible(view, row.handle):
+    if is_responsible(view, row.handle) or _will_answer(row.handle, findings.unhomed):
         return
     prefix, _ = split_handle(row.handle)
     home = PREFIX_HANDLE_START + fold_handle(prefix + b"/").removesuffix(b"/")
@@ -123,20 +170,20 @@ def _try_row(view: WriteView, row: LoadRow, findings: Findings, now_s: int) -> N
         raise _NotOursError("a prefix handle belongs to the node that gives the prefix out")
     if len(home) > PREFIX_OCTETS_MAX:
         raise _NotOursError(f"its prefix is longer than {PREFIX_OCTETS_MAX} octets")
-    if len(findings.unhomed) == HOMED_MAX and home not in findings.unhomed:
-        raise _NotOursError(f"over {HOMED_MAX:,} prefixes are not homed here: home some before")
-    findings.unhomed.add(home)
+    _need_home(findings, home)
+
+
+def _will_answer(handle: bytes, homes: set[bytes]) -> bool:
+    """Say whether the node answers for a handle once these are homed: `is_responsible`."""
+    if prefix_handle(handle) in homes:
+        return True
+    return is_prefix_handle(handle) and any(
+        prefix_marker(ancestor) in homes for ancestor in ancestors(handle)
+    )
 
 
 class _NotOursError(StoreError):
     response_code = ResponseCode.SERVER_NOT_RESPONSIBLE
-
-
-def values_of(row: LoadRow) -> tuple[HandleValue, ...]:
-    """Return the values of a row, however they are given."""
-    if isinstance(row.values, bytes):
-        return read_values(Reader(row.values)) if row.values else ()
-    return tuple(row.values)
 
 
 def home_prefixes(store: Store, prefixes: Iterable[bytes], now_s: int) -> None:
@@ -161,10 +208,4 @@ def _difference(view: View, row: LoadRow) -> str:
     record = view.find_record(row.handle)
     if record is None:
         return "it is not stored"
-    wanted, found = values_of(row), record.values
-    if len(wanted) != len(found):
-        return f"{len(found)} values are stored, {len(wanted)} are in the file"
-    for one, other in zip(wanted, found, strict=True):
-        if replace(one, timestamp=one.timestamp or other.timestamp) != other:
-            return f"the value at index {one.index} is stored otherwise"
-    return ""
+    return first_difference(row.in_values(), record.values, row.filled_s)

@@ -9,8 +9,6 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from protocol.value import HandleValue, read_values
-from protocol.wire import Reader
 from registry.offline import LoadedBatch, LoadPolicy, LoadRow, RefusedRow, load_records
 from registry.store import Store
 from registry.stream_rows import RowKind
@@ -51,8 +49,7 @@ def load(
     are, and what is frozen or revoked stays so, with who did it, when and why. Which prefixes the
     node answers for, and what its prefix office knows, is not in the file and stays as it is. Of a
     refused range or mark the file of refused rows says why under "refusal". After a break
-    run it again: what is stored already is passed over (values without a timestamp got the
-    time of the first run and differ: add --existing skip). Exit code 1 when a row was refused.
+    run it again: what is stored already is passed over. Exit code 1 when a row was refused.
     Example: biaoshi load enterprise.ndjson --node restored
     """
     config = find_registering(node)
@@ -147,8 +144,8 @@ def _size(batch: LoadedBatch) -> int:
 
 def verdict_of(refused: RefusedRow) -> RowVerdict:
     """Return a refused row as the file of refused rows has it."""
-    number, handle, values = refused.row[:3]
-    row = Row(number, handle, _values_of(values) if values else ())
+    loaded = refused.row
+    row = Row(loaded.number, loaded.handle, loaded.in_values())
     return RowVerdict(row, Verdict.REFUSED, refused.code, refused.reason)
 
 
@@ -164,10 +161,6 @@ def line_of(row: LoadRow, verdict: RowVerdict) -> dict[str, object]:
     elif row.kind is RowKind.REPLACE:
         line["operation"] = "replace"
     return line | dict(row.document)
-
-
-def _values_of(values: Iterable[HandleValue] | bytes) -> tuple[HandleValue, ...]:
-    return read_values(Reader(values)) if isinstance(values, bytes) else tuple(values)
 
 
 def _show(counts: dict[Verdict, int], report: RefusedFile, seconds: float, as_json: bool) -> None:

@@ -12,9 +12,16 @@ import typer
 
 from protocol.handle import to_text
 from protocol.json_forms import time_to_json
+from registry.errors import StoreError
 from registry.offline import LoadPolicy, LoadRow, load_records
 from registry.store import Store
-from registry.takeover import Findings, find_differences, find_problems, home_prefixes
+from registry.takeover import (
+    Findings,
+    find_differences,
+    find_problems,
+    home_prefixes,
+    note_homes,
+)
 from registry.verify import verify as verify_store
 from resolver.cli.by_row import RefusedFile, make_progress, new_refused_path
 from resolver.cli.errors import CliError, ExitCode
@@ -23,6 +30,7 @@ from resolver.cli.loading import find_registering, line_of, open_store, stopped,
 from resolver.cli.output import print_json
 from resolver.cli.where_options import JsonOption
 from resolver.config import Config
+from resolver.rows.dumps import DumpError, dump_lines
 from resolver.rows.ndjson import read_load_rows
 from resolver.rows.row import BadRow
 
@@ -32,7 +40,8 @@ SHOWN_MAX = 20  # problems and prefixes shown on the screen; all problems are in
 
 def takeover(
     file: Annotated[
-        Path, typer.Argument(help="One JSON record a line.", dir_okay=False, show_default=False)
+        Path,
+        typer.Argument(help="Records of the other server.", dir_okay=False, show_default=False),
     ],
     node: Annotated[
         str, typer.Option(help="Data folder of the node, not running.", envvar="BIAOSHI_NODE")
@@ -56,15 +65,15 @@ def takeover(
 ) -> None:
     """Take over the records of another Handle server, with timestamps, permissions and references.
 
-    FILE holds what the other server's REST interface answers to GET /api/handles/HANDLE, one
-    answer a line: asked as an administrator, or what only he may read (secrets, groups) is not in
-    it. An own export does as well. Every row is looked at first: if one stands in the way (stored
-    here with other values, frozen or revoked here, twice in the file, not a record) nothing is
-    stored and all of them are named. Afterwards all rows are compared with the store. After a
-    break run it again: what is stored already does not stand in the way, if its values in FILE
-    have timestamps (`biaoshi load --existing skip` passes over others).
+    FILE is a dump of the server's storage, as Handle.Net's StorageToJson or dblist -v writes it.
+    Or it holds what the REST interface answers to GET /api/handles/HANDLE, one answer a line:
+    asked as an administrator, or what only he may read (secrets, groups) is not in it. An own
+    export does as well. Every row is looked at first: if one stands in the way (stored here with
+    other values, frozen or revoked here, twice in the file, not a record) nothing is stored and
+    all of them are named. Afterwards all rows are compared with the store. After a break run it
+    again: what is stored already does not stand in the way.
     A batch file has no timestamps: run one with biaoshi batch.
-    Example: biaoshi takeover records.ndjson --node enterprise --home
+    Example: biaoshi takeover dump.json --node enterprise --home
     """
     config = find_registering(node)
     report = RefusedFile(new_refused_path(file, problems))
@@ -91,6 +100,8 @@ class _Taking:
     stored: int = 0
     existed: int = 0
     faults: list[str] = field(default_factory=list)
+    homes: list[str] = field(default_factory=list)
+    """Prefixes that the other server answered for, where its dump says so."""
 
     def rows(self) -> Iterator[LoadRow | BadRow]:
         if not self.file.is_file():
@@ -101,8 +112,16 @@ class _Taking:
         except OSError as error:
             words = f"{self.file} cannot be read: {error.strerror}"
             raise CliError(words, "check the path") from None
+        self.homes.clear()
+        number = 0
         with lines:
-            yield from read_load_rows(lines, self.now_s)
+            try:
+                for row in read_load_rows(dump_lines(lines, self.homes), self.now_s):
+                    number = row.number
+                    yield row
+            except DumpError as error:
+                words = f"the dump cannot be read any further: {error}"
+                yield BadRow(number + 1, b"", words)
 
     def good_rows(self) -> Iterator[LoadRow]:
         for row in self.rows():
@@ -122,10 +141,17 @@ def _find_problems(config: Config, taking: _Taking) -> None:
     ):
         task = progress.add_task("looking", total=None)
         rows = progress.track(taking.good_rows(), task_id=task)
-        for refused in find_problems(store, scratch, rows, taking.findings, now_s=taking.now_s):
-            taking.problems += 1
-            verdict = verdict_of(refused)
-            taking.report.write(verdict, line_of(refused.row, verdict))
+        found, homes = taking.findings, taking.homes
+        try:
+            for refused in find_problems(
+                store, scratch, rows, found, now_s=taking.now_s, homes=homes
+            ):
+                taking.problems += 1
+                verdict = verdict_of(refused)
+                taking.report.write(verdict, line_of(refused.row, verdict))
+            note_homes(store, homes, found)  # a dump may have no rows
+        except StoreError as error:
+            raise CliError(f"{error}: nothing was stored", "mend the dump") from None
 
 
 def _refuse(taking: _Taking, *, home: bool, as_json: bool) -> None:

@@ -130,7 +130,7 @@ def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | Bad
         except PLAIN_ERRORS:
             yield _read_any(number, line)
         else:
-            yield LoadRow(number, handle, octets)
+            yield LoadRow(number, handle, octets, filled_s=now_s)
 
 
 def _read_operation(number: int, line: bytes) -> LoadRow | BadRow:

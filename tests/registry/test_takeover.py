@@ -8,6 +8,7 @@ import pytest
 
 from protocol.types.hs_admin import HsAdmin
 from protocol.value import TTL_ABSOLUTE, HandleValue, Reference, encode_values
+from registry.errors import StoreError
 from registry.offline import LoadRow, load_records
 from registry.store import Store
 from registry.stream_rows import RowKind
@@ -134,6 +135,51 @@ def test_what_was_taken_over_answers_as_it_was_and_may_be_taken_again(
         assert view.is_homed(b"0.NA/77.5")
     store.close()
     assert verify(store.folder).is_whole
+
+
+def test_rows_without_timestamps_may_be_taken_again_after_a_break(
+    store: Store, scratch: Store
+) -> None:
+    """The second run is at another time, and only some of the rows are stored yet."""
+    undated = replace(VALUE, timestamp=0)
+    octets = encode_values([replace(url(), timestamp=NOW_S + 60)])
+    rows = [row(1, b"88.118/a", undated, ADMIN), row(2, b"88.118/b", undated)]
+    list(load_records(store, rows[:1], now_s=lambda: NOW_S))
+    list(load_records(store, [LoadRow(3, b"88.118/c", encode_values([url()]))], now_s=lambda: 1))
+    rows.append(LoadRow(3, b"88.118/c", octets, filled_s=NOW_S + 60))
+    findings = Findings()
+    assert list(find_problems(store, scratch, rows, findings, now_s=NOW_S + 60)) == []
+    (batch,) = load_records(store, rows, now_s=lambda: NOW_S + 60)
+    assert (batch.stored, batch.existed, batch.refused) == (1, 2, [])
+    assert list(find_differences(store, rows)) == []
+    with store.read() as view:
+        record = view.find_record(b"88.118/a")
+        assert record is not None
+        assert [value.timestamp for value in record.values] == [NOW_S, ADMIN.timestamp]
+    dated = [row(1, b"88.118/a", replace(undated, timestamp=5), ADMIN)]
+    other = [row(1, b"88.118/a", replace(undated, data=b"y"), ADMIN)]
+    for each in (dated, other):
+        (batch,) = load_records(store, each, now_s=lambda: NOW_S)
+        assert len(batch.refused) == 1
+        assert list(find_differences(store, each)) == [
+            "row 1: 88.118/a: the value at index 1 is stored otherwise"
+        ]
+
+
+def test_prefixes_of_the_other_server_are_homed_with_what_they_answer_for(
+    tmp_path: Path, scratch: Store
+) -> None:
+    with open_store(tmp_path / "enterprise") as enterprise:
+        home_prefixes(enterprise, [b"0.NA/88.118"], NOW_S)
+        findings = Findings()
+        homes = ["0.na/88.118", "0.NA/9", "0.NA/0.NA/9"]
+        rows = [row(1, b"0.NA/9.5"), row(2, b"0.NA/10"), row(3, b"9/x")]
+        found = list(find_problems(enterprise, scratch, rows, findings, now_s=NOW_S, homes=homes))
+        assert [each.row.number for each in found] == [2]
+        assert findings.unhomed == {b"0.NA/9", b"0.NA/0.NA/9"}
+        for wrong in ("9/x", "0.NA/" + "9" * 500):
+            with pytest.raises(StoreError, match="is no prefix handle"):
+                list(find_problems(enterprise, scratch, rows, Findings(), now_s=1, homes=[wrong]))
 
 
 def test_what_is_stored_otherwise_is_told(store: Store) -> None:
