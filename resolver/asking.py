@@ -18,7 +18,7 @@ from protocol.codes import QUERY_OPCODES, MessageFlag, OpCode, ResponseCode
 from protocol.credential import verify_message
 from protocol.digests import RequestDigest
 from protocol.envelope import Envelope
-from protocol.errors import DecodeError, SecurityError
+from protocol.errors import DecodeError, ProtocolError, SecurityError
 from protocol.handle import fold_handle, hash_position, to_text
 from protocol.header import EXPIRY_DEFAULT_S, Header
 from protocol.message import Message, decode_message
@@ -61,6 +61,10 @@ class Channel(Protocol):
     def open(self, octets: bytes) -> Message:
         """Return an answer in clear. Raises: SecurityError, it is not one of this session."""
         ...
+
+
+class UnsendableError(ProtocolError):
+    """A request that no server takes, so it is not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,11 @@ def build_message(request: Request, site: HsSite, *, certify: bool, now_s: float
 
 
 def encode_request(request: Request, message: Message) -> bytes:
-    """Return the octets to send, sealed when it is one of a session. Raises: DecodeError."""
-    return message.encode() if request.channel is None else request.channel.seal(message)
+    """Return the octets to send, sealed when it is one of a session. Raises: UnsendableError."""
+    try:
+        return message.encode() if request.channel is None else request.channel.seal(message)
+    except DecodeError as error:
+        raise UnsendableError(f"the request cannot be sent: {error}") from None
 
 
 def check_answer(

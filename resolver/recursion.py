@@ -48,6 +48,7 @@ class Failure(Enum):
     PREFIX_UNKNOWN = "prefix unknown"
     NO_SERVICE = "no service"
     NO_ANSWER = "no answer"
+    UNBELIEVED = "unbelieved"
     REFUSED = "refused"
     LOOP = "loop"
     TOO_FAR = "too far"
@@ -69,7 +70,7 @@ class Reply:
     """What came of asking; code None: nobody answered, for the reason in `problem`.
 
     `referred` is the handle that a referral without sites names; `authoritative` says that a
-    primary site answered.
+    primary site answered; `unbelieved` that there was an answer, which may not be believed.
     """
 
     response_code: int | None
@@ -77,6 +78,7 @@ class Reply:
     referred: bytes = b""
     problem: str = ""
     authoritative: bool = False
+    unbelieved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,8 @@ class Walk:
                 prefix, self._roots, is_lookup=True, authoritative=authoritative
             )
             if reply.response_code is None:
-                raise _Stopped(Failure.NO_ANSWER, reply.problem)
+                failure = Failure.UNBELIEVED if reply.unbelieved else Failure.NO_ANSWER
+                raise _Stopped(failure, reply.problem)
             seen = {fold_handle(prefix)}
             sites = yield from self._sites_from(reply.values, seen, 0)
             if sites:

@@ -150,5 +150,5 @@ class Lookups:
                 trace=self._trace,
             )
         except (ExchangeError, ProtocolError) as error:
-            return Reply(None, problem=str(error))
+            return Reply(None, problem=str(error), unbelieved=isinstance(error, ProtocolError))
         return reply_from(answer)

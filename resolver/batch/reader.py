@@ -16,6 +16,7 @@ from protocol.errors import ProtocolError
 from protocol.handle import PREFIX_HANDLE_START, check_handle
 from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP, TRANSPORT_UDP
 from protocol.value import HandleValue
+from resolver.batch.admin_digits import AdminDigits
 from resolver.batch.sections import (
     AUTHENTICATE,
     SESSIONSETUP,
@@ -35,6 +36,7 @@ from resolver.batch.value_lines import (
     SPACE,
     Line,
     ReadFile,
+    ValueRules,
     is_unfinished,
     read_identity,
     read_number,
@@ -55,11 +57,17 @@ class BatchReader:
     Args:
         file: octets in UTF-8.
         read_file: returns the octets of a FILE of a value; raises OSError.
+        admin_digits: in which order the permissions of an ADMIN are.
     """
 
-    def __init__(self, file: BinaryIO, read_file: ReadFile) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        read_file: ReadFile,
+        admin_digits: AdminDigits = AdminDigits.MANUAL,
+    ) -> None:
         self._file = file
-        self._read_file = read_file
+        self._rules = ValueRules(read_file, admin_digits)
         self._ahead: tuple[Line | Fault, bytes] | None = None
         self._number = 0
         self._hash = hashlib.sha256()
@@ -71,6 +79,16 @@ class BatchReader:
     def digest(self) -> str:
         """The SHA-256 of the octets up to `offset`."""
         return self._hash.hexdigest()
+
+    @property
+    def lines_read(self) -> int:
+        """How many lines were read."""
+        return self._number
+
+    @property
+    def doubtful_line(self) -> int:
+        """The first line with an ADMIN that the other order would read otherwise; 0: none yet."""
+        return self._rules.doubtful_line
 
     def __iter__(self) -> Iterator[Section]:
         while True:
@@ -122,7 +140,7 @@ class BatchReader:
                 following = self._next_within()
                 text = following.text if following is not None else ""
                 line = Line(line.number, f"{line.text} {text}")
-            values.append(read_value_line(line, self._read_file))
+            values.append(read_value_line(line, self._rules))
         if not values:
             words = "the section has no values"
             raise begin.fault(len(begin.text), words, "value lines follow without a blank line")

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from protocol.codes import ResponseCode
 from protocol.key_files import PrivateKey
 from protocol.types.hs_site import HsSite
 from resolver.batch.sections import (
@@ -31,13 +32,22 @@ from resolver.client import (
     OwnKey,
     SecretIdentity,
     SessionOptions,
+    UnbelievedError,
     UnreachableError,
     fetch_site,
 )
 from resolver.client.errors import name_of
 
-LOST_MAX = 5  # operations in a row without an answer: the server is gone, more would be noise
+LOST_MAX = 5  # operations in a row without an answer to go by: more would be noise
 _NAMES = {Verb.ADD: "add values", Verb.MODIFY: "modify values", Verb.REMOVE: "remove values"}
+
+# As the stock tool writes them, where that is not the code's own name in capitals.
+_CODE_NAMES: dict[int, str] = {
+    ResponseCode.SERVER_NOT_RESPONSIBLE: "SERVER NOT RESPONSIBLE FOR HANDLE",
+    ResponseCode.SERVER_BACKUP: "SERVER BACKUP/MAINTAIN",
+    ResponseCode.NEED_RSA_KEY_FOR_SESSION: "REQUIRE RSA KEY FOR SESSION EXCHANGE",
+    ResponseCode.INVALID_SESSION_SETUP_REQUEST: "INVALID SESSION REQUEST",
+}
 
 ReadKey = Callable[[str, bytes | None], PrivateKey]
 
@@ -148,10 +158,9 @@ class BatchRunner:
                 if not take(outcome):
                     return
                 if unanswered >= LOST_MAX:
-                    words = f"{unanswered} operations in a row had no answer: {outcome.problem}"
-                    raise BatchStoppedError(
-                        section.line, words, "look whether the server runs", is_unanswered=True
-                    )
+                    words = f"{unanswered} operations in a row failed so: {outcome.problem}"
+                    hint = "look whether the server runs, and whether it is the one you mean"
+                    raise BatchStoppedError(section.line, words, hint, is_unanswered=True)
         finally:
             await self._close()
 
@@ -160,6 +169,9 @@ class BatchRunner:
             return Outcome(section, str(section.error))
         try:
             await self._perform(section)
+        except UnbelievedError as error:
+            words = f"the answer cannot be believed: {error.words}"
+            return Outcome(section, words, is_unanswered=True)
         except UnreachableError as error:
             return Outcome(section, f"no answer: {error.words}", is_unanswered=True)
         except HandleError as error:
@@ -246,6 +258,6 @@ class BatchRunner:
 def _words_of(error: HandleError) -> str:
     if error.response_code is None:
         return error.words
-    name = name_of(error.response_code)
-    words = "" if error.words == name else f": {error.words}"
-    return f"Error({error.response_code}): {name}{words}"
+    code = error.response_code
+    words = "" if error.words == name_of(code) else f": {error.words}"
+    return f"Error({code}): {_CODE_NAMES.get(code, name_of(code).upper())}{words}"

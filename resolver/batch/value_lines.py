@@ -9,10 +9,8 @@
 
 Between the fields stand one or more spaces. ttl is relative, in seconds; permissions are admin
 read, admin write, public read, public write. UTF8 data go to the end of the line, without the white
-space around them. The twelve permissions of an ADMIN have an order of their own (wire-notes §7):
-add handle, delete handle, add prefix, delete prefix, modify, remove, add values, read values,
-modify, remove, add administrators, list handles. The manual shows an ADMIN broken after that word:
-what the next line says then belongs to it.
+space around them. The twelve permissions of an ADMIN have an order of their own: `admin_digits`.
+The manual shows an ADMIN broken after that word: what the next line says then belongs to it.
 
 A FILE has the data as octets; for the types of sites also as JSON. Paths are those of the working
 folder, or else of the batch file's. Written, data that are not such a line of text go to files.
@@ -37,23 +35,16 @@ from protocol.types.hs_admin import HsAdmin
 from protocol.types.hs_vlist import HsVlist
 from protocol.value import TTL_ABSOLUTE, HandleValue, Reference
 from protocol.wire import MESSAGE_OCTETS_MAX
+from resolver.batch.admin_digits import (
+    DIGITS,
+    AdminDigits,
+    are_doubtful,
+    digits_of,
+    permissions_of,
+)
 from resolver.batch.sections import BatchError
 from resolver.rows.value_texts import SITE_TYPES
 
-ADMIN_ORDER = (
-    AdminPermission.ADD_HANDLE,
-    AdminPermission.DELETE_HANDLE,
-    AdminPermission.ADD_DERIVED_PREFIX,
-    AdminPermission.DELETE_DERIVED_PREFIX,
-    AdminPermission.MODIFY_VALUE,
-    AdminPermission.REMOVE_VALUE,
-    AdminPermission.ADD_VALUE,
-    AdminPermission.READ_VALUE,
-    AdminPermission.MODIFY_ADMIN,
-    AdminPermission.REMOVE_ADMIN,
-    AdminPermission.ADD_ADMIN,
-    AdminPermission.LIST_HANDLES,
-)
 SPACE = "".join(map(chr, range(0x21)))  # what the stock tool trims
 _EXAMPLE = "write INDEX TYPE TTL PERMISSIONS ENCODING DATA, as 1 URL 86400 1110 UTF8 text"
 _FIELD_NAMES = ("index", "type", "ttl", "permissions", "encoding")
@@ -81,12 +72,23 @@ def is_unfinished(line: Line) -> bool:
     return len(words) == len(_FIELD_NAMES) and words[-1].upper() == "ADMIN"
 
 
-def read_value_line(line: Line, read_file: ReadFile) -> HandleValue:
+@dataclass(slots=True)
+class ValueRules:
+    """How the values of one file are read."""
+
+    read_file: ReadFile
+    """Returns the octets of a FILE; raises OSError."""
+    admin_digits: AdminDigits = AdminDigits.MANUAL
+    doubtful_line: int = 0
+    """The first line with digits that the other order would read otherwise; 0: none so far."""
+
+
+def read_value_line(line: Line, rules: ValueRules) -> HandleValue:
     """Return the value of a line.
 
     Args:
         line: a line that is not blank.
-        read_file: returns the octets of a FILE; raises OSError.
+        rules: how it is read; gets the first line that is doubtful.
 
     Raises:
         BatchError: what is wrong, at which column.
@@ -102,7 +104,7 @@ def read_value_line(line: Line, read_file: ReadFile) -> HandleValue:
     return HandleValue(
         index=_number(line, *index, "index", 1),
         type=type_[1].encode(),
-        data=_read_data(line, encoding, data_at, rest.strip(SPACE), type_[1].encode(), read_file),
+        data=_read_data(line, encoding, data_at, rest.strip(SPACE), type_[1].encode(), rules),
         permission=_permissions(line, *permissions),
         ttl=_number(line, *ttl, "ttl", 0),
     )
@@ -142,17 +144,17 @@ def _permissions(line: Line, at: int, text: str) -> int:
 
 
 def _read_data(
-    line: Line, encoding: tuple[int, str], at: int, text: str, type_: bytes, read_file: ReadFile
+    line: Line, encoding: tuple[int, str], at: int, text: str, type_: bytes, rules: ValueRules
 ) -> bytes:
     match encoding[1].upper():
         case "UTF8":
             data = text.encode("utf-8")
         case "ADMIN":
-            data = _read_admin(line, at, text)
+            data = _read_admin(line, at, text, rules)
         case "LIST":
             data = _read_list(line, at, text)
         case "FILE":
-            data = _read_file_data(line, at, text, type_, read_file)
+            data = _read_file_data(line, at, text, type_, rules.read_file)
         case _:
             hint = "one of UTF8, FILE, ADMIN, LIST"
             raise line.fault(encoding[0], f"encoding {encoding[1][:40]!r} is unknown", hint)
@@ -163,17 +165,19 @@ def _read_data(
     return data
 
 
-def _read_admin(line: Line, at: int, text: str) -> bytes:
+def _read_admin(line: Line, at: int, text: str, rules: ValueRules) -> bytes:
     parts = text.split(":", 2)
     if len(parts) != 3 or not parts[2].strip(SPACE):
         hint = "write ADMIN index:permissions:handle, as ADMIN 300:111111111111:0.NA/88.118"
         raise line.fault(at, "the administrator is not complete", hint)
     index = read_number(line, at, parts[0].strip(SPACE), "administrator's index", 0)
     digits = parts[1].strip(SPACE)
-    if len(digits) != len(ADMIN_ORDER) or set(digits) - {"0", "1"}:
+    if len(digits) != DIGITS or set(digits) - {"0", "1"}:
         where = at + len(parts[0]) + 1
         raise line.fault(where, f"{digits[:40]!r} are not the 12 digits 0 or 1 of an administrator")
-    granted = sum(bit for bit, digit in zip(ADMIN_ORDER, digits, strict=True) if digit == "1")
+    if are_doubtful(digits):
+        rules.doubtful_line = rules.doubtful_line or line.number
+    granted = permissions_of(digits, rules.admin_digits)
     return HsAdmin(granted, Reference(parts[2].strip(SPACE).encode(), index)).encode()
 
 
@@ -249,8 +253,9 @@ def _write_data(value: HandleValue, keep_file: Callable[[bytes], str]) -> str:
     except ProtocolError:
         typed = None
     if isinstance(typed, HsAdmin) and is_plain(typed.admin.handle) and not typed.trailing:
-        digits = "".join("1" if typed.permissions & bit else "0" for bit in ADMIN_ORDER)
-        if not typed.permissions & ~AdminPermission.ALL and typed.admin.index >= 0:
+        digits = digits_of(typed.permissions)
+        is_sayable = not typed.permissions & ~AdminPermission.ALL and typed.admin.index >= 0
+        if is_sayable and not are_doubtful(digits):
             return f"ADMIN {typed.admin.index}:{digits}:{to_text(typed.admin.handle)}"
     if isinstance(typed, HsVlist) and typed.references and all(map(_is_listable, typed.references)):
         members = "".join(f"{index}:{to_text(handle)};" for handle, index in typed.references)

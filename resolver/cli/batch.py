@@ -16,6 +16,7 @@ from protocol.errors import KeyFileError
 from protocol.key_files import PrivateKey, is_encrypted
 from protocol.types.hs_site import HsSite
 from protocol.wire import MESSAGE_OCTETS_MAX
+from resolver.batch.admin_digits import AdminDigits
 from resolver.batch.place import PlaceError
 from resolver.batch.reader import BatchReader
 from resolver.batch.runner import BatchRunner, BatchStoppedError, Outcome
@@ -65,6 +66,13 @@ def batch(
         Path | None,
         typer.Option(help="Holds the passphrase of key files that FILE names without one."),
     ] = None,
+    admin_digits: Annotated[
+        AdminDigits,
+        typer.Option(
+            help="Order of the permissions of an ADMIN: the manual's, or as Handle.Net 9's tool "
+            "takes them. They differ where digits 8 to 11 are not alike."
+        ),
+    ] = AdminDigits.MANUAL,
     as_json: JsonOption = False,
 ) -> None:
     """Run a batch file as hdl-genericbatch reads it, against any Handle server.
@@ -78,7 +86,7 @@ def batch(
     """
     reads = _Files(file, passphrase_file)
     with reads.opened() as octets:
-        reader = BatchReader(octets, reads.read)
+        reader = BatchReader(octets, reads.read, admin_digits)
         if dry_run:
             _check(reads, reader, as_json=as_json)
             return
@@ -87,6 +95,23 @@ def batch(
         with prepared_run(file, log, reader, resume=resume, stop_on_error=stop_on_error) as run:
             _run(run, target, options, reads)
     _show(file, run, as_json=as_json)
+
+
+def _with_doubts(sections: Iterable[Section], reader: BatchReader) -> Iterator[Section]:
+    """Yield sections; say, before the first one that can be read in two ways is used, that it can.
+
+    The manual and the tool differ: `resolver.batch.admin_digits`.
+    """
+    is_said = False
+    for section in sections:
+        if reader.doubtful_line and not is_said:
+            is_said = True
+            _warn(
+                f"line {reader.doubtful_line}: these permissions of an ADMIN mean one thing by the "
+                "manual and another to Handle.Net 9's tool (digits 8 to 11); --admin-digits says "
+                "how they are read, by default as the manual has them"
+            )
+        yield section
 
 
 class _Files:
@@ -134,7 +159,7 @@ def _check(files: _Files, reader: BatchReader, *, as_json: bool) -> None:
     """Read all of a batch and report what is wrong with it."""
     operations = faults = 0
     shown = []
-    for section in reader:
+    for section in _with_doubts(reader, reader):
         operations += isinstance(section, Operation | Fault)
         for error in _faults_of(section, files):
             faults += 1
@@ -217,7 +242,7 @@ async def _run_until_interrupted(run: PreparedRun, runner: BatchRunner, progress
         progress.advance(progress.task_ids[0])
         return report.take(outcome)
 
-    sections: Iterable[Section] = run.sections()
+    sections = _with_doubts(run.sections(), run.reader)
     loop.add_signal_handler(signal.SIGINT, interrupt)
     try:
         await runner.run(sections, take, run.begun.operations)

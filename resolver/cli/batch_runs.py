@@ -61,10 +61,12 @@ def prepared_run(
         )
         run = PreparedRun(reader, report, begun, log_path)
         is_done = False
+        report.begin()
         try:
             yield run
             is_done = run.is_complete
         finally:
+            report.end(run.stopped, run.seconds)
             report.close()
             if place_file is not None:
                 place_file.close(is_done=is_done)

@@ -11,11 +11,18 @@ from protocol.bodies import HandleListAnswer
 from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
 from protocol.types.hs_site import HsSite
-from resolver.asking import Answer, Candidate, Hop, Request, interfaces_of
+from resolver.asking import Answer, Candidate, Hop, Request, UnsendableError, interfaces_of
 from resolver.client.challenges import CHALLENGES_MAX, answer_challenge, is_challenge
-from resolver.client.errors import HandleError, error_for, unreachable
+from resolver.client.errors import (
+    HandleError,
+    ServiceUnavailableError,
+    error_for,
+    unbelieved,
+    unreachable,
+    unsendable,
+)
 from resolver.client.identities import Identity
-from resolver.client.sessions import SessionBook
+from resolver.client.sessions import SessionBook, SessionEndedError, SessionRefusedError
 from resolver.exchanges import ExchangeError, NotSentError
 from resolver.racing import NoAnswerError
 from resolver.recursion import Ask, Done, Failure, Reply, Walk
@@ -77,7 +84,7 @@ class Dialogue:
             try:
                 answers.append(await self._question(request, step.sites, transports, hops))
             except (ExchangeError, ProtocolError) as error:
-                return Reply(None, problem=str(error))
+                raise _failure(error, hops) from None
             return reply_from(answers[-1])
 
         walk = Walk(request.handle, self._roots, start=self._start)
@@ -99,7 +106,7 @@ class Dialogue:
         try:
             answer = await self._question(request, sites, transports, hops)
         except (ExchangeError, ProtocolError) as error:
-            raise unreachable(str(error), hops) from None
+            raise _failure(error, hops) from None
         if answer.response_code != ResponseCode.SUCCESS:
             raise error_for(answer.response_code, words_of(answer), hops)
         return answer
@@ -161,7 +168,7 @@ class Dialogue:
             except NotSentError as error:
                 problems.append(str(error))
             except (ExchangeError, ProtocolError) as error:
-                raise unreachable(f"the list broke off: {error}") from None
+                raise _failure(error, (), "the list broke off: ") from None
         raise unreachable("; ".join(problems) or "no interface for administration")
 
     async def _messages(
@@ -245,4 +252,20 @@ def _error_of(done: Done, hops: Sequence[Hop]) -> HandleError:
     words = done.words or (done.reply.problem if done.reply is not None else "")
     if done.failure in (Failure.PREFIX_UNKNOWN, Failure.NO_SERVICE):
         return error_for(done.response_code, words, hops)
+    if done.failure is Failure.UNBELIEVED:
+        return unbelieved(words, hops)
+    return unreachable(words, hops)
+
+
+def _failure(
+    error: ExchangeError | ProtocolError, hops: Sequence[Hop], what: str = ""
+) -> HandleError:
+    """Return the error that says why there is no answer to go by: nobody's, or not a good one."""
+    words = f"{what}{error}"
+    if isinstance(error, UnsendableError):
+        return unsendable(words)
+    if isinstance(error, SessionRefusedError | SessionEndedError):
+        return ServiceUnavailableError(words, hint="try it without sessions", hops=hops)
+    if isinstance(error, ProtocolError):
+        return unbelieved(words, hops)
     return unreachable(words, hops)

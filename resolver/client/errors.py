@@ -9,7 +9,8 @@
      ├─ AuthenticationRefusedError 402 to 406
      ├─ ServiceUnavailableError   3, 6, 7, 500 to 505
      ├─ UnreachableError          nobody answered: no code
-     │   └─ UntrustedNodeError    somebody did, who is not the node that was meant
+     │   ├─ UntrustedNodeError    somebody did, who is not the node that was meant
+     │   └─ UnbelievedError       somebody did, and the answer breaks the protocol or is not signed
      └─ StreamError               a stream of registrations cannot go on with these rows
          ├─ StreamChangedError    other rows were sent under its key before
          └─ StreamEndedError      it has its receipt, and there are more rows
@@ -78,11 +79,15 @@ class ServiceUnavailableError(HandleError):
 
 
 class UnreachableError(HandleError):
-    """Nobody answered, or no answer could be believed."""
+    """Nobody answered, or nobody who could be believed."""
 
 
 class UntrustedNodeError(UnreachableError):
     """Whoever answered did not show the node's certificate."""
+
+
+class UnbelievedError(UnreachableError):
+    """Somebody answered, but the answer breaks the protocol or may not be believed."""
 
 
 class StreamError(HandleError):
@@ -170,9 +175,20 @@ def error_for(response_code: int, words: str, hops: Sequence[Hop] = ()) -> Handl
 
 
 def unreachable(words: str, hops: Sequence[Hop] = ()) -> UnreachableError:
-    """Return the error for when nobody gave an answer that can be believed."""
+    """Return the error for when nobody answered."""
     hint = "check that the node runs and that its address and ports can be reached from here"
     return UnreachableError(words, hint=hint, hops=hops)
+
+
+def unbelieved(words: str, hops: Sequence[Hop] = ()) -> UnbelievedError:
+    """Return the error for when an answer came that may not be believed."""
+    hint = "compare the site record you go by with what the node says of itself now (/api/site)"
+    return UnbelievedError(words, hint=hint, hops=hops)
+
+
+def unsendable(words: str) -> InvalidRequestError:
+    """Return the error for a request that no server would take; it was not sent."""
+    return InvalidRequestError(words, hint="give fewer or shorter values in one request")
 
 
 def untrusted(words: str) -> UntrustedNodeError:

@@ -406,4 +406,4 @@ def test_a_server_that_is_gone_ends_the_batch(
     lines = [f"HOME {ADDRESS}:1:TCP", *(f"0.NA/{number}" for number in range(20))]
     batch.write_text("\n".join(lines) + "\n")
     assert main(["batch", str(batch), "--node", str(enterprise.folder)]) == ExitCode.UNREACHABLE
-    assert "line 6: 5 operations in a row had no answer" in capsys.readouterr().err
+    assert "line 6: 5 operations in a row failed so: no answer" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Batch files: what is read out of them, where they are wrong, and what is written of records."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from protocol.types.hs_site import TRANSPORT_HTTP, TRANSPORT_TCP
 from protocol.types.hs_vlist import HsVlist
 from protocol.value import TTL_ABSOLUTE, HandleValue, Reference
 from protocol.wire import MESSAGE_OCTETS_MAX
+from resolver.batch.admin_digits import AdminDigits, digits_of, permissions_of
 from resolver.batch.reader import LINE_OCTETS_MAX, SECTION_OCTETS_MAX, BatchReader
 from resolver.batch.sections import (
     Fault,
@@ -25,7 +27,7 @@ from resolver.batch.sections import (
     SessionWish,
     Verb,
 )
-from resolver.batch.value_lines import ADMIN_ORDER
+from resolver.batch.value_lines import write_value_line
 from resolver.batch.writer import BatchWriter
 from tests.resolver.network import make_site
 
@@ -100,12 +102,32 @@ def test_the_manuals_examples_are_read() -> None:
     assert [each.line for each in [first, second, *others]] == [1, 5, 8, 9, 11, 14, 15]
 
 
-def test_each_administrators_digit_has_its_place() -> None:
-    for place, bit in enumerate(ADMIN_ORDER):
+@pytest.mark.parametrize(
+    ("order", "bits"),
+    [
+        (AdminDigits.MANUAL, [0, 1, 2, 3, 4, 5, 6, 10, 7, 8, 9, 11]),
+        (AdminDigits.TOOL, range(12)),
+    ],
+)
+def test_each_administrators_digit_has_its_place(order: AdminDigits, bits: Sequence[int]) -> None:
+    for place, bit in enumerate(bits):
         digits = "".join("1" if number == place else "0" for number in range(12))
         text = f"CREATE 1/a\n100 HS_ADMIN 1 1110 ADMIN 0:{digits}:0.NA/1\n"
-        assert decode_hs_admin(operation(text).values[0].data).permissions == bit
-    assert [bit.bit_length() - 1 for bit in ADMIN_ORDER] == [0, 1, 2, 3, 4, 5, 6, 10, 7, 8, 9, 11]
+        reader = BatchReader(io.BytesIO(text.encode()), no_file, order)
+        (section,) = reader
+        assert isinstance(section, Operation)
+        assert decode_hs_admin(section.values[0].data).permissions == 1 << bit
+        assert reader.doubtful_line == (2 if 7 <= place <= 10 else 0)
+
+
+def test_an_administrator_who_could_be_misread_is_written_as_octets() -> None:
+    """The tool of the server that the batch goes to takes the digits in another order."""
+    for permissions in range(0x1000):
+        data = HsAdmin(permissions, Reference(b"0.NA/1", 300)).encode()
+        line = write_value_line(HandleValue(100, b"HS_ADMIN", data), lambda _: "path", 0)
+        readings = {order: permissions_of(digits_of(permissions), order) for order in AdminDigits}
+        is_clear = set(readings.values()) == {permissions}
+        assert line.split(maxsplit=4)[4].split()[0] == ("ADMIN" if is_clear else "FILE")
 
 
 def test_words_are_read_in_any_case_and_fields_with_any_spaces() -> None:

@@ -38,9 +38,11 @@ from resolver.client import (
     HandleError,
     HandleNotFoundError,
     Identity,
+    InvalidRequestError,
     KeyIdentity,
     PermissionRefusedError,
     SecretIdentity,
+    UnbelievedError,
     UnreachableError,
     ValuesNotFoundError,
     reference_from_text,
@@ -192,7 +194,7 @@ def test_certified_resolution_checks_every_step() -> None:
     tiers = make_tiers(certified=True)
     assert run(client_of(tiers, certify=True).resolve(HANDLE)).is_certified
     tiers.secondary.key = server_key(9)
-    with pytest.raises(UnreachableError):
+    with pytest.raises(UnbelievedError, match="does not hold"):
         run(client_of(tiers, certify=True).resolve(HANDLE))
 
 
@@ -274,11 +276,29 @@ def test_challenge_for_another_request_is_not_answered() -> None:
     node.spoil_digest = True
     tiers = make_tiers()
     tiers.enterprise.answerer = node
-    with pytest.raises(UnreachableError, match="another request"):
+    with pytest.raises(UnbelievedError, match="another request"):
         run(client_of(tiers, identity=SECRET).delete(HANDLE))
     assert node.done == []
     opcodes = {message.header.opcode for message in tiers.enterprise.asked}
     assert OpCode.RESPONSE_TO_CHALLENGE not in opcodes
+
+
+def test_a_request_too_long_is_refused_here_and_not_sent() -> None:
+    tiers = make_tiers()
+    value = HandleValue(1, b"DESC", bytes(262_144))
+    with pytest.raises(InvalidRequestError, match="262144 allowed") as caught:
+        run(client_of(tiers, identity=SECRET).create("88.118.5/LONG", [value]))
+    assert caught.value.response_code is None
+    assert tiers.enterprise.asked == []
+
+
+def test_a_root_that_signs_with_another_key_did_answer() -> None:
+    tiers = make_tiers(certified=True)
+    tiers.top.key = server_key(9)
+    with pytest.raises(UnbelievedError) as caught:
+        run(client_of(tiers, certify=True).resolve(HANDLE))
+    assert "does not hold" in caught.value.words
+    assert "site record" in caught.value.hint
 
 
 def test_challenge_without_an_identity_asks_for_one() -> None:

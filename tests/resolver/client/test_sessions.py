@@ -13,7 +13,13 @@ from protocol.session import make_session_key
 from protocol.types.hs_pubkey import encode_public_key
 from protocol.value import Reference
 from protocol.versions import BEST
-from resolver.client import HandleClient, SessionOptions, UnreachableError
+from resolver.client import (
+    HandleClient,
+    ServiceUnavailableError,
+    SessionOptions,
+    UnbelievedError,
+    UnreachableError,
+)
 from resolver.client.sessions import ClientSession, SessionEndedError
 from resolver.sessions import Session, SessionError
 from tests.resolver.client.test_client import SECRET, Administered, done, run, upstream_of
@@ -126,7 +132,7 @@ def test_a_server_without_sessions_is_asked_without_and_that_is_said() -> None:
 def test_without_falling_back_nothing_is_sent() -> None:
     tiers, administered = server_without_sessions(ResponseCode.OPERATION_NOT_SUPPORTED)
     client = client_for(tiers, SessionOptions(fall_back=False))
-    with pytest.raises(UnreachableError, match="no session"):
+    with pytest.raises(ServiceUnavailableError, match="no session"):
         run(client.delete("88.118.5/a"))
     assert administered.done == []
 
@@ -135,7 +141,7 @@ def test_whoever_answers_a_set_up_with_another_key_is_not_believed() -> None:
     tiers, administered = server_without_sessions(ResponseCode.OPERATION_NOT_SUPPORTED)
     tiers.enterprise.key = server_key(9)
     client = client_for(tiers, SessionOptions())
-    with pytest.raises(UnreachableError, match="does not hold"):
+    with pytest.raises(UnbelievedError, match="does not hold"):
         run(client.delete("88.118.5/a"))
     assert administered.done == [], "a refusal that is not the server's is no reason to fall back"
 
