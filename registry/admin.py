@@ -28,6 +28,7 @@ from protocol.value import Reference
 from registry.admin_handles import decide_create, decide_delete
 from registry.admin_mirrors import decide_mirroring, decide_next_id
 from registry.admin_prefixes import decide_homing, decide_list, decide_list_homed
+from registry.admin_server import decide_checkpoint
 from registry.admin_step import Step
 from registry.admin_values import decide_add, decide_modify, decide_remove
 from registry.authorization import Policy
@@ -127,4 +128,5 @@ _DECIDERS: dict[int, Callable[[Step], Outcome]] = {
     OpCode.GET_NEXT_TXN_ID: decide_next_id,
     OpCode.RETRIEVE_TXN_LOG: decide_mirroring,
     OpCode.DUMP_HANDLES: decide_mirroring,
+    OpCode.BACKUP_SERVER: decide_checkpoint,
 }

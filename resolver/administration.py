@@ -18,7 +18,7 @@ from protocol.bodies import (
     VerifyChallengeRequest,
 )
 from protocol.challenge import AUTHENTICATION_SECRET_KEY
-from protocol.codes import MessageFlag, ResponseCode
+from protocol.codes import MessageFlag, OpCode, ResponseCode
 from protocol.digests import digest_request
 from protocol.message import Message
 from protocol.value import Reference
@@ -37,7 +37,7 @@ from resolver.query_counts import QueryCounts
 from resolver.refused_log_ins import RefusedLogIns
 
 # Decided and answered; the one write transaction is not waited for.
-_CHANGING_NOTHING = LIST_OPCODES | MIRROR_OPCODES
+_CHANGING_NOTHING = LIST_OPCODES | MIRROR_OPCODES | {OpCode.BACKUP_SERVER}
 
 ResolveAfar = Callable[[ResolutionRequest, Answer, int], Awaitable[Answer]]
 

@@ -11,7 +11,7 @@ from protocol.types.hs_admin import HsAdmin
 from protocol.value import HandleValue, Reference
 from registry.admin import Operation, Policy
 from registry.journal import ANONYMOUS, Kind, decode_frame
-from registry.operations import Change, Listing, Outcome, Referral
+from registry.operations import Change, Listing, Outcome, Referral, Told
 from registry.outcomes import Foreign, Need, NeedAuthentication, Refusal, Unavailable
 from registry.schema import RECORD_OCTETS_MAX, REFERENCES_MAX, VALUES_MAX, Record
 from registry.store import Store
@@ -104,7 +104,7 @@ BEFORE_CHALLENGE: list[tuple[Operation, int]] = [
     (on_handle(OpCode.HOME_NA, b"0.NA/9"), 402),
     (on_handle(OpCode.UNHOME_NA, PREFIX), 402),
     (on_handle(OpCode.LIST_HOMED_NAS, b"0.NA/0.NA"), 402),
-    (on_handle(OpCode.BACKUP_SERVER, b"0.SITE/X"), 5),
+    (on_handle(OpCode.BACKUP_SERVER, b"/"), 402),
 ]
 
 
@@ -133,6 +133,7 @@ AFTER_CHALLENGE: list[tuple[Operation, int]] = [
     (on_handle(OpCode.HOME_NA, b"0.NA/9"), 400),
     (on_handle(OpCode.UNHOME_NA, PREFIX), 400),
     (on_handle(OpCode.LIST_HOMED_NAS, b"0.NA/0.NA"), 400),
+    (on_handle(OpCode.BACKUP_SERVER, b"/"), 400),
 ]
 
 
@@ -444,6 +445,10 @@ def test_listing(stored: Store) -> None:
     assert decided(stored, on_handle(OpCode.LIST_HOMED_NAS, b"/"), ROOT) == Listing(
         b"/", homed=True
     )
+
+
+def test_a_checkpoint_has_nothing_left_to_do(stored: Store) -> None:
+    assert decided(stored, on_handle(OpCode.BACKUP_SERVER, b"/"), ROOT) == Told(Empty())
 
 
 def test_homing_and_unhoming_are_journaled(store: Store) -> None:

@@ -503,11 +503,10 @@ def test_administration_is_refused_on_a_query_interface(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
-@pytest.mark.parametrize("opcode", [OpCode.BACKUP_SERVER])
-def test_what_is_not_there_is_not_supported(tmp_path: Path, opcode: int) -> None:
+def test_a_checkpoint_is_the_administrators_to_ask_for(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
-        answer = await office.ask(request(opcode, HandleRequest(b"/")))
-        assert code_of(answer) == ResponseCode.OPERATION_NOT_SUPPORTED
+        asked = request(OpCode.BACKUP_SERVER, HandleRequest(b"/"))
+        assert code_of(await office.ask(asked)) == ResponseCode.AUTHENTICATION_NEEDED
 
     play(tmp_path, scene)
 
