@@ -8,7 +8,8 @@
      admin-key.bin          the administrator's private key    (not in the recursive role)
      admin-public-key.bin   its public half, HS_PUBKEY data
      site.json              this node's site, as others find it
-     bootstrap.json         {"sites": [...]}: the root, where every walk starts
+     bootstrap.json         {"sites": [...]}: the root, where every walk starts; it is a
+                            bootstrap_handles of Handle.Net's clients, too
      delegation.json        what the parent needs to delegate the prefix; holds nothing secret
      store/ cache/ run/     LMDB store, the recursive role's cache, sockets and pid file
 
@@ -26,7 +27,14 @@ from pathlib import Path
 import msgspec
 
 from protocol.errors import ProtocolError
-from protocol.json_forms import key_from_json, key_to_json, site_from_json, site_to_json
+from protocol.handle import ROOT_HANDLE, to_text
+from protocol.json_forms import (
+    key_from_json,
+    key_to_json,
+    site_from_json,
+    site_to_json,
+    value_to_json,
+)
 from protocol.key_files import PrivateKey, encode_private_key
 from protocol.types.hs_pubkey import encode_public_key
 from protocol.types.hs_site import (
@@ -40,6 +48,7 @@ from protocol.types.hs_site import (
     SiteServer,
     address_octets,
 )
+from protocol.value import HandleValue
 from protocol.versions import BEST
 from registry.prefix_records import ADMIN_INDEX as ADMIN_INDEX
 from resolver.bootstrap_handles import BootstrapHandles
@@ -48,6 +57,8 @@ SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
 FOLDER_MODE = 0o755
 _PART = ".part"
+_TRUST_ROOT = "0.0/0.0"
+_NEVER_OLD_MS = 253_402_300_799_000  # the end of the year 9999
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -275,8 +286,19 @@ def write_bootstrap(path: Path, sites: Sequence[HsSite]) -> None:
 
 
 def bootstrap_document(sites: Sequence[HsSite]) -> dict[str, object]:
-    """Return what `bootstrap.json` holds."""
-    return {"sites": [site_to_json(site) for site in sites]}
+    """Return what `bootstrap.json` holds: the sites, for nodes, and the same for other clients.
+
+    Those of Handle.Net read the file under the name `bootstrap_handles` and want a record of the
+    root and one of the root of certificates, of which nothing is known here. They fetch both anew
+    a day after `lastUpdate`; by whoever wrote the file the root is not to be replaced.
+    """
+    values = [HandleValue(n, b"HS_SITE", site.encode()) for n, site in enumerate(sites, 1)]
+    records = {_TRUST_ROOT: [], to_text(ROOT_HANDLE): [value_to_json(each) for each in values]}
+    return {
+        "sites": [site_to_json(site) for site in sites],
+        "lastUpdate": _NEVER_OLD_MS,
+        "handles": {name: {"handle": name, "values": each} for name, each in records.items()},
+    }
 
 
 def read_bootstrap(path: Path) -> tuple[HsSite, ...]:

@@ -6,6 +6,7 @@ and `test_client_library`; here is what only one tool does.
 
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from ipaddress import ip_address
@@ -295,6 +296,18 @@ def test_a_node_s_site_file_is_what_the_tools_read_as_resolver_site(each: Stand)
         assert isinstance(interface["admin"], bool)
         assert interface["protocol"] in ("UDP", "TCP", "HTTP", "HTTPS")
         assert isinstance(interface["port"], int)
+
+
+def test_the_bootstrap_file_is_what_the_tools_read_as_bootstrap_handles(each: Stand) -> None:
+    """They want 0.0/0.0 to be there, too, or take the public root; and do not refresh the file."""
+    form = json.loads(each.node.bootstrap.read_bytes())
+    assert form["lastUpdate"] > (time.time() + 86_400 * 365) * 1_000
+    assert form["handles"]["0.0/0.0"] == {"handle": "0.0/0.0", "values": []}
+    root = form["handles"]["0.NA/0.NA"]
+    assert root["handle"] == "0.NA/0.NA"
+    (value,) = root["values"]
+    assert (value["index"], value["type"], value["data"]["format"]) == (1, "HS_SITE", "site")
+    assert [value["data"]["value"]] == form["sites"]
 
 
 def test_a_key_file_is_one_that_the_tools_open(each: Stand) -> None:
