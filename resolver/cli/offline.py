@@ -27,6 +27,7 @@ from resolver.cli.loading import find_registering
 from resolver.cli.output import print_json
 from resolver.cli.where_options import JsonOption
 from resolver.node_files import SECRET_MODE
+from resolver.rows.dumps import write_storage
 
 NodeArgument = Annotated[
     str, typer.Argument(help="Data folder of the node.", show_default=False, envvar="BIAOSHI_NODE")
@@ -86,6 +87,7 @@ class ExportFormat(StrEnum):
 
     NDJSON = "ndjson"
     BATCH = "batch"
+    STORAGE = "storage"
 
 
 def export(
@@ -95,7 +97,11 @@ def export(
     ] = None,
     format_: Annotated[
         ExportFormat,
-        typer.Option("--format", help="ndjson for biaoshi load, batch for a Handle.Net server."),
+        typer.Option(
+            "--format",
+            help="ndjson for biaoshi load; for a Handle.Net server batch, or storage, which its "
+            "LoadHandlesIntoStorageFromJson reads.",
+        ),
     ] = ExportFormat.NDJSON,
     home: Annotated[
         str,
@@ -108,7 +114,8 @@ def export(
     line of text, keys and sites among it, goes to files in OUTPUT.files: take them along, and run
     the batch from the folder that both are in. That form has no timestamps, references, absolute
     times to live, marks and history; what was lost is counted. Exit code 1 when a handle or type
-    cannot be written in it at all.
+    cannot be written in it at all. As storage: the same identifiers, with timestamps, references
+    and expiry, and the homed prefixes, as a dump of Handle.Net's own storage; no marks, no history.
 
     `biaoshi import` reads it too, but refuses what is revoked, and freezes nothing. What was made
     from a template comes out as ordinary values. Not in it: templates, history, statistics, which
@@ -119,6 +126,10 @@ def export(
     if format_ is ExportFormat.BATCH:
         with _hinting(node):
             _export_batch(_find_store(node), output, home)
+        return
+    if format_ is ExportFormat.STORAGE and not home:
+        with _hinting(node):
+            _export_storage(_find_store(node), output)
         return
     if home:
         raise CliError("--home is for --format batch", "leave it out", ExitCode.USAGE)
@@ -158,6 +169,18 @@ def _export_batch(folder: Path, output: Path | None, home: str) -> None:
         print(f"not in it: {words}", file=sys.stderr)
     if writer.left_out:
         raise typer.Exit(ExitCode.REFUSED)
+
+
+def _export_storage(folder: Path, output: Path | None) -> None:
+    with Store.open(folder, readonly=True, case_sensitive=None) as store:
+        with store.read() as view:
+            homes = list(view.homed())
+        answers = export_answers(store)
+        if output is None:
+            write_storage(sys.stdout, homes, answers)
+            return
+        with _new_file(output) as file:
+            print(f"{write_storage(file, homes, answers):,} handles in {output}")
 
 
 def _check_server(home: str) -> None:

@@ -10,14 +10,19 @@
 
 Values have the forms of the REST interface. Both are read as they come, a record at a time, so a
 dump may be of any length. What comes out is what a file of REST answers consists of: one object a
-record, `{"handle": .., "values": [..]}`, which may span several lines.
+record, `{"handle": .., "values": [..]}`, which may span several lines. The first form is written,
+too: Handle.Net's LoadHandlesFromJson and LoadHandlesIntoStorageFromJson read it.
 """
 
 import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
+
+from protocol.handle import to_text
+from protocol.json_forms import value_to_json
+from protocol.value import HandleValue
 
 READ_CHARACTERS = 1 << 20
 # A message has at most 262,144 octets; its JSON, escaped and indented, about ten times as many.
@@ -29,6 +34,23 @@ _STORAGE = re.compile(rb'\s*\{\s*"(?:homedPrefixes|handleRecords)"\s*:')
 _LISTING = re.compile(rb"[^\s{\[][^\r\n]*\r?\n[ \t]*\[")
 _SPACE = re.compile(r"\s*")
 _decode = json.JSONDecoder().raw_decode
+
+
+def write_storage(
+    file: TextIO, homes: Iterable[bytes], records: Iterable[tuple[bytes, Iterable[HandleValue]]]
+) -> int:
+    """Write what StorageToJson would; return how many records there were."""
+    file.write(f'{{"homedPrefixes":{json.dumps([to_text(each) for each in homes])},\n')
+    file.write('"handleRecords":{')
+    count = 0
+    for handle, values in records:
+        name = to_text(handle)
+        form = {"handle": name, "values": [value_to_json(each) for each in values]}
+        comma = "," if count else ""
+        file.write(f"{comma}\n{json.dumps(name)}:{json.dumps(form, ensure_ascii=False)}")
+        count += 1
+    file.write("\n}}\n")
+    return count
 
 
 class DumpError(Exception):

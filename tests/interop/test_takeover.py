@@ -99,6 +99,29 @@ def test_a_dump_without_timestamps_can_be_taken_over_again_after_a_break(
     assert "2 existed" in capsys.readouterr().out
 
 
+def test_a_dump_is_carried_back_as_it_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (make_node(tmp_path / name, "top", "77") for name in ("one", "other"))
+    dump, back = tmp_path / "dump.json", tmp_path / "back.json"
+    dump.write_text(storage_to_json(RECORDS), "utf-8")
+    assert main(["takeover", str(dump), "--node", str(one.folder), "--home"]) == ExitCode.OK
+    words = ["export", str(one.folder), "--format", "storage"]
+    assert main([*words, "-o", str(back)]) == ExitCode.OK
+    form = json.loads(back.read_bytes())
+    assert {"0.NA/20.500", "0.NA/20.501", "0.NA/77"} < set(form["homedPrefixes"])
+    for name, values in RECORDS.items():
+        assert form["handleRecords"][name] == {"handle": name, "values": values}
+    assert back.stat().st_mode & 0o777 == 0o600, "there are secrets in it"
+    mine = {name: form["handleRecords"][name] for name in RECORDS}
+    back.write_text(json.dumps(form | {"handleRecords": mine}))
+    assert main(["takeover", str(back), "--node", str(other.folder), "--home"]) == ExitCode.OK
+    capsys.readouterr()
+    assert main([*words, "--home", "127.0.0.1:2641:TCP"]) == ExitCode.USAGE
+    assert main(words) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == form
+
+
 def exported(folder: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
     capsys.readouterr()
     assert main(["export", str(folder)]) == ExitCode.OK
