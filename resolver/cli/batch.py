@@ -22,7 +22,7 @@ from resolver.batch.reader import BatchReader
 from resolver.batch.runner import BatchRunner, BatchStoppedError, Outcome
 from resolver.batch.sections import BatchError, Fault, LogIn, Operation, Section, SessionWish
 from resolver.batch.value_lines import find_file
-from resolver.cli.batch_runs import STDIN, PreparedRun, prepared_run
+from resolver.cli.batch_runs import STDIN, STDOUT, PreparedRun, prepared_run
 from resolver.cli.by_row import make_progress
 from resolver.cli.connect import (
     Target,
@@ -44,7 +44,10 @@ def batch(
     file: Annotated[str, typer.Argument(help="The batch file; - is stdin.", show_default=False)],
     log: Annotated[
         Path | None,
-        typer.Argument(help="File for a line per operation.  [default: FILE.log, or .2.log ...]"),
+        typer.Argument(
+            help="File for a line per operation; - is stdout, as hdl-genericbatch has it.  "
+            "[default: FILE.log, or .2.log ...]"
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read all of it, report every mistake, ask nobody.")
@@ -84,6 +87,8 @@ def batch(
     Exit code 1 when an operation failed.
     Example: biaoshi batch estate.batch --root bootstrap.json
     """
+    if as_json and str(log) == STDOUT:
+        raise CliError("--json and the log both go to stdout", "name a file for it", ExitCode.USAGE)
     reads = _Files(file, passphrase_file)
     with reads.opened() as octets:
         reader = BatchReader(octets, reads.read, admin_digits)
@@ -264,14 +269,14 @@ def _show(file: str, run: PreparedRun, *, as_json: bool) -> None:
     else:
         done = report.operations - run.begun.operations
         rate = done / run.seconds if run.seconds else 0.0
-        print(
+        lines = [
             f"{report.succeeded:,} of {report.succeeded + report.failures:,} operations succeeded "
-            f"({run.seconds:.1f} s, {rate:,.0f}/s); log: {run.log}"
-        )
-        for line in report.shown:
-            print(f"  {line}")
+            f"({run.seconds:.1f} s, {rate:,.0f}/s); log: {run.log}",
+            *(f"  {line}" for line in report.shown),
+        ]
         if failed:
-            print(f"all {report.failures:,} that failed, to mend and run again: {failed}")
+            lines.append(f"all {report.failures:,} that failed, to mend and run again: {failed}")
+        print("\n".join(lines), file=sys.stderr if str(run.log) == STDOUT else sys.stdout)
     if run.stopped is not None:
         line = f"line {run.stopped.line}: " if run.stopped.line else ""
         resume = "then add --resume" if report.operations else ""

@@ -1,6 +1,7 @@
 """One run of a batch: the place it begins at, its log, its file of failed operations."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -12,7 +13,7 @@ from resolver.batch.sections import LogIn, Section, SessionWish
 from resolver.cli.batch_reports import BatchReport
 from resolver.cli.errors import CliError, ExitCode
 
-STDIN = "-"
+STDIN = STDOUT = "-"
 
 
 class PreparedRun:
@@ -104,6 +105,9 @@ def _new_path(file: str, ending: str) -> Path:
 
 @contextlib.contextmanager
 def _open_log(path: Path) -> Iterator[TextIO]:
+    if str(path) == STDOUT:
+        yield sys.stdout
+        return
     try:
         log = path.open("a", encoding="utf-8")
     except OSError as error:

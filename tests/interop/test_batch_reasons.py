@@ -75,6 +75,26 @@ This batch took \d+ seconds to complete at an average speed of [\d.]+ operations
     assert re.fullmatch(expected, log.read_text("utf-8")), log.read_text("utf-8")
 
 
+def test_scripts_that_read_the_log_from_stdout_get_it_there(
+    enterprise: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As they take a line of the stock tool apart: outcome, operation, handle, code, words."""
+    batch = tmp_path / "s.batch"
+    handle = f"{PREFIX}/STDOUT.{RUN}"
+    batch.write_text(f"CREATE {handle}\n1 URL 60 1110 UTF8 x\n\n" * 2)
+    words = ["batch", str(batch), "-", "--node", str(enterprise.folder)]
+    assert main(words) == ExitCode.REFUSED
+    printed = capsys.readouterr()
+    found = re.findall(r"^=+>(.+)\[[0-9]+\]: (.+)$", printed.out, re.MULTILINE)
+    assert [outcome for outcome, _ in found] == ["SUCCESS", "FAILURE"]
+    parts = re.split(r":\s*", found[1][1], maxsplit=3)
+    assert parts[:3] == ["create", handle, "Error(101)"]
+    assert parts[3].startswith("HANDLE ALREADY EXISTS")
+    assert "1 of 2 operations succeeded" in printed.err
+    assert not Path(f"{batch}.log").exists()
+    assert main([*words, "--json"]) == ExitCode.USAGE
+
+
 @pytest.mark.parametrize(("order", "permissions"), [("manual", 0xC7F), ("tool", 0x8FF)])
 def test_doubtful_permissions_are_told_and_read_as_wished(
     enterprise: Node,

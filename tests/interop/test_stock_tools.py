@@ -135,7 +135,7 @@ def test_the_check_of_a_handle_at_all_sites_sees_the_same_everywhere(
     assert all(values == found[0] for values in found)
 
 
-# The performance test: 20 threads, each of which puts one and the same request again and again
+# hdl-server-perf-test: 20 threads, each of which puts one and the same request again and again
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -250,7 +250,7 @@ def test_home_asks_for_the_site_and_then_each_of_its_servers_in_a_session(
             assert (answer.opcode, answer.code) == (opcode, 1), name
 
 
-# hdl-java net.handle.apps.tools.DoCheckpoint
+# hdl-docheckpoint
 
 
 def test_a_checkpoint_is_made_for_administrators(top: Stand, guild: Guild) -> None:
