@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -199,7 +199,8 @@ def _take(config: Config, taking: _Taking) -> None:
 
 def _show(taking: _Taking, *, as_json: bool, dry_run: bool) -> None:
     findings = taking.findings
-    first, last = (time_to_json(each) for each in (findings.oldest_s, findings.newest_s))
+    found = (findings.oldest_s, findings.newest_s) if findings.oldest_s else ()
+    times = [time_to_json(each) for each in found]
     if as_json:
         print_json(
             {
@@ -208,29 +209,29 @@ def _show(taking: _Taking, *, as_json: bool, dry_run: bool) -> None:
                 "stored": taking.stored,
                 "existed": taking.existed,
                 "homed": [to_text(each) for each in sorted(findings.unhomed)],
-                "oldest": first,
-                "newest": last,
+                "oldest": times[0] if times else None,
+                "newest": times[1] if times else None,
                 "without_timestamp": findings.undated,
                 "without_admin": findings.without_admin,
                 "faults": taking.faults,
             }
         )
     else:
-        print("\n".join(_words_of(taking, first, last, dry_run=dry_run)))
+        print("\n".join(_words_of(taking, times, dry_run=dry_run)))
     if taking.faults:
         shown = "\n".join(taking.faults[:SHOWN_MAX])
         words = f"{len(taking.faults):,} faults were found afterwards\n{shown}"
         raise CliError(words, "biaoshi verify tells more", ExitCode.REFUSED)
 
 
-def _words_of(taking: _Taking, first: str, last: str, *, dry_run: bool) -> Iterator[str]:
+def _words_of(taking: _Taking, times: Sequence[str], *, dry_run: bool) -> Iterator[str]:
     findings = taking.findings
     if dry_run:
         yield f"{findings.rows:,} rows, {findings.values:,} values: nothing stands in the way"
     else:
         yield (
             f"{taking.stored:,} handles taken over, {taking.existed:,} were here already; "
-            f"{findings.values:,} values, timestamps from {first} to {last}"
+            f"{findings.values:,} values{', timestamps from ' if times else ''}{' to '.join(times)}"
         )
     if findings.unhomed:
         names = ", ".join(map(to_text, sorted(findings.unhomed)[:SHOWN_MAX]))
