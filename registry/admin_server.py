@@ -1,10 +1,13 @@
 """Deciding about what is asked of the server as a whole: BACKUP_SERVER."""
 
 from protocol.bodies import Empty
+from protocol.codes import OpCode
 from registry.admin_step import Step
 from registry.authorization import Permitted
 from registry.operations import Outcome, Told
 from registry.outcomes import NeedAuthentication
+
+SERVER_OPCODES = frozenset({OpCode.BACKUP_SERVER})
 
 
 def decide_checkpoint(step: Step) -> Outcome:

@@ -18,11 +18,12 @@ from protocol.bodies import (
     VerifyChallengeRequest,
 )
 from protocol.challenge import AUTHENTICATION_SECRET_KEY
-from protocol.codes import MessageFlag, OpCode, ResponseCode
+from protocol.codes import MessageFlag, ResponseCode
 from protocol.digests import digest_request
 from protocol.message import Message
 from protocol.value import Reference
 from protocol.versions import answer_version
+from registry.admin_server import SERVER_OPCODES
 from registry.answers import Answer
 from registry.operations import Change, Listing, Mirroring, Operation, Outcome, Referral, Told
 from registry.outcomes import Need, NeedAuthentication, Refusal
@@ -37,7 +38,7 @@ from resolver.query_counts import QueryCounts
 from resolver.refused_log_ins import RefusedLogIns
 
 # Decided and answered; the one write transaction is not waited for.
-_CHANGING_NOTHING = LIST_OPCODES | MIRROR_OPCODES | {OpCode.BACKUP_SERVER}
+_CHANGING_NOTHING = LIST_OPCODES | MIRROR_OPCODES | SERVER_OPCODES
 
 ResolveAfar = Callable[[ResolutionRequest, Answer, int], Awaitable[Answer]]
 
