@@ -295,11 +295,10 @@ class DumpStream:
             yield DumpHandle(handle, record.values).encode()
 
     def _prefixes(self, after: bytes | None) -> Iterator[Piece]:
-        while True:
+        key: bytes | None = storage_key(after or b"", case_sensitive=False)
+        while key is not None:
             with self._store.read() as view:
-                page = view.list_homed(after, PIECE_PREFIXES)
-            if not page:
-                return
-            yield [DumpPrefix(handle).encode() for handle in page]
-            self.sent += len(page)
-            after = page[-1]
+                page, key = view.list_homed(key, PIECE_PREFIXES)
+            if page:
+                yield [DumpPrefix(handle).encode() for handle in page]
+                self.sent += len(page)

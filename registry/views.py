@@ -26,6 +26,7 @@ from registry.marks import (
     encode_marked,
     is_deleted,
     is_marked,
+    kept_row,
     remarked,
 )
 from registry.range_lookup import Held, find_range, make_row
@@ -96,7 +97,7 @@ class SnapshotHead(NamedTuple):
 
 
 class HandlePage(NamedTuple):
-    """Handles, and the storage key that the next page begins after; None: there is no more."""
+    """Handles, and what the next page begins after, a storage key; None: there is no more."""
 
     handles: list[bytes]
     after: bytes | None
@@ -194,18 +195,28 @@ class View:
         prefix = list_start(prefix_handle)
         cursor = self._txn.cursor(db=self._dbs.handles)
         handles: list[bytes] = []
-        found = cursor.set_range(prefix) if after is None else seek_after(cursor, after)
-        for _ in range(looked_at_max):
-            key = cursor.key() if found else b""
+        if not (cursor.set_range(prefix) if after is None else seek_after(cursor, after)):
+            return HandlePage(handles, None)
+        looked_at = 0
+        for key, stored in islice(cursor.iternext(), looked_at_max):
             if not key.startswith(prefix):
                 return HandlePage(handles, None)
-            row = answering_row(cursor.value())
+            row = answering_row(stored)
             if row is not None:
                 if len(handles) == limit:
-                    break
+                    return HandlePage(handles, after)
                 handles.append(_row_handle(key, row))
-            after, found = key, cursor.next()
-        return HandlePage(handles, after)
+            after, looked_at = key, looked_at + 1
+        return HandlePage(handles, after if looked_at == looked_at_max else None)
+
+    def listed_handle(self, key: bytes) -> bytes:
+        """Return the handle of the row under a storage key, whatever its mark; no row: the key.
+
+        That is what a list goes on after, where it was left between rows that are revoked.
+        """
+        row = self.stored_row(key)
+        kept = b"" if row is None else kept_row(row)
+        return _row_handle(key, kept) if kept else key
 
     def count_listed(self, prefix_handle: bytes) -> int | None:
         """Return how many handles `list_handles` has of a prefix; None: not counted yet."""
@@ -236,20 +247,25 @@ class View:
         page = self.list_handles(prefix_handle, after, steps)
         return len(page.handles), page.after
 
-    def list_homed(self, after: bytes | None, limit: int) -> list[bytes]:
-        """Return up to `limit` homed prefix handles that come after `after`, in key order.
+    def list_homed(
+        self, after: bytes | None, limit: int, *, looked_at_max: int = LISTED_ROWS_MAX
+    ) -> HandlePage:
+        """Return up to `limit` homed prefix handles beyond a storage key, in key order.
 
-        Silent ones are left out.
+        Silent ones are left out, so that a page may be short as those of `list_handles` may.
         """
-        start = b"" if after is None else storage_key(after, case_sensitive=False)
         cursor = self._txn.cursor(db=self._dbs.prefixes)
-        found = seek_after(cursor, start)
         handles: list[bytes] = []
-        while found and len(handles) < limit:
-            if cursor.value():
-                handles.append(cursor.value())
-            found = cursor.next()
-        return handles
+        if not seek_after(cursor, after or b""):
+            return HandlePage(handles, None)
+        looked_at = 0
+        for key, handle in islice(cursor.iternext(), looked_at_max):
+            if handle:
+                if len(handles) == limit:
+                    return HandlePage(handles, after)
+                handles.append(handle)
+            after, looked_at = key, looked_at + 1
+        return HandlePage(handles, after if looked_at == looked_at_max else None)
 
     def homed(self) -> Iterator[bytes]:
         """Iterate over all homed prefix handles in key order, silent ones included."""

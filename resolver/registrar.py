@@ -201,7 +201,7 @@ class Registrar:
         self, node: Node, operations: Operations, now_s: Callable[[], float]
     ) -> LinkServer:
         limits = self._config.limits
-        pages = Pages(self._store, limits.list_steps_max)
+        pages = Pages(self._store, limits.list_steps_max, limits.list_after_rows_max)
         messages = Messages(
             node,
             operations,
@@ -412,7 +412,7 @@ class Registrar:
 
     async def _status(self, payload: dict[str, Any]) -> dict[str, Any]:
         with self._store.read() as view:
-            prefixes = view.list_homed(None, PREFIXES_SHOWN_MAX)
+            prefixes = view.list_homed(None, PREFIXES_SHOWN_MAX).handles
         return {
             "read_only": self.commit.registers_nothing,
             "queue": self.commit.queue_depth,

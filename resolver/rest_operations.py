@@ -37,13 +37,16 @@ LIST_OPCODES = frozenset({OpCode.LIST_HANDLES, OpCode.LIST_HOMED_NAS})
 
 
 class Listing(NamedTuple):
-    """One page of a list: `total` counts all of it, `message` says why when it is refused."""
+    """One page of a list: `total` counts all of it, `message` says why when it is refused.
+
+    `next` is the handle that what follows comes after, listed or revoked; empty: nothing follows.
+    """
 
     response_code: int
     handles: tuple[bytes, ...] = ()
     total: int = 0
     message: bytes = b""
-    is_last: bool = True
+    next: bytes = b""
 
 
 class RestOperations:
@@ -135,7 +138,7 @@ class RestOperations:
             tuple(reply["handles"]),
             reply["total"],
             reply["message"],
-            reply.get("is_last", True),
+            reply.get("next", b""),
         )
 
     async def verify(self, payload: dict[str, Any]) -> dict[str, Any]:

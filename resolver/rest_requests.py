@@ -10,7 +10,7 @@ are streamed as {code, handles} or {code, message}.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
@@ -37,7 +37,7 @@ from registry.operations import Change, Listing, Operation, Outcome, Referral
 from registry.outcomes import NeedAuthentication, Refusal, refuse
 from registry.plain_creations import PlainCreation
 from resolver.limits import PAGE_HANDLES_MAX
-from resolver.listing import ListTooDeepError, Pages
+from resolver.listing import FoundPage, ListTooDeepError, Pages
 from resolver.operations import Known, Operations, Proof
 from resolver.query import Result, damaged_record, question_of, result_of
 from resolver.quotas import Quotas
@@ -173,7 +173,8 @@ class RestRequests:
     async def list_page(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return one page of a list: {prefix, page, page_size, after, authorization}.
 
-        A handle in `after` says where the page begins, in place of its number.
+        A handle in `after` says where the page begins, in place of its number. What to go on after
+        is answered in `next`, empty at the end of the list.
         """
         body = HandleRequest(payload["prefix"])
         operation = Operation(OpCode.LIST_HANDLES, body)
@@ -182,13 +183,8 @@ class RestRequests:
             code, words = _words(outcome)
             self._note_refused(payload, code, words)
             return {"code": code, "handles": [], "total": 0, "message": words}
-        size = min(max(payload["page_size"], 1), PAGE_HANDLES_MAX)
-        page = partial(self._pages.page, outcome, max(payload["page"], 0), size)
-        if payload["after"]:
-            page = partial(self._pages.page_after, outcome, payload["after"], size)
         try:
-            async with self._listing:
-                found = await self._operations.in_thread(page)
+            found = await self._find_page(outcome, payload)
         except ListTooDeepError as error:
             code, words = int(ResponseCode.PROTOCOL_ERROR), str(error).encode()
             return {"code": code, "handles": [], "total": 0, "message": words}
@@ -196,9 +192,22 @@ class RestRequests:
             "code": int(ResponseCode.SUCCESS),
             "handles": list(found.handles),
             "total": found.total,
-            "is_last": found.is_last,
+            "next": found.next,
             "message": b"",
         }
+
+    async def _find_page(self, listing: Listing, payload: dict[str, Any]) -> FoundPage:
+        """Return the page that is asked for. Raises: ListTooDeepError."""
+        size = min(max(payload["page_size"], 1), PAGE_HANDLES_MAX)
+        after, pages = payload["after"], self._pages
+        turn: Callable[[], FoundPage | None] = partial(pages.page_after, listing, after, size)
+        if not after:
+            turn = partial(next, pages.page(listing, max(payload["page"], 0), size))
+        found = None
+        while found is None:
+            async with self._listing:  # whoever waits has his turn between two of this page
+                found = await self._operations.in_thread(turn)
+        return found
 
     async def list_all(self, payload: dict[str, Any]) -> AsyncGenerator[bytes, None]:
         """Stream a list: {opcode, body, authorization}."""

@@ -24,7 +24,7 @@ def find_soonest_expiry(view: View, administrators: Iterable[bytes] = ()) -> int
         administrators: their handles.
     """
     found = []
-    for handle in {*view.list_homed(None, PREFIXES_MAX), *administrators}:
+    for handle in {*view.list_homed(None, PREFIXES_MAX).handles, *administrators}:
         try:
             record = view.find_record(handle)
         except RecordError:

@@ -135,7 +135,7 @@ async def list_handles(request: Request) -> Response:
         if found.response_code != ResponseCode.SUCCESS:
             return Result(found.response_code, ErrorAnswer(found.message))
         if not page_size:
-            found = found._replace(handles=(), is_last=True)
+            found = found._replace(handles=(), next=b"")
         pages.append(found)
         return Result(found.response_code, HandleListAnswer(found.handles))
 
@@ -150,8 +150,8 @@ async def list_handles(request: Request) -> Response:
         }
         if pages:
             document |= {"pageSize": page_size} if after else {"page": page, "pageSize": page_size}
-        if pages and handles and not pages[0].is_last:
-            document["next"] = handles[-1]
+        if pages and pages[0].next:
+            document["next"] = to_text(pages[0].next)
         document["handles"] = handles
         return json_response(request, document, http_status(result.response_code))
 

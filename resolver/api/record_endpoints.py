@@ -100,7 +100,11 @@ _ANSWER_IN_BODY = {
 _LISTING = (
     number("page", "from 0; how deep is bounded, use after instead", 0, INDEX_MAX),
     number("pageSize", "handles in a page; 0: only count", 0, PAGE_HANDLES_MAX),
-    text("after", "begin behind this handle: the member next of the page before"),
+    text(
+        "after",
+        "begin behind this handle: the member next of the page before, 88.118/ for the first; a "
+        "page may be short, even empty, as long as it has a next",
+    ),
 )
 _LISTING_IN_BODY = {
     "type": "object",

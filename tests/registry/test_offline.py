@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_seeded_store(folder: Path) -> None:
     with open_store(folder) as store:
         with store.read() as view:
-            assert view.list_homed(None, 9) == [b"0.NA/0.NA", PREFIX]
+            assert view.list_homed(None, 9).handles == [b"0.NA/0.NA", PREFIX]
             ((_, frame),) = view.frames()
         values = values_of(store, PREFIX)
     assert values is not None

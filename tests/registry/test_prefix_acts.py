@@ -136,7 +136,7 @@ def test_a_suspended_hosted_prefix_says_so_and_answers_nothing(hosted: Store) ->
     assert (rows[0], homed) == (None, [False, True])  # the fast path has nothing to answer with
     with hosted.read() as view:
         assert not view.is_homed(HANDLE)
-        assert HANDLE not in view.list_homed(None, 10)
+        assert HANDLE not in view.list_homed(None, 10).handles
         assert HANDLE in list(view.homed())
     do(hosted, "prefixes.resume", {"prefix": "88.118.5"})
     assert answer(hosted, ITEM)[0] == ResponseCode.SUCCESS

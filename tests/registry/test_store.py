@@ -183,9 +183,9 @@ def test_a_list_looks_at_some_rows_and_goes_on_behind_those_that_are_revoked(emp
 def test_homed_prefixes_come_in_pages(empty: Store) -> None:
     put(empty, {}, [b"0.na/b", b"0.NA/A", b"0.NA/0.NA", b"0.NA/C"])
     with empty.read() as view:
-        first = view.list_homed(None, 3)
+        first = view.list_homed(None, 3).handles
         assert first == [b"0.NA/0.NA", b"0.NA/A", b"0.NA/B"]
-        assert view.list_homed(first[-1], 3) == [b"0.NA/C"]
+        assert view.list_homed(first[-1], 3) == ([b"0.NA/C"], None)
         assert list(view.homed()) == [*first, b"0.NA/C"]
 
 

@@ -44,7 +44,7 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> NodeFolder:
 
 def homed(folder: NodeFolder) -> list[bytes]:
     with Store.open(folder.store, readonly=True) as store, store.read() as view:
-        return view.list_homed(None, 10)
+        return view.list_homed(None, 10).handles
 
 
 def test_a_top_node_is_the_root(top: NodeFolder) -> None:

@@ -493,6 +493,6 @@ def test_a_page_too_deep_says_how_to_go_on(tmp_path: Path) -> None:
         assert (reply["code"], b"after=" in reply["message"]) == (4, True)
         reply = await office.rest.list_page(asked | {"page": 0, "after": b"88.118/0090"})
         assert reply["handles"][:2] == [b"88.118/0091", b"88.118/0092"]
-        assert (reply["total"], reply["is_last"]) == (100, True)
+        assert (reply["total"], reply["next"]) == (100, b"")
 
     play(tmp_path, scene)

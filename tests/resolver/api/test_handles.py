@@ -436,7 +436,7 @@ def test_a_route_written_with_escapes_is_no_such_path() -> None:
 
 def test_a_page_that_follows_a_handle() -> None:
     api = Api()
-    api.operations.listing = Listing(1, (b"88.118/B", b"88.118/C"), 7, is_last=False)
+    api.operations.listing = Listing(1, (b"88.118/B", b"88.118/C"), 7, next=b"88.118/C")
     answer = api.request("GET", "/api/handles?prefix=88.118&after=88.118%2fA&pageSize=2")
     assert api.operations.afters == [b"88.118/A"]
     assert (answer.json["next"], answer.json["totalCount"]) == ("88.118/C", "7")
