@@ -40,10 +40,10 @@ from registry.errors import LongWalkError, RangeError
 from registry.journal import OWNER, Kind
 from registry.outcomes import Need, Refusal, refuse
 from registry.prefixes import find_silence, is_responsible
-from registry.range_changes import REGISTER, REVOKE, SHRINK, SPLIT, Change, pack_changes
+from registry.range_changes import REGISTER, REVOKE, SHRINK, SPLIT, pack_changes
 from registry.range_documents import Range, read_document, read_range
 from registry.range_making import make_range
-from registry.range_records import STEM_OCTETS_MAX
+from registry.range_records import STEM_OCTETS_MAX, RangeChange
 from registry.range_rows import STEPS_MAX
 from registry.range_shown import name_range, read_shown, show_range
 from registry.ranges import (
@@ -127,7 +127,7 @@ def creation_right(step: ActStep, handle: bytes) -> Authorization:
     return rights.find(handle, step.view.fold(handle))
 
 
-def _changed(step: ActStep, verb: str, changes: list[Change], result: dict[str, Any]) -> Done:
+def _changed(step: ActStep, verb: str, changes: list[RangeChange], result: dict[str, Any]) -> Done:
     stem = changes[0][0].partition(b"\0")[0]
     return Done(result, (step.operation(Kind.RANGES, stem, pack_changes(verb, changes)),))
 
@@ -204,15 +204,26 @@ def _shrink(step: ActStep, _: bytes, range_: Range) -> ActOutcome:
         (range_.span.low, new.span.low - 1), (new.span.high + 1, range_.span.high)
     ):  # fmt: skip
         if low <= high:
-            _count_rows(step, range_, low, high, keeps_rows=keeps_rows)
+            instead = "take away fewer identifiers at a time"
+            _count_rows(step, range_, low, high, instead, keeps_rows=keeps_rows)
     if new.octets == range_.octets and new.key == range_.key:
         return Done({"range": _form(new)})
     return _changed(step, SHRINK, changes_to(range_, new), {"range": _form(new)})
 
 
-def _count_rows(step: ActStep, range_: Range, low: int, high: int, *, keeps_rows: bool) -> None:
+def _count_rows(
+    step: ActStep, range_: Range, low: int, high: int, instead: str, *, keeps_rows: bool
+) -> None:
     """Make sure that the rows in a part of a range may stay, and are not too many."""
-    count_rows(step.view, range_, low, high, keeps_rows=keeps_rows, steps_max=step.steps_max)
+    count_rows(
+        step.view,
+        range_,
+        low,
+        high,
+        keeps_rows=keeps_rows,
+        steps_max=step.steps_max,
+        instead=instead,
+    )
 
 
 def _keeps_rows(step: ActStep) -> bool:
@@ -233,7 +244,8 @@ def _revoke(step: ActStep, _: bytes, range_: Range) -> ActOutcome:
     words = reason if isinstance(reason, str) else ""
     new = revoked_range(range_, step.identity or OWNER, step.now_s, words)
     span = range_.span
-    _count_rows(step, range_, span.low, span.high, keeps_rows=_keeps_rows(step))
+    instead = "split it there, and revoke one part after the other"
+    _count_rows(step, range_, span.low, span.high, instead, keeps_rows=_keeps_rows(step))
     return _changed(step, REVOKE, changes_to(range_, new), {"range": _form(new)})
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from protocol.handle import PREFIX_PREFIX
 from registry.range_records import RANGE_FORMAT, TAIL_OCTETS_MAX, range_key
-from registry.row_changes import RangesTable
+from registry.ranges_table import RangesTable
 from registry.views import WriteView
 
 IDENTIFIERS_MAX = (1 << 63) - 1  # in the ranges of one prefix: what every reader of numbers takes

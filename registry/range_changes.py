@@ -8,7 +8,7 @@ any more the tombstones go, and rows that stay are identifiers like any other. N
 the notes, a map.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgpack
 
@@ -18,10 +18,9 @@ from registry.first_count import is_counted
 from registry.journal import OWNER, JournalOperation, Kind, is_own_time
 from registry.marks import Mark, decode_marked, is_deleted
 from registry.range_batches import RangeBatch, read_plain_range
-from registry.range_documents import Range, Span, read_range
-from registry.range_history_index import Before, note_range
-from registry.range_records import split_key
-from registry.range_rows import rows_inside
+from registry.range_documents import Range, read_range
+from registry.range_records import RangeChange
+from registry.range_replacements import note_before, replace_ranges
 from registry.range_values import find_registered_s, registered_s
 from registry.views import View, WriteView
 
@@ -32,17 +31,14 @@ REVOKE = "revoke"
 REBUILDING_OCTETS = 65_536  # of ranges in one operation of a snapshot
 VERBS = (REGISTER, SHRINK, SPLIT, REVOKE)
 
-Change = tuple[bytes, bytes]
-"""The key of a range, and its record afterwards; empty: it is not there any more."""
 
-
-def pack_changes(verb: str, changes: Sequence[Change]) -> bytes:
+def pack_changes(verb: str, changes: Sequence[RangeChange]) -> bytes:
     """Return the payload of a change."""
     packed: bytes = msgpack.packb([verb, [list(each) for each in changes], {}])
     return packed
 
 
-def unpack_changes(payload: bytes) -> tuple[str, list[Change]]:
+def unpack_changes(payload: bytes) -> tuple[str, list[RangeChange]]:
     """Return (verb, changes). Raises: JournalError."""
     try:
         verb, changes, _ = msgpack.unpackb(payload)
@@ -61,12 +57,12 @@ def replay_ranges(view: WriteView, operation: JournalOperation) -> None:
             own_time_s = operation.time_s if operation.actor == OWNER else None
             _register(view, changes, own_time_s)
         else:
-            _replace(view, changes)
+            replace_ranges(view, changes)
     except (RecordError, RangeError, IndexError) as error:
         raise JournalError(f"a change of ranges cannot be made: {error}") from error
 
 
-def _register(view: WriteView, changes: Sequence[Change], owner_time_s: int | None) -> None:
+def _register(view: WriteView, changes: Sequence[RangeChange], owner_time_s: int | None) -> None:
     """Store ranges, many at a time as far as they are plain and nothing is in their way.
 
     Args:
@@ -91,7 +87,7 @@ def _register(view: WriteView, changes: Sequence[Change], owner_time_s: int | No
 
 def rebuilding_ranges(view: View, now_s: int) -> Iterator[JournalOperation]:
     """Iterate over what registers all ranges of a store again, before any row."""
-    changes: list[Change] = []
+    changes: list[RangeChange] = []
     octets = 0
     for change in view.table("ranges").items():
         changes.append(change)
@@ -103,7 +99,7 @@ def rebuilding_ranges(view: View, now_s: int) -> Iterator[JournalOperation]:
         yield _rebuilding(changes, now_s)
 
 
-def _rebuilding(changes: list[Change], now_s: int) -> JournalOperation:
+def _rebuilding(changes: list[RangeChange], now_s: int) -> JournalOperation:
     payload = pack_changes(REGISTER, changes)
     stem = changes[0][0].partition(b"\0")[0]
     return JournalOperation(Kind.RANGES, stem, (), OWNER, now_s, payload)
@@ -136,57 +132,4 @@ def put_new_range(view: WriteView, range_: Range) -> None:
 def note_own_time(view: WriteView, range_: Range, now_s: int) -> None:
     """Note the registration of a range that says it was registered at another time than now."""
     if is_own_time(registered_s(range_.record), now_s):
-        _note(view, range_)
-
-
-def _note(view: WriteView, range_: Range) -> None:
-    """Note for the history that the frame changes a range."""
-    if view.frame is not None:
-        _, last = split_key(range_.key)
-        before = Before(registered_s(range_.record), range_.record.first, last)
-        note_range(view.writable("histories"), range_.span.stem, view.frame, before)
-
-
-def _replace(view: WriteView, changes: Sequence[Change]) -> None:
-    """Put ranges in the place of others, all of one stem."""
-    table = view.writable("ranges")
-    before, after = [], []
-    for key, octets in changes:
-        old = table.get(key)
-        if old is not None:
-            before.append(read_range(key, old))
-        if octets:
-            after.append(read_range(key, octets))
-    for each in before:
-        _note(view, each)
-    for key, octets in changes:
-        if octets:
-            table.put(key, octets)
-        else:
-            table.delete(key)
-    for span, low, high in lost_spans(before, after):
-        _leave(view, span, low, high)
-
-
-def lost_spans(before: Iterable[Range], after: Iterable[Range]) -> Iterator[tuple[Span, int, int]]:
-    """Iterate over what is in an active range no more, by first and last number."""
-    stay = sorted((each.span.low, each.span.high) for each in after if each.revoked is None)
-    for each in before:
-        if each.revoked is not None:
-            continue
-        low = each.span.low
-        for start, end in stay:
-            if end < low or start > each.span.high:
-                continue
-            if start > low:
-                yield each.span, low, start - 1
-            low = max(low, end + 1)
-        if low <= each.span.high:
-            yield each.span, low, each.span.high
-
-
-def _leave(view: WriteView, span: Span, low: int, high: int) -> None:
-    """Take away the tombstones of what was in a range."""
-    rows = rows_inside(view.table("handles"), span, low, high)
-    for key in [key for key, row in rows if is_deleted(row)]:
-        view.remove_tombstone(key)
+        note_before(view, range_)

@@ -5,7 +5,6 @@ identifiers of their own.
 """
 
 import sys
-from itertools import takewhile
 
 from registry.range_documents import Span, read_range
 from registry.range_lookup import find_range
@@ -29,8 +28,8 @@ def is_in_range(ranges: Table, folded: bytes) -> bool:
     return held is not None and is_active(held.octets)
 
 
-def rows_in(handles: Table, key: bytes, record: bytes, up_to: bytes | None = None) -> int:
-    """Return how many rows stand in place of identifiers of an active range.
+def rows_in(handles: Table, key: bytes, record: bytes) -> list[bytes]:
+    """Return the storage keys of the rows that stand in place of identifiers of an active range.
 
     What it costs is these rows and the gaps between them (`registry.range_rows`): never the
     identifiers, nor other handles that sort between the first and the last, which may be all of a
@@ -40,16 +39,14 @@ def rows_in(handles: Table, key: bytes, record: bytes, up_to: bytes | None = Non
         handles: the rows.
         key: of the range.
         record: of the range.
-        up_to: rows beyond this key are not counted; None: all are.
 
     Raises:
         RecordError: damaged.
     """
     stem, last = split_key(key)
-    end = stem + last if up_to is None else min(stem + last, up_to)
     found = handles.at_or_after(stem + record[2 : 2 + record[1]])
-    if found is None or found[0] > end:
-        return 0  # most ranges stand alone
+    if found is None or found[0] > stem + last:
+        return []  # most ranges stand alone
     span = span_of(key, record)
     rows = rows_inside(handles, span, span.low, span.high, steps_max=sys.maxsize)
-    return sum(1 for _ in takewhile(lambda row: row[0] <= end, rows))
+    return [key for key, _ in rows]

@@ -68,6 +68,10 @@ class Span(NamedTuple):
         digits = b"%0*d" % (self.digits, number)
         return digits + check_of(self.check, self.stem + digits) if self.check else digits
 
+    def is_like(self, other: "Span") -> bool:
+        """Say whether the identifiers of both look alike but for their numbers."""
+        return (self.stem, self.digits, self.check) == (other.stem, other.digits, other.check)
+
     @property
     def tail_octets(self) -> int:
         """The length of all its tails."""

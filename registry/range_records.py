@@ -46,7 +46,8 @@ PATCH = struct.Struct(">IBB")
 _U16 = struct.Struct(">H")
 _DIGITS = b"0123456789"
 _MARKS = [bytes((0, octets)) for octets in range(TAIL_OCTETS_MAX + 1)]  # between stem and tail
-
+RangeChange = tuple[bytes, bytes]
+"""The key of a range, and its record afterwards; empty: it is not there any more."""
 
 # The key and record of the first range at or after where an identifier's own is sought: no other
 # can hold it; whether this one does, `find_held` says.

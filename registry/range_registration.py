@@ -16,9 +16,10 @@ from registry.journal import Kind, pack_change
 from registry.outcomes import Need, Refusal, refuse
 from registry.plain_ranges import FORM_ERRORS, PlainMaker, read_msgpack_form
 from registry.range_batches import PlainRange, RangeBatch
-from registry.range_changes import REGISTER, Change, pack_changes, put_new_range
+from registry.range_changes import REGISTER, pack_changes, put_new_range
 from registry.range_documents import Described, Range, read_document
 from registry.range_making import make_range
+from registry.range_records import RangeChange
 from registry.range_shown import read_shown
 from registry.ranges import check_free, find_overlapping
 from registry.views import View, WriteView
@@ -146,7 +147,7 @@ def store_new(view: WriteView, new: Range, by: Reference, now_s: int) -> list[An
     return pack_new([(new.key, new.octets)], by, now_s)
 
 
-def pack_new(changes: Sequence[Change], by: Reference, now_s: int) -> list[Any]:
+def pack_new(changes: Sequence[RangeChange], by: Reference, now_s: int) -> list[Any]:
     """Return the item for the journal of new ranges, at least one."""
     stem = changes[0][0].partition(b"\0")[0]
     return pack_change(Kind.RANGES, stem, pack_changes(REGISTER, changes), by, now_s)

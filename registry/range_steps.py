@@ -10,11 +10,18 @@ from typing import NamedTuple
 
 from protocol.value import HandleValue
 from registry.journal import JournalOperation
-from registry.range_changes import REGISTER, Change, unpack_changes
+from registry.range_changes import REGISTER, unpack_changes
 from registry.range_documents import Range, read_range
 from registry.range_history_index import Before, Place
 from registry.range_lookup import Held, has_right_check, make_row
-from registry.range_records import READABLE_PATH, decode_range, holds, range_key, split_key
+from registry.range_records import (
+    READABLE_PATH,
+    RangeChange,
+    decode_range,
+    holds,
+    range_key,
+    split_key,
+)
 from registry.schema import decode_record
 
 CUT = "cut"  # shrunk, and the identifier is not in the range any more
@@ -38,7 +45,7 @@ class RangeStep(NamedTuple):
     verb: str
     operation: JournalOperation
     position: int
-    parts: tuple[Change, ...]
+    parts: tuple[RangeChange, ...]
     held: Held | None
     kept: bool = False
 
@@ -92,7 +99,7 @@ def find_steps(
     return tuple(steps)
 
 
-def _held(place: Place, change: Change) -> Held | None:
+def _held(place: Place, change: RangeChange) -> Held | None:
     """Return the range of a change as the one around an identifier, if it is."""
     key, octets = change
     sought = range_key(*place)
@@ -107,8 +114,8 @@ def _is_checked(place: Place, octets: bytes) -> bool:
 
 def _was_in(
     place: Place,
-    changes: list[Change],
-    parts: tuple[Change, ...],
+    changes: list[RangeChange],
+    parts: tuple[RangeChange, ...],
     steps: list[RangeStep],
     were_around: WereAround,
 ) -> bool:

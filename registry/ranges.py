@@ -12,12 +12,11 @@ from protocol.codes import ResponseCode
 from protocol.handle import to_text
 from protocol.value import Reference
 from registry.counters import prefix_of
-from registry.errors import RangeError
+from registry.errors import LongWalkError, RangeError
 from registry.marks import REASON_OCTETS_MAX, is_deleted
 from registry.range_batches import IDENTIFIERS_MAX
-from registry.range_changes import Change
 from registry.range_documents import Range, read_range
-from registry.range_records import decode_range, encode_range, is_active, range_key
+from registry.range_records import RangeChange, decode_range, encode_range, is_active, range_key
 from registry.range_rows import STEPS_MAX, rows_inside
 from registry.range_shown import name_range, read_shown, revocation_words
 from registry.range_values import cut_of, range_value
@@ -83,24 +82,37 @@ def count_rows(
     *,
     keeps_rows: bool,
     steps_max: int = STEPS_MAX,
+    instead: str = "register it in parts, such as one that ends before it",
 ) -> int:
     """Return how many rows lie in a part of a range, tombstones left out.
+
+    Args:
+        view: the store.
+        range_: registered or not.
+        low: the first number of the part.
+        high: its last.
+        keeps_rows: whether the rows may stay.
+        steps_max: rows looked at.
+        instead: what can be done where there are more.
 
     Raises:
         LongWalkError: more than `steps_max` rows would have to be looked at.
         RangeError: there is one and it is not to be kept.
     """
     span, count = range_.span, 0
-    for key, row in rows_inside(view.table("handles"), span, low, high, steps_max=steps_max):
-        if is_deleted(row):
-            continue
-        if not keeps_rows:
-            raise RangeError(
-                f"{to_text(key)} is registered on its own: delete it first, or say "
-                'existing "keep" and it stays as it is',
-                ResponseCode.HANDLE_ALREADY_EXISTS,
-            )
-        count += 1
+    try:
+        for key, row in rows_inside(view.table("handles"), span, low, high, steps_max=steps_max):
+            if is_deleted(row):
+                continue
+            if not keeps_rows:
+                raise RangeError(
+                    f"{to_text(key)} is registered on its own: delete it first, or say "
+                    'existing "keep" and it stays as it is',
+                    ResponseCode.HANDLE_ALREADY_EXISTS,
+                )
+            count += 1
+    except LongWalkError as error:
+        raise LongWalkError(f"{error}: {instead}") from None
     return count
 
 
@@ -169,7 +181,7 @@ def number_of(range_: Range, folded: bytes) -> int:
     return int(folded[len(range_.span.stem) :][: range_.span.digits])
 
 
-def changes_to(before: Range, *after: Range) -> list[Change]:
+def changes_to(before: Range, *after: Range) -> list[RangeChange]:
     """Return what changes when a range becomes others."""
     changes = [(each.key, each.octets) for each in after]
     if before.key not in {key for key, _ in changes}:

@@ -131,6 +131,12 @@ class RowChanges:
                 totals[total_of_row(after)] += 1
                 totals[OVERRIDES] += covered
 
+    def tombstones_removed(self, keys: Sequence[bytes]) -> None:
+        """Count tombstones of one prefix that are not there any more, nor their range."""
+        if keys:
+            totals = self._totals_of(counted_name(keys[0]))
+            totals[_TOTAL_OF_STATE[State.DELETED]] -= sum(map(self._is_counted, keys))
+
     def new_ranges(self, counts: Mapping[bytes, Sequence[int]]) -> None:
         """Count new ranges that are active and have no rows in them.
 
@@ -149,7 +155,23 @@ class RowChanges:
                 totals[RANGES] += ranges
 
     def range_(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
-        """Count a range that was put or deleted. Raises: RecordError."""
+        """Count a range that was put or deleted, with the rows in it. Raises: RecordError."""
+        self.replaced(key, before, after)
+        for record, sign in ((before, -1), (after, 1)):
+            if record is not None and is_active(record):
+                self.rows_behind(rows_in(self._handles, key, record), sign)
+
+    def rows_behind(self, keys: Sequence[bytes], sign: int) -> None:
+        """Count rows of one prefix that active ranges stand behind now (1), or no more (-1)."""
+        if not keys:
+            return
+        name = counted_name(keys[0])
+        self._net.setdefault(name, [0, 0, 0])[0] -= sign * len(keys)
+        if self._ranges_counted():
+            self._totals_of(name)[OVERRIDES] += sign * sum(map(self._is_counted, keys))
+
+    def replaced(self, key: bytes, before: bytes | None, after: bytes | None) -> None:
+        """Count a range that was put or deleted, not the rows in it. Raises: RecordError."""
         name = counted_name(key)
         net = self._net.setdefault(name, [0, 0, 0])
         self._ranged[prefix_of(key)] = True
@@ -163,17 +185,12 @@ class RowChanges:
                     totals[IN_REVOKED] += sign * identifiers
                     totals[REVOKED_RANGES] += sign
                 continue
-            rows = rows_in(self._handles, key, record)
-            net[0] += sign * (identifiers - rows)
+            net[0] += sign * identifiers
             net[1] += sign
             if self._ranges_counted():
                 totals = self._totals_of(name)
                 totals[IN_RANGES] += sign * identifiers
                 totals[RANGES] += sign
-                position = self._read_progress().position
-                if position is not None and rows:
-                    rows = rows_in(self._handles, key, record, position)
-                totals[OVERRIDES] += sign * rows
         net[2] |= after is not None and not is_active(after)
 
     def totals(self, name: bytes) -> Totals:
@@ -247,30 +264,6 @@ class RowChanges:
 
     def _ranges_counted(self) -> bool:
         return self._read_progress().begun
-
-
-class RangesTable(WritableTable):
-    """The database of ranges, counted as it is written."""
-
-    def __init__(self, txn: Transaction, database: Any, changes: RowChanges) -> None:
-        super().__init__(txn, database)
-        self._changes = changes
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Store a range in place of what was there. Raises: RecordError."""
-        self._changes.range_(key, self.get(key), value)
-        super().put(key, value)
-
-    def put_new(self, changes: Sequence[tuple[bytes, bytes]]) -> None:
-        """Store ranges under keys that are free; `RowChanges.new_ranges` counts them."""
-        cursor = self._txn.cursor(db=self._database)
-        _, added = cursor.putmulti(changes, overwrite=False)
-        assert added == len(changes), "a range was there already"
-
-    def delete(self, key: bytes) -> bool:
-        """Delete a range; say whether it was there. Raises: RecordError."""
-        self._changes.range_(key, self.get(key), None)
-        return super().delete(key)
 
 
 def count_names(keys: list[bytes]) -> Counter[bytes]:

@@ -3,7 +3,7 @@
 `registry.schema` says which there are. What is read of one is only good within its transaction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 
@@ -65,6 +65,15 @@ class Table:
         cursor = self._txn.cursor(db=self._database)
         found: tuple[bytes, bytes] | None = cursor.item() if cursor.set_range(key) else None
         return found
+
+    def seeker(self) -> Callable[[bytes], tuple[bytes, bytes] | None]:
+        """Return `at_or_after` for key after key: a neighbour needs no way down from the root.
+
+        Nothing may be written to the database while it is used.
+        """
+        cursor = self._txn.cursor(db=self._database)
+        set_range, item = cursor.set_range, cursor.item
+        return lambda key: item() if set_range(key) else None
 
     def before(self, key: bytes) -> tuple[bytes, bytes] | None:
         """Return the last key before `key`, and its value; None: there is none."""

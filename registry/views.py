@@ -30,7 +30,8 @@ from registry.marks import (
     remarked,
 )
 from registry.range_lookup import Held, find_range, make_row
-from registry.row_changes import RangesTable, RowChanges
+from registry.ranges_table import RangesTable
+from registry.row_changes import RowChanges
 from registry.schema import (
     KEY_OCTETS_MAX,
     Record,
@@ -571,9 +572,13 @@ class WriteView(View):
             return True
         return self._remove(key, before)
 
-    def remove_tombstone(self, key: bytes) -> None:
-        """Take a tombstone away: the range that was around it is not there any more."""
-        self._remove(key, self.stored_row(key))
+    def remove_tombstones(self, keys: Sequence[bytes]) -> None:
+        """Take tombstones away, in order: the range that was around them is not there any more."""
+        cursor = self._txn.cursor(db=self._dbs.handles)
+        for key in keys:
+            assert cursor.set_key(key), "a tombstone that is there"
+            cursor.delete()
+        self.changes.tombstones_removed(keys)
 
     def _remove(self, key: bytes, before: bytes | None) -> bool:
         self.changes.row(key, before, None)

@@ -12,6 +12,8 @@ from registry.days import day_of
 from registry.marks import Mark, State, encode_marked
 from registry.range_counts import is_in_range
 from registry.range_records import RangeRecord, encode_range, range_key
+from registry.range_replacements import replace_ranges
+from registry.range_values import range_value
 from registry.recount import recount
 from registry.schema import encode_record
 from registry.space_saving import SpaceSaving
@@ -37,10 +39,14 @@ class Write(NamedTuple):
 
 
 class Ranges(NamedTuple):
-    """All ranges of L put in the place of those before, by where each begins, and whether so."""
+    """All ranges of L put in the place of those before, by where each begins, and whether so.
+
+    In one go as the journal has it, or one put or deleted after the other.
+    """
 
     cuts: tuple[tuple[int, bool], ...]
     is_revoked: bool
+    at_once: bool
 
 
 STEPS = st.builds(
@@ -50,6 +56,7 @@ STEPS = st.builds(
     st.lists(st.tuples(st.integers(0, LAST), st.booleans()), max_size=4, unique_by=lambda c: c[0])
     .map(sorted)
     .map(tuple),
+    st.booleans(),
     st.booleans(),
 )  # fmt: skip
 
@@ -74,14 +81,23 @@ def take(view: WriteView, step: Write | Ranges) -> None:
             view.delete_record(step.name)
         return
     table = view.writable("ranges")
-    for key in [key for key, _ in table.items()]:
-        table.delete(key)
+    changes = {key: b"" for key, _ in table.items()}
     ends = [first - 1 for first, _ in step.cuts[1:]] + [LAST]
     for (first, is_there), last in zip(step.cuts, ends, strict=False):
         if is_there:
             details = {"revoked": [NOW_S, b"", 0, ""]} if step.is_revoked else {}
-            record = encode_range(RangeRecord(b"%02d" % first, bytes(4), (), details))
-            table.put(range_key(b"88.1/L", b"%02d" % last), record)
+            tails = b"%02d" % first, b"%02d" % last
+            public = b"\0\0\0\1" + range_value(b"88.1/L", *tails, ADMIN, NOW_S)
+            record = encode_range(RangeRecord(tails[0], public, (), details))
+            changes[range_key(b"88.1/L", b"%02d" % last)] = record
+    if step.at_once:
+        replace_ranges(view, list(changes.items()))
+        return
+    for key, _ in list(table.items()):
+        table.delete(key)
+    for key, record in changes.items():
+        if record:
+            table.put(key, record)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -6,12 +7,19 @@ import pytest
 
 from protocol.codes import ResponseCode
 from protocol.value import HandleValue
-from registry import acts, range_acts
+from registry import acts, range_acts, range_counts, range_replacements, ranges
 from registry.answers import Question, resolve
 from registry.authorization import Policy
 from registry.check_digits import SCHEMES, check_of
+from registry.journal import JournalOperation, Kind
+from registry.log import LocalLog
 from registry.outcomes import Refusal
+from registry.range_changes import REVOKE, pack_changes
+from registry.range_documents import Range
+from registry.range_rows import rows_inside
 from registry.range_values import RANGE_INDEX
+from registry.ranges import changes_to, find_range_of, revoked_range
+from registry.replay import replay
 from registry.schema import VALUES_MAX
 from registry.store import Store
 from registry.verify import verify
@@ -245,14 +253,108 @@ def test_rows_that_sort_between_are_not_in_the_way(store: Store) -> None:
     assert (code, "88.118/B10 " in said) == (101, True)
 
 
-def test_many_rows_between_are_too_many(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (acts, range_acts):
-        monkeypatch.setattr(module, "STEPS_MAX", 5)
+@pytest.mark.usefixtures("five_steps")
+def test_many_rows_between_are_too_many(store: Store) -> None:
     perform(store, *(create(b"88.118/D%04d" % n, url()) for n in range(100)))
     _, said = refused(store, "ranges.register", document("88.118/D", "000", "999"))
     assert "more than 5 rows lie in the range or between" in said
+    assert said.endswith(
+        "before 88.118/D005 already: register it in parts, such as one that ends before it"
+    )
     with store.read() as view:
         assert view.count_records() == 101
+
+
+@pytest.fixture
+def five_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have acts look at five rows."""
+    for module in (acts, range_acts):
+        monkeypatch.setattr(module, "STEPS_MAX", 5)
+
+
+@pytest.mark.usefixtures("five_steps")
+def test_a_range_with_too_many_rows_is_revoked_part_by_part(store: Store) -> None:
+    register(store, "88.118/E", "00", "49")
+    perform(store, *(modify(b"88.118/E%02d" % number, url(1, b"own")) for number in range(20)))
+    perform(store, *(delete(b"88.118/E%02d" % number) for number in range(8, 12)))
+    at, parts = "00", 0
+    while True:
+        asked = {"identifier": f"88.118/E{at}", "reason": "recalled", "existing": "keep"}
+        outcome = act(store, "ranges.revoke", asked)
+        if not isinstance(outcome, Refusal):
+            break
+        said = outcome.message.decode()
+        assert "more than 5 rows lie in the range or between its identifiers" in said
+        assert said.endswith("split it there, and revoke one part after the other")
+        (reached,) = re.findall(r"so many before (88\.118/E\d\d) already", said)
+        done(store, "ranges.split", {"identifier": reached})
+        assert not isinstance(act(store, "ranges.revoke", asked), Refusal)
+        at, parts = reached[-2:], parts + 1
+    assert parts == 4
+    count = done(store, "ranges.count", {"prefix": "88.118"})
+    assert (count["rows"], count["deleted"], count["revokedRanges"]) == (16, 0, 5)
+    assert texts(store, "88.118/E05")[1] == "own"
+    assert texts(store, "88.118/E10") == {}
+
+
+@pytest.mark.usefixtures("five_steps")
+def test_a_range_with_too_many_rows_is_shrunk_a_little_at_a_time(store: Store) -> None:
+    register(store, "88.118/E", "00", "49")
+    perform(store, *(delete(b"88.118/E%02d" % number) for number in range(30, 40)))
+    asked = {"identifier": "88.118/E00", "first": "00", "last": "29"}
+    said = refused(store, "ranges.shrink", asked)[1]
+    assert "so many before 88.118/E35 already: take away fewer identifiers at a time" in said
+    for last in ("35", "31", "29"):
+        done(store, "ranges.shrink", asked | {"last": last})
+    count = done(store, "ranges.count", {"prefix": "88.118"})
+    assert (count["identifiers"], count["deleted"]) == (30, 0)
+
+
+def test_a_split_and_what_stays_look_at_no_rows(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store, "88.118/E", "00", "49")
+    perform(store, *(modify(b"88.118/E%02d" % number, url(1, b"own")) for number in range(20)))
+    looked_at: list[bytes] = []
+
+    def looking(*args: Any, **options: Any) -> Iterator[tuple[bytes, bytes]]:
+        for found in rows_inside(*args, **options):
+            looked_at.append(found[0])
+            yield found
+
+    for module in (range_counts, range_replacements, ranges):
+        monkeypatch.setattr(module, "rows_inside", looking)
+    done(store, "ranges.split", {"identifier": "88.118/E10"})
+    assert looked_at == []
+    done(
+        store,
+        "ranges.shrink",
+        {"identifier": "88.118/E19", "first": "11", "last": "49", "existing": "keep"},
+    )
+    assert set(looked_at) == {b"88.118/E10"}
+    assert done(store, "ranges.count", {"prefix": "88.118"})["overrides"] == 19
+
+
+@pytest.mark.usefixtures("five_steps")
+def test_what_the_journal_says_is_done_whatever_the_rows(store: Store, tmp_path: Path) -> None:
+    register(store, "88.118/E", "00", "49")
+    perform(store, *(delete(b"88.118/E%02d" % number) for number in range(30)))
+    held = store_range(store, b"88.118/E05")
+    revoked = revoked_range(held, ADMIN, NOW_S, "recalled")
+    payload = pack_changes(REVOKE, changes_to(held, revoked))
+    operation = JournalOperation(Kind.RANGES, held.span.stem, (), ADMIN, NOW_S, payload)
+    with store.write() as view:
+        replay(view, [operation])
+        LocalLog(view).append_operations([operation], NOW_S * 1000)
+    count = done(store, "ranges.count", {"prefix": "88.118"})
+    assert (count["deleted"], count["inRevoked"]) == (0, 50)
+
+
+def store_range(store: Store, handle: bytes) -> Range:
+    with store.read() as view:
+        found = find_range_of(view, handle)
+    assert found is not None
+    return found
 
 
 BAD: list[tuple[dict[str, Any], int, str]] = [
