@@ -9,10 +9,12 @@
     anything else   ──> `admin.decide`, `admin.apply`, as every single request
 
 A refused row changes nothing. All that was changed is one frame of the journal; the verdicts and
-how far the stream has come are kept in the same transaction.
+how far the stream has come are kept in the same transaction. Some rows take a hundred times as long
+as others, ranges as long as the rows in them do: whoever calls says when it is over, and gives what
+is left to another transaction, so that others have theirs between.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import compress, groupby
 from typing import Any, NamedTuple
@@ -52,6 +54,7 @@ from registry.template_requests import unpack_request
 from registry.views import WriteView
 
 _CREATED = Run(1, Verdict.CREATED)
+PLAIN_ROWS_MAX = 1_024  # plain rows between two looks at whether it is over; ours: 5 ms, or 0.1 s
 assert ROWS_MAX <= FRAME_OPERATIONS_MAX, "the rows of one transaction are one frame"
 
 
@@ -87,8 +90,11 @@ def register_rows(
     foreign: Foreign,
     policy: Policy,
     now_ms: int,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Registered:
     """Decide on rows, make their changes, keep their verdicts.
+
+    How far it came is `rows` of the stream that is returned: one row further at least.
 
     Args:
         view: of the transaction that is committed afterwards.
@@ -98,6 +104,7 @@ def register_rows(
         foreign: what was fetched of other nodes' handles.
         policy: the node's own administrators.
         now_ms: time since 1970.
+        is_over: says when this transaction has taken long enough.
 
     Raises:
         StreamError: rows before `first` are missing, or the stream has ended before these.
@@ -117,8 +124,9 @@ def register_rows(
         return Registered(stream, changed)
     if stream.ended_ms:
         raise StreamError(f"the stream has ended with row {stream.rows}", expected)
-    registration = _Registration(view, stream.identity, foreign, policy, now_ms // 1000)
+    registration = _Registration(view, stream.identity, foreign, policy, now_ms // 1000, is_over)
     runs = registration.run(new)
+    new = new[: sum(run.rows for run in runs)]
     sequence = 0
     if registration.items:
         sequence = LocalLog(view).append_packed(registration.items, now_ms).seq
@@ -137,13 +145,20 @@ class _Registration:
     """One batch under way."""
 
     def __init__(
-        self, view: WriteView, identity: Reference, foreign: Foreign, policy: Policy, now_s: int
+        self,
+        view: WriteView,
+        identity: Reference,
+        foreign: Foreign,
+        policy: Policy,
+        now_s: int,
+        is_over: Callable[[], bool],
     ) -> None:
         self._view = view
         self._identity = identity
         self._foreign = foreign
         self._policy = policy
         self._now_s = now_s
+        self._is_over = is_over
         self._actor = (identity.handle, identity.index)
         self._rights = CreationRights(view, identity, foreign, policy, now_s)
         self._ranges = RangeRows(view, identity, self._rights, now_s)
@@ -153,20 +168,32 @@ class _Registration:
         self.items: list[list[Any]] = []
 
     def run(self, rows: Sequence[PackedRow]) -> tuple[Run, ...]:
-        """Decide on every row; return the verdicts."""
+        """Decide on rows, in order, until it is over; return the verdicts."""
         runs = RunList()
         for is_plain, some in _by_plainness(rows):
             if is_plain:
                 self._create_all(some, runs)
-                continue
-            for row in some:
-                if row[0] != RowKind.RANGE:
-                    self.items += self._ranges.take_items()
-                self._add_verdict(row, runs)
-            self.items += self._ranges.take_items()
+                ends = self._is_over()
+            else:
+                ends = self._take_each(some, runs)
+            if ends:
+                break
         if self._missing:
             raise NeedError(Need(frozenset(self._missing)))
         return runs.close()
+
+    def _take_each(self, rows: Sequence[PackedRow], runs: RunList) -> bool:
+        """Decide on rows one by one until it is over; say whether it is."""
+        ends = False
+        for row in rows:
+            if row[0] != RowKind.RANGE:
+                self.items += self._ranges.take_items()
+            self._add_verdict(row, runs)
+            ends = self._is_over()
+            if ends:
+                break
+        self.items += self._ranges.take_items()
+        return ends
 
     def _add_verdict(self, row: PackedRow, runs: RunList) -> None:
         try:
@@ -340,10 +367,13 @@ def _cut_digests(rows: Sequence[PackedRow]) -> bytes:
 def _by_plainness(rows: Sequence[PackedRow]) -> Iterator[tuple[bool, Sequence[PackedRow]]]:
     """Cut rows into pieces, in order, that are all plain or none of them; say which."""
     if [row[0] for row in rows].count(RowKind.PLAIN) == len(rows):
-        yield True, rows
-        return
-    for is_plain, some in groupby(rows, key=lambda row: row[0] == RowKind.PLAIN):
-        yield is_plain, list(some)
+        pieces: Iterable[tuple[bool, Sequence[PackedRow]]] = ((True, rows),)
+    else:
+        groups = groupby(rows, key=lambda row: row[0] == RowKind.PLAIN)
+        pieces = ((is_plain, list(some)) for is_plain, some in groups)
+    for is_plain, some in pieces:
+        for start in range(0, len(some), PLAIN_ROWS_MAX):
+            yield is_plain, some[start : start + PLAIN_ROWS_MAX]
 
 
 def _operation(row: Row) -> Operation:

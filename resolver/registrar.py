@@ -231,6 +231,7 @@ class Registrar:
             bounds=StreamCounts(
                 limits.open_streams_per_identity_max, limits.streams_per_identity_max
             ),
+            clock_s=self._clock_s,
         )
         acts = Acts(
             self._store,

@@ -16,11 +16,13 @@ may still be written; it comes again then, and is known by its digest.
 import asyncio
 import itertools
 import secrets
+import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -28,7 +30,7 @@ import msgpack
 from protocol import jws
 from protocol.codes import ResponseCode
 from protocol.errors import ProtocolError
-from protocol.handle import prefix_handle
+from protocol.handle import prefix_handle, to_text
 from protocol.value import Reference
 from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
@@ -44,9 +46,10 @@ from registry.stream_keeping import (
     purge,
     refuse_beyond,
 )
+from registry.stream_rows import PackedRow
 from registry.streams import Stream, find_stream, own_stream_name, put_stream
 from registry.views import WriteView
-from resolver.group_commit import GroupCommit, NotWritingError
+from resolver.group_commit import Done, GroupCommit, NotWritingError
 from resolver.metrics import BULK_ROWS
 from resolver.node import Node
 from resolver.operations import NEED_ROUNDS_MAX, Known, Operations
@@ -57,6 +60,7 @@ STREAMS_MAX = 1_000_000  # kept in all
 CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one batch
 KNOWN_S = 300  # what was fetched of other nodes counts for a sender
 IDLE_KEPT_S = 86_400  # at most, of a stream of which nothing was accepted
+TURN_S = 0.05  # of one transaction with rows; 4,096 plain ones are done by then, others may not be
 PURGED_BATCHES_MAX = 1_000  # deleted in one transaction
 
 Prove = Callable[[dict[str, Any]], Awaitable[Reference | Refusal | None]]
@@ -93,6 +97,7 @@ class Registrations:
         now_s: the time since 1970.
         quotas: told of; None: there are none.
         bounds: of the streams of one identity.
+        clock_s: a clock that never goes back.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class Registrations:
         now_s: Callable[[], float],
         quotas: Quotas | None = None,
         bounds: StreamCounts,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._commit = commit
@@ -117,6 +123,7 @@ class Registrations:
         self._node = node
         self._threads = threads
         self._now_s = now_s
+        self._clock_s = clock_s
         self._quotas = quotas
         self._bounds = bounds
         self._drops = 0  # how often keys were lost, or changed hands
@@ -257,36 +264,50 @@ class Registrations:
     async def _register(
         self, name: bytes, first: int, rows: bytes, sender: _Sender
     ) -> tuple[Registered, set[bytes]]:
-        """Register rows; return how that ended, and their prefixes if any prefix has a quota."""
-        tells = self._quotas is not None and self._quotas.are_there
+        """Register rows, in as many transactions as they take.
 
-        def work(view: WriteView) -> tuple[Stream, Registered, set[bytes]]:
-            stream = find_stream(view, name)
-            if stream is None:
-                raise StoreError("the stream is not kept any more: begin it anew")
-            if stream.owners_before != owners_before(view, stream.identity.handle):
-                raise StoreError("the prefix has changed hands: this stream takes no more rows")
-            unpacked = msgpack.unpackb(rows, use_list=False)
-            registered = register_rows(
+        Returns:
+            How that ended, and the prefixes of the rows if any prefix has a quota.
+        """
+        tells = self._quotas is not None and self._quotas.are_there
+        unpacked: list[Sequence[PackedRow]] = []  # in the writer's thread, where nobody waits
+
+        def work(view: WriteView, after: int) -> tuple[Stream, Registered]:
+            if not unpacked:
+                unpacked.append(msgpack.unpackb(rows, use_list=False))
+            stream = _find_to_go_on(view, name)
+            end_s = self._clock_s() + TURN_S
+            return stream, register_rows(
                 view,
                 stream,
-                first,
-                unpacked,
+                first + after,
+                unpacked[0][after:],
                 foreign=sender.known.foreign,
                 policy=self._policy,
                 now_ms=self._now_ms(),
+                is_over=lambda: self._clock_s() >= end_s,
             )
-            prefixes = {prefix_handle(row[1]) for row in unpacked} if tells else set()
-            return stream, registered, prefixes
 
+        done = 0
+        changed: tuple[int, ...] = ()
+        while True:
+            before, registered = await self._transact(partial(work, after=done), sender)
+            _count(before, registered.stream)
+            changed += registered.changed
+            done = registered.stream.rows - first + 1
+            if done >= len(unpacked[0]):
+                prefixes = {prefix_handle(row[1]) for row in unpacked[0]} if tells else set()
+                return registered._replace(changed=changed), prefixes
+            if self._senders.get(name) is not sender:  # logged out meanwhile
+                raise StoreError(to_text(_NOT_THE_SENDER.message))
+
+    async def _transact(self, work: Callable[[WriteView], Done], sender: _Sender) -> Done:
+        """Do something for a sender in a transaction, once all is fetched that it needs."""
         for _ in range(NEED_ROUNDS_MAX):
             try:
-                before, registered, prefixes = await self._commit.transact(work)
+                return await self._commit.transact(work)
             except NeedError as need:
                 await self._operations.fetch(need.handles, sender.known)
-                continue
-            _count(before, registered.stream)
-            return registered, prefixes
         raise StoreError(f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches")
 
     async def _end(self, stream: Stream) -> Stream:
@@ -313,6 +334,16 @@ class Registrations:
 
     def _now_ms(self) -> int:
         return int(self._now_s() * 1000)
+
+
+def _find_to_go_on(view: WriteView, name: bytes) -> Stream:
+    """Return a stream that takes rows. Raises: StoreError."""
+    stream = find_stream(view, name)
+    if stream is None:
+        raise StoreError("the stream is not kept any more: begin it anew")
+    if stream.owners_before != owners_before(view, stream.identity.handle):
+        raise StoreError("the prefix has changed hands: this stream takes no more rows")
+    return stream
 
 
 def make_receipt(stream: Stream, node_name: str) -> Receipt:

@@ -1,8 +1,9 @@
 """Rows of a stream: each decided on once, refused ones change nothing, none is done twice."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import msgpack
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from protocol.codes import ResponseCode
 from protocol.value import HandleValue, Reference, encode_values
+from registry import bulk
 from registry.bulk import NeedError, Registered, StreamError, register_rows
 from registry.journal import decode_frame
 from registry.offline import seed_store
@@ -56,11 +58,26 @@ def begin(store: Store, identity: Reference = ADMIN, key: bytes = b"lot") -> Str
     return stream
 
 
-def send(store: Store, stream: Stream, first: int, rows: Sequence[Row]) -> Registered:
+def send(
+    store: Store,
+    stream: Stream,
+    first: int,
+    rows: Sequence[Row],
+    is_over: Callable[[], bool] = lambda: False,
+) -> Registered:
     with store.write() as view:
         current = find_stream(view, stream.name)
         assert current is not None
-        return register_rows(view, current, first, rows, foreign={}, policy=POLICY, now_ms=LATER_MS)
+        return register_rows(
+            view,
+            current,
+            first,
+            rows,
+            foreign={},
+            policy=POLICY,
+            now_ms=LATER_MS,
+            is_over=is_over,
+        )
 
 
 def verdicts(store: Store, stream: Stream, first: int = 1) -> list[tuple[int, int]]:
@@ -328,12 +345,20 @@ def test_a_group_on_another_node_is_asked_for_before_anything_is_done(store: Sto
     assert verdicts(store, stream) == []
 
 
+@pytest.fixture(scope="module")
+def two_plain_rows_at_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(bulk, "PLAIN_ROWS_MAX", 2)
+        yield
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(list(RowKind)), st.integers(0, 5)), max_size=20), st.data()
 )
 def test_a_stream_cut_anywhere_and_sent_again_ends_the_same(
     tmp_path_factory: pytest.TempPathFactory,
+    two_plain_rows_at_once: None,
     asked: list[tuple[RowKind, int]],
     data: st.DataObject,
 ) -> None:
@@ -342,6 +367,7 @@ def test_a_stream_cut_anywhere_and_sent_again_ends_the_same(
         for at, (kind, number) in enumerate(asked)
     ]
     outcomes = []
+    is_over: list[Callable[[], bool]] = [lambda: False, partial(data.draw, st.booleans())]
     for is_cut in (False, True):
         folder = tmp_path_factory.mktemp("store") / "store"
         seed_store(folder, {PREFIX: [admin_value()]}, [b"0.NA/0.NA", PREFIX], now_s=NOW_S)
@@ -353,8 +379,10 @@ def test_a_stream_cut_anywhere_and_sent_again_ends_the_same(
                 if is_cut:
                     start = data.draw(st.integers(0, at))
                     end = data.draw(st.integers(at + 1, len(rows)))
-                assert send(store, stream, start + 1, rows[start:end]).changed == ()
-                at = end
+                sent = send(store, stream, start + 1, rows[start:end], is_over[is_cut])
+                assert sent.changed == ()
+                assert at < sent.stream.rows <= end
+                at = sent.stream.rows
             with store.read() as view:
                 ended = find_stream(view, stream.name)
             assert ended is not None

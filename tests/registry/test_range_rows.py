@@ -22,6 +22,7 @@ from registry.offline import LoadedBatch, load_records
 from registry.outcomes import NOTHING_FOREIGN
 from registry.range_changes import pack_changes
 from registry.range_records import decode_range, encode_range
+from registry.receipts import START, chain
 from registry.replay import replay
 from registry.store import Store
 from registry.stream_rows import PackedRow, RowKind
@@ -97,6 +98,27 @@ def test_ranges_and_handles_in_one_stream(store: Store) -> None:
     assert [verdict for verdict, _, _ in again] == [Verdict.UNCHANGED]
     assert repeated.stream.first_sequence == 0
     assert done(store, "ranges.count", {"prefix": "88.118"})["ranges"] == 2
+
+
+def test_rows_that_take_too_long_are_left_to_another_transaction(store: Store) -> None:
+    looks = iter([False, False, True])
+    rows = [row(document(f"88.118/L{number}.", check="gs1")) for number in range(9)]
+    with store.write() as view:
+        begun = Stream(ADMIN, b"k", NOW_S * 1000)
+        registered = register_rows(
+            view,
+            begun,
+            1,
+            rows,
+            foreign=NOTHING_FOREIGN,
+            policy=POLICY,
+            now_ms=NOW_S * 1000,
+            is_over=lambda: next(looks),
+        )
+    assert (registered.stream.rows, registered.stream.created) == (3, 3)
+    assert registered.stream.digest != chain(START, [bytes(32)] * 9)
+    assert registered.stream.digest == chain(START, [bytes(32)] * 3)
+    assert done(store, "ranges.count", {"prefix": "88.118"})["ranges"] == 3
 
 
 def test_a_stranger_s_range_is_refused(store: Store) -> None:

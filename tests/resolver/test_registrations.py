@@ -16,6 +16,7 @@ from registry.errors import StoreFullError
 from registry.office_replay import put_own
 from registry.outcomes import foreign_key
 from registry.owners import next_owner_entry
+from registry.plain_creations import PlainCreation
 from registry.receipts import from_payload
 from registry.schema import Record
 from registry.store import Store
@@ -46,6 +47,8 @@ class Desk:
     def __init__(self, office: Office) -> None:
         self.office = office
         self.now_s = float(NOW_S)
+        self.clock_s = 0.0
+        self.seconds_a_look = 0.0  # by which the clock goes on when it is looked at
         self.streams = Registrations(
             office.store,
             office.commit,
@@ -56,7 +59,12 @@ class Desk:
             threads=office.threads,
             now_s=lambda: self.now_s,
             bounds=StreamCounts(3, 5),
+            clock_s=self._look_at_clock,
         )
+
+    def _look_at_clock(self) -> float:
+        self.clock_s += self.seconds_a_look
+        return self.clock_s
 
     async def begin(self, key: bytes = b"lot", authorization: Any = BASIC) -> Reply:
         return await self.streams.begin(asked(key, authorization))
@@ -145,6 +153,63 @@ def test_who_is_logged_out_begins_again(tmp_path: Path) -> None:
         assert not desk.office.has(b"88.118/P2")
         again = await desk.begin()
         assert again["next"] == 2
+
+    run(tmp_path, scenario)
+
+
+def ranges(count: int) -> list[list[Any]]:
+    """Return rows that register a range each, with check characters."""
+    forms = [
+        {"stem": f"88.118/R{number}.", "first": "00", "last": "49", "check": "gs1",
+         "values": [{"index": 1, "type": "URL", "data": "https://example.org/{serial}"}]}
+        for number in range(count)
+    ]  # fmt: skip
+    packed = [msgpack.packb(form) for form in forms]
+    return [[int(RowKind.RANGE), b"", each, hashlib.sha256(each).digest()] for each in packed]
+
+
+def test_rows_that_take_long_give_single_registrations_a_turn(tmp_path: Path) -> None:
+    """4,096 ranges with check characters were one transaction of half a second."""
+
+    async def scenario(desk: Desk) -> None:
+        begun, order = await desk.begin(), []
+        desk.seconds_a_look = registrations.TURN_S / 3
+        sending = asyncio.ensure_future(desk.send(begun, 1, *ranges(10), plain(1), plain(2)))
+        sending.add_done_callback(lambda _: order.append("rows"))
+        await asyncio.sleep(0)
+        for number in range(2):
+            await desk.office.commit.create(
+                PlainCreation(b"88.118/S%d" % number, [encode_values((url(),))]), SECRET_ADMIN
+            )
+            order.append("single")
+        done = await sending
+        assert (done["code"], done["next"], done["stream"]["created"]) == (1, 13, 12)
+        assert order == ["single", "single", "rows"]
+        stream = (await desk.end(begun))["stream"]
+        assert stream["lastSequence"] - stream["firstSequence"] >= 3
+        assert desk.office.has(b"88.118/S1")
+
+    run(tmp_path, scenario)
+
+
+def test_who_is_logged_out_between_two_transactions_is_told(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        begun = await desk.begin()
+        desk.seconds_a_look = registrations.TURN_S
+        transact = desk.office.commit.transact
+
+        async def ending(work: Callable[[WriteView], Any]) -> Any:
+            result = await transact(work)
+            desk.streams.drop_of(lambda key: key == SECRET_ADMIN)
+            return result
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(desk.office.commit, "transact", ending)
+            refused = await desk.send(begun, 1, *ranges(3))
+        assert (refused["code"], b"another connection" in refused["message"]) == (2, True)
+        again = await desk.begin()
+        assert again["next"] == 2
+        assert (await desk.send(again, 1, *ranges(3)))["stream"]["created"] == 3
 
     run(tmp_path, scenario)
 
