@@ -5,15 +5,19 @@ One entry of `meta` an identity, written in the transaction that begins, ends or
     "streams", 0x00, name of the identity's stream without a key -> u32 open, u32 kept
 
 Streams that an older version began were not counted: such an identity has more than are told.
+
+Old streams are looked for by going through all of them, some at a time and again from the first: a
+look takes the writer nothing, and what it has to do is what is forgotten.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from protocol.codes import ResponseCode
 from protocol.value import Reference
 from registry.outcomes import Refusal, identity_text, refuse
-from registry.streams import Stream, decode_stream, stream_name
+from registry.streams import Stream, decode_stream, find_stream, stream_name
 from registry.views import View, WriteView
 
 META_START = b"streams\0"
@@ -65,30 +69,53 @@ def count_ended(view: WriteView, stream: Stream) -> None:
     _add(view, stream, -1, 0)
 
 
-def purge(view: WriteView, before_ms: int, idle_before_ms: int, batches_max: int) -> int:
-    """Forget streams that ended before a time, with all their verdicts.
+class Bounds(NamedTuple):
+    """Which streams are old: in milliseconds since 1970, compared with when they ended.
 
-    A stream that has not ended is forgotten when it began so long ago, one of which nothing was
-    accepted when that was before `idle_before_ms`.
+    A stream that has not ended is old when it began so long ago, one of which nothing was accepted
+    when that was before `idle_before_ms`.
+    """
+
+    before_ms: int
+    idle_before_ms: int
+
+    def are_beyond(self, stream: Stream) -> bool:
+        """Say whether a stream is old."""
+        limit_ms = self.before_ms if stream.rows > stream.refused else self.idle_before_ms
+        return (stream.ended_ms or stream.begun_ms) < limit_ms
+
+
+def find_old(view: View, bounds: Bounds, after: bytes, limit: int) -> tuple[list[bytes], bytes]:
+    """Look at up to `limit` streams beyond a name (empty: from the first on).
 
     Returns:
-        How many entries were deleted, some `batches_max` at most; call again until it is 0.
+        The names of those that are old, and the name to go on after; empty: there are no more.
     """
-    deleted, after = 0, b""
-    while page := view.list_streams(after, 1_000):
-        for name, octets in page:
-            stream = decode_stream(octets)
-            limit_ms = before_ms if stream.rows > stream.refused else idle_before_ms
-            if (stream.ended_ms or stream.begun_ms) >= limit_ms:
-                continue
-            deleted += view.delete_verdicts(name, batches_max - deleted)
-            if deleted >= batches_max:
-                return deleted
-            view.delete_stream(name)
-            _add(view, stream, 0 if stream.ended_ms else -1, -1)
-            deleted += 1
-        after = page[-1][0]
-    return deleted
+    page = view.list_streams(after, limit)
+    old = [name for name, octets in page if bounds.are_beyond(decode_stream(octets))]
+    return old, page[-1][0] if len(page) == limit else b""
+
+
+def forget(
+    view: WriteView, names: Sequence[bytes], bounds: Bounds, entries_max: int
+) -> Sequence[bytes]:
+    """Forget old streams with all their verdicts, up to so many entries of the store.
+
+    Returns:
+        The names that are left.
+    """
+    deleted = 0
+    for at, name in enumerate(names):
+        stream = find_stream(view, name)
+        if stream is None or not bounds.are_beyond(stream):
+            continue  # somebody went on with it meanwhile
+        deleted += view.delete_verdicts(name, entries_max - deleted)
+        if deleted >= entries_max:
+            return names[at:]
+        view.delete_stream(name)
+        _add(view, stream, 0 if stream.ended_ms else -1, -1)
+        deleted += 1
+    return ()
 
 
 def _add(view: WriteView, stream: Stream, opened: int, kept: int) -> None:

@@ -22,7 +22,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,8 @@ TICK_S = 1.0  # how often room, time-outs and metrics are looked at
 QUOTAS_EVERY = 10  # ticks between two looks at what is nearly used up
 READERS_EVERY = 10  # ticks between two searches for readers that died
 TRUST_EVERY = 60  # ticks between two looks at when certificates of our own handles end
-PURGE_EVERY = 3_600  # ticks between two looks for streams that need not be kept any more
+PURGE_EVERY = 60  # ticks between two looks at some streams, which need not be kept any more
+FORGET_EVERY = 3_600  # ticks between two looks for counts of queries that are that old
 COUNT_PAUSE_S = 0.02  # between two pages of an older store: as long as a page takes
 COUNT_AGAIN_S = 60.0  # when nothing can be written
 RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
@@ -361,7 +362,9 @@ class Registrar:
         if count % WRITE_S == 0:
             await self._statistics.write()
         if count % PURGE_EVERY == 0:
-            await self._purge()
+            await self._purge(self._registrations.purge(self._config.streams.kept_s))
+        if count % FORGET_EVERY == 0:
+            await self._purge(self._statistics.purge())
 
     def watch_trust(self) -> None:
         """Look when certificates end: of up to a thousand records, which takes no loop's time."""
@@ -391,10 +394,9 @@ class Registrar:
         except (NotWritingError, StoreError) as error:
             _log.warning("requests counted against quotas could not be kept: %s", error)
 
-    async def _purge(self) -> None:
+    async def _purge(self, purging: Awaitable[None]) -> None:
         try:
-            await self._registrations.purge(self._config.streams.kept_s)
-            await self._statistics.purge()
+            await purging
         except (NotWritingError, StoreError) as error:
             _log.warning("old streams and counts of queries could not be forgotten: %s", error)
 

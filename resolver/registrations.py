@@ -40,10 +40,12 @@ from registry.owners import own_prefix, owners_before
 from registry.receipts import Receipt, to_payload
 from registry.store import Store
 from registry.stream_keeping import (
+    Bounds,
     StreamCounts,
     count_begun,
     count_ended,
-    purge,
+    find_old,
+    forget,
     refuse_beyond,
 )
 from registry.stream_rows import PackedRow
@@ -61,7 +63,9 @@ CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one batch
 KNOWN_S = 300  # what was fetched of other nodes counts for a sender
 IDLE_KEPT_S = 86_400  # at most, of a stream of which nothing was accepted
 TURN_S = 0.05  # of one transaction with rows; 4,096 plain ones are done by then, others may not be
-PURGED_BATCHES_MAX = 1_000  # deleted in one transaction
+PURGE_PAGE_STREAMS = 1_000  # looked at in one go: some 3 ms
+PURGE_PAGES = 10  # looked at in one purge, of which there is one a minute
+FORGOTTEN_MAX = 1_000  # streams and batches of verdicts deleted in one transaction
 
 Prove = Callable[[dict[str, Any]], Awaitable[Reference | Refusal | None]]
 
@@ -126,6 +130,7 @@ class Registrations:
         self._clock_s = clock_s
         self._quotas = quotas
         self._bounds = bounds
+        self._looked_through = b""  # the stream up to which old ones were looked for
         self._drops = 0  # how often keys were lost, or changed hands
         self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
         # Nobody's from before a restart.
@@ -253,13 +258,26 @@ class Registrations:
         return _known(stream)
 
     async def purge(self, kept_s: float) -> None:
-        """Forget streams that ended longer ago, some at a time."""
+        """Look at some of the streams, and forget those that ended longer ago.
+
+        The next call goes on with those that follow, after the last with the first.
+        """
         before_ms = int((self._now_s() - kept_s) * 1000)
         idle_before_ms = max(before_ms, int((self._now_s() - IDLE_KEPT_S) * 1000))
-        while await self._commit.transact(
-            lambda view: purge(view, before_ms, idle_before_ms, PURGED_BATCHES_MAX), own=True
-        ):
-            pass
+        bounds = Bounds(before_ms, idle_before_ms)
+        loop = asyncio.get_running_loop()
+        for _ in range(PURGE_PAGES):
+            look = partial(self._find_old, bounds, self._looked_through)
+            old, self._looked_through = await loop.run_in_executor(self._threads, look)
+            while old:
+                work = partial(forget, names=old, bounds=bounds, entries_max=FORGOTTEN_MAX)
+                old = await self._commit.transact(work, own=True)
+            if not self._looked_through:
+                return
+
+    def _find_old(self, bounds: Bounds, after: bytes) -> tuple[Sequence[bytes], bytes]:
+        with self._store.read() as view:
+            return find_old(view, bounds, after, PURGE_PAGE_STREAMS)
 
     async def _register(
         self, name: bytes, first: int, rows: bytes, sender: _Sender

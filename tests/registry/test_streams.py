@@ -5,7 +5,7 @@ import pytest
 from protocol.value import Reference
 from registry.errors import StoreError
 from registry.store import Store
-from registry.stream_keeping import purge
+from registry.stream_keeping import Bounds, find_old, forget
 from registry.streams import (
     Batch,
     Run,
@@ -97,6 +97,33 @@ def test_a_part_of_a_batch_says_the_same_of_its_rows() -> None:
     assert cut(batch, 14, 14) == Batch(14, 7, 5, digests(14, 1), runs((1, 2)))
 
 
+OLD = Bounds(5_000, 5_000)
+
+
+def test_a_look_for_old_streams_goes_on_where_the_one_before_ended(empty: Store) -> None:
+    streams = [Stream(ADMIN, b"lot-%d" % number, 1_000 * number) for number in range(10)]
+    with empty.write() as view:
+        for stream in streams:
+            put_stream(view, stream)
+    with empty.read() as view:
+        found: list[bytes] = []
+        after, looks = b"", 0
+        while looks == 0 or after:
+            old, after = find_old(view, OLD, after, 3)
+            found, looks = found + old, looks + 1
+        assert looks == 4
+        assert sorted(found) == sorted(stream.name for stream in streams[:5])
+
+
+def test_a_stream_that_went_on_meanwhile_is_not_forgotten(empty: Store) -> None:
+    with empty.write() as view:
+        put_stream(view, STREAM)
+        (name,), _ = find_old(view, OLD, b"", 10)
+        put_stream(view, replace(STREAM, ended_ms=9_000))
+        assert forget(view, [name, bytes(16)], OLD, 10) == ()
+        assert view.find_stream(name) is not None
+
+
 def test_streams_that_ended_long_ago_are_forgotten_some_at_a_time(empty: Store) -> None:
     old, new = STREAM, Stream(ADMIN, b"lot-8", 9_000)
     with empty.write() as view:
@@ -106,7 +133,11 @@ def test_streams_that_ended_long_ago_are_forgotten_some_at_a_time(empty: Store) 
                 batch = Batch(row, 0, 5, digests(row, 1), runs((1, Verdict.CREATED)))
                 put_batch(view, stream.name, batch)
     with empty.write() as view:
-        assert [purge(view, 5_000, 5_000, 3) for _ in range(4)] == [3, 3, 0, 0]
+        left, calls = find_old(view, OLD, b"", 10)[0], 0
+        assert left == [old.name]
+        while left:
+            left, calls = list(forget(view, left, OLD, 3)), calls + 1
+        assert calls == 2
         assert list(view.list_streams(b"", 10)) == [(new.name, view.find_stream(new.name))]
         assert len(list(batches(view, new.name, 1))) == 5
         assert list(batches(view, old.name, 1)) == []

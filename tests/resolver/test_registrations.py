@@ -379,6 +379,41 @@ def test_old_streams_are_forgotten_and_their_rows_stay(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_old_streams_are_looked_for_some_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registrations, "PURGE_PAGE_STREAMS", 2)
+    monkeypatch.setattr(registrations, "PURGE_PAGES", 1)
+    monkeypatch.setattr(registrations, "FORGOTTEN_MAX", 1)
+
+    async def scenario(desk: Desk) -> None:
+        transacted = 0
+        transact = desk.office.commit.transact
+
+        async def counting(*args: Any, **options: Any) -> Any:
+            nonlocal transacted
+            transacted += 1
+            return await transact(*args, **options)
+
+        for number in range(5):
+            begun = await desk.begin(b"%d" % number)
+            await desk.send(begun, 1, plain(number))
+            await desk.end(begun)
+        desk.now_s += 50
+        monkeypatch.setattr(desk.office.commit, "transact", counting)
+        await desk.streams.purge(100.0)
+        assert transacted == 0  # a look needs no writer
+        left = []
+        for _ in range(4):
+            await desk.streams.purge(20.0)
+            with desk.office.store.read() as view:
+                left.append(view.count_streams())
+        # Two were looked at before; after the last one it is the first ones' turn.
+        assert left == [3, 2, 0, 0]
+
+    run(tmp_path, scenario)
+
+
 def test_the_number_of_streams_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registrations, "STREAMS_MAX", 1)
 

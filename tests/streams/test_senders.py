@@ -19,7 +19,7 @@ from registry.operations import Change
 from registry.outcomes import NOTHING_FOREIGN, Refusal
 from registry.schema import Record
 from registry.store import Store
-from registry.stream_keeping import StreamCounts, purge
+from registry.stream_keeping import Bounds, StreamCounts, find_old, forget
 from registry.stream_rows import RowKind
 from registry.streams import Stream, find_stream, put_stream
 from registry.verify import verify
@@ -303,6 +303,11 @@ def test_an_old_stream_under_a_young_clock_is_kept(store: Store) -> None:
     stream = Stream(ADMIN, b"lot", end_ms, ended_ms=end_ms, rows=1, created=1)
     with store.write() as view:
         put_stream(view, stream)
-        assert purge(view, end_ms - 1_000_000, end_ms - 1_000_000, 100) == 0
+        earlier = Bounds(end_ms - 1_000_000, end_ms - 1_000_000)
+        assert find_old(view, earlier, b"", 100) == ([], b"")
+        assert forget(view, [stream.name], earlier, 100) == ()
         assert find_stream(view, stream.name) == stream
-        assert purge(view, end_ms + 1_000, end_ms + 1_000, 100) == 1
+        later = Bounds(end_ms + 1_000, end_ms + 1_000)
+        assert find_old(view, later, b"", 100) == ([stream.name], b"")
+        assert forget(view, [stream.name], later, 100) == ()
+        assert find_stream(view, stream.name) is None
