@@ -42,9 +42,8 @@ from registry.marks import (
     revoked_words,
 )
 from registry.offline_marks import load_mark
-from registry.offline_ranges import LoadedRanges, load_deletion, load_range
+from registry.offline_ranges import LoadedForm, LoadedRanges, load_deletion, load_range
 from registry.outcomes import identity_text
-from registry.plain_ranges import RangeForm
 from registry.replay import make_changes
 from registry.schema import (
     RECORD_OCTETS_MAX,
@@ -178,7 +177,7 @@ class LoadRow(NamedTuple):
     """Of the document, as it was read."""
     mark: State | None = None
     """FROZEN, REVOKED: a mark instead of a record, its document says whose (`offline_marks`)."""
-    form: RangeForm | None = None
+    form: LoadedForm | None = None
     """Of a range that may be plain, instead of its handle and its document."""
     filled_s: int = 0
     """What octets have in place of timestamps that the file does not state."""

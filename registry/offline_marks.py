@@ -23,8 +23,8 @@ from registry.marks import (
     frozen_words,
     revoked_words,
 )
-from registry.offline_ranges import read_identity, read_time
 from registry.ranges import find_revocation
+from registry.stated import read_identity, read_time
 from registry.views import View, WriteView
 
 

@@ -10,27 +10,27 @@ That is what `registry.export` writes, in this order; marks are those of `regist
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
-from protocol.value import Reference
 from registry.errors import RangeError
-from registry.journal import OWNER, Kind, pack_change
+from registry.exported_ranges import ExportedForm, ExportedMaker
+from registry.journal import OWNER, Kind, is_own_time, pack_change
 from registry.marks import REASON_OCTETS_MAX, is_deleted
-from registry.plain_ranges import PlainMaker, RangeForm
+from registry.plain_ranges import RangeForm
 from registry.range_batches import RangeBatch
-from registry.range_changes import note_own_time
+from registry.range_changes import note_own_time, note_plain
 from registry.range_documents import read_document
 from registry.range_making import make_range
 from registry.range_registration import is_registered, pack_new, store_new
 from registry.ranges import check_free
 from registry.schema import folded_key
+from registry.stated import read_identity, read_time
 from registry.views import WriteView
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_INDEX_DIGITS_MAX = 10
+LoadedForm = RangeForm | ExportedForm
+"""What a line is read as when its range may be plain."""
 
 
 class LoadedRanges:
@@ -40,14 +40,22 @@ class LoadedRanges:
     """
 
     def __init__(self, view: WriteView, now_s: int) -> None:
-        self._maker = PlainMaker(view.fold, OWNER, now_s)
+        self._view = view
+        self._maker = ExportedMaker(view.fold, now_s)
         self._batch = RangeBatch(view)
         self._now_s = now_s
 
-    def load(self, form: RangeForm) -> bool:
+    def load(self, form: LoadedForm) -> bool:
         """Register a range; False: it is not plain, or something may be in its way."""
-        new = self._maker.make(form)
-        return new is not None and self._batch.store(new)
+        if isinstance(form, RangeForm):
+            new = self._maker.make(form)
+            return new is not None and self._batch.store(new)
+        made = self._maker.make_exported(form)
+        if made is None or not self._batch.store(made[0]):
+            return False
+        if is_own_time(made[1], self._now_s):
+            note_plain(self._view, *made)
+        return True
 
     def take_items(self) -> list[list[Any]]:
         """Have all ranges in the store; return what the journal has to say of them."""
@@ -117,36 +125,3 @@ def load_deletion(
     view.delete_record(handle, by, time_s)
     view.changes.date(time_s)
     return pack_change(Kind.DELETE, folded, b"", by, time_s)
-
-
-def read_identity(document: Mapping[str, Any], name: str) -> Reference:
-    """Return the identity that a line states, the owner where it states none.
-
-    Raises: RangeError.
-    """
-    text = document.get(name) or ""
-    if not text:
-        return OWNER
-    index, colon, handle = str(text).partition(":")
-    if not (colon and handle and index.isascii() and index.isdigit()) or (
-        len(index) > _INDEX_DIGITS_MAX or int(index) >= 1 << 31
-    ):
-        raise RangeError(f"{name} must be an identity such as 300:0.NA/88.118, not {text!r}"[:200])
-    return Reference(handle.encode("utf-8", "surrogateescape"), int(index))
-
-
-def read_time(document: Mapping[str, Any], name: str, now_s: int) -> int:
-    """Return the time that a line states, in seconds since 1970; `now_s` where it states none.
-
-    Raises: RangeError.
-    """
-    text = document.get(name)
-    if text is None:
-        return now_s
-    try:
-        seconds = int((datetime.fromisoformat(str(text)) - _EPOCH).total_seconds())
-    except (ValueError, TypeError, OverflowError):
-        seconds = -1
-    if not 0 <= seconds < 1 << 31:
-        raise RangeError(f"{name} must be a time such as 2026-11-21T08:00:00Z, not {text!r}"[:200])
-    return seconds

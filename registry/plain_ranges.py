@@ -40,7 +40,7 @@ from registry.range_values import (
     make_head,
 )
 
-_HEADS_MAX = 4_096  # of values, kept for one transaction
+CACHED_MAX = 4_096  # heads of values and the like, each kept for one transaction
 _NO_REFERENCES = bytes(4)
 _NO_DETAILS = bytes(2)
 _SERIAL = b"{serial}"
@@ -51,31 +51,38 @@ _DATA_STRINGS = 8  # and the names in its data, and what the format is
 _RECORD_HEAD = RANGE_FORMAT << 4
 
 
-class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class PlainData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The data of a value, and what they are."""
+
     format: str
     value: str
 
 
-class _Value(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class PlainValue(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A value that may be plain."""
+
     index: Annotated[int, msgspec.Meta(ge=1, le=I32_MAX)]
     type: str
-    data: str | _Data
+    data: str | PlainData
 
 
-class RangeForm(
-    msgspec.Struct, forbid_unknown_fields=True, gc=False, tag_field="operation", tag="range"
-):
-    """The document of a range that may be plain, as its JSON or msgpack has it."""
+class FormStart(msgspec.Struct, forbid_unknown_fields=True, gc=False, tag_field="operation"):
+    """What every document of a range that may be plain begins with."""
 
     stem: str
     first: str
     last: str
-    values: list[_Value]
 
     def document(self) -> dict[str, Any]:
         """Return the document with its members by name, as all documents are read."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         return document
+
+
+class RangeForm(FormStart, forbid_unknown_fields=True, gc=False, tag="range"):
+    """The document of a range that may be plain, as its JSON or msgpack has it."""
+
+    values: list[PlainValue]
 
 
 class NotPlainError(Exception):
@@ -100,12 +107,20 @@ def read_json_form(line: bytes) -> RangeForm:
     form = _json_decoder.decode(line)
     strings = _STRINGS
     for value in form.values:
-        strings += _DATA_STRINGS if isinstance(value.data, _Data) else _TEXT_STRINGS
-    # A member given twice is a string more than the form has.
+        strings += _DATA_STRINGS if isinstance(value.data, PlainData) else _TEXT_STRINGS
+    check_members(line, strings)
+    return form
+
+
+def check_members(line: bytes, strings: int) -> None:
+    """Make sure that no member of a form with so many names and texts is given twice in its JSON.
+
+    Raises:
+        NotPlainError: one is, or that is not to be seen.
+    """
     quotes = line.count(b'"')
     if quotes != 2 * strings and (b"\\\\" in line or quotes - line.count(b'\\"') != 2 * strings):
         raise NotPlainError
-    return form
 
 
 def read_msgpack_form(octets: bytes) -> RangeForm:
@@ -126,13 +141,23 @@ class PlainMaker:
         self._fold = fold
         self._now_s = now_s
         self._heads: dict[tuple[int, str], bytes | None] = {}
-        self._origin = make_head(
-            RANGE_INDEX, RANGE_TYPE, now_s, TTL_RELATIVE, TTL_DEFAULT_S, RANGE_PERMISSION
-        )
-        self._reference = b"\0\0\0\1" + by.encode() if by.handle else _NO_REFERENCES
+        self._origin, self._reference = origin_head(now_s), origin_reference(by)
 
     def make(self, form: RangeForm) -> PlainRange | None:
         """Return what is stored of a range; None: it is not plain."""
+        return self.put_together(form, form.values, self._origin, self._reference)
+
+    def put_together(
+        self, form: FormStart, values: Sequence[PlainValue], head: bytes, reference: bytes
+    ) -> PlainRange | None:
+        """Return what is stored of a range; None: it is not plain.
+
+        Args:
+            form: its names.
+            values: its values.
+            head: of its RANGE value, up to the data.
+            reference: of its RANGE value, to who registered it.
+        """
         try:
             stem, first, last = form.stem.encode(), form.first.encode(), form.last.encode()
             if not (_are_serials(first, last) and _is_stem(form.stem, stem)):
@@ -144,22 +169,22 @@ class PlainMaker:
             octets = len(lead) + len(first)
             if octets > TAIL_OCTETS_MAX or len(bare) > STEM_OCTETS_MAX or prefix == PREFIX_PREFIX:
                 return None
-            values = self._compile(form.values, stem, len(lead), len(first))
+            compiled = self._compile(values, stem, len(lead), len(first))
         except (UnicodeError, RangeError):
             return None
-        if values is None:
+        if compiled is None:
             return None
-        public, patches = values
+        public, patches = compiled
         data = b"%b%b..%b" % (stem, first, last)
-        origin = self._origin + len(data).to_bytes(4, "big") + data + self._reference
+        origin = head + len(data).to_bytes(4, "big") + data + reference
         if len(public) + len(origin) > GROWN_OCTETS_MAX:
             return None
         first_tail, last_tail = lead + first, lead + last
-        head = bytes((_RECORD_HEAD, octets)) + first_tail + _NO_DETAILS
+        start = bytes((_RECORD_HEAD, octets)) + first_tail + _NO_DETAILS
         count = (len(patches) // PATCH.size).to_bytes(2, "big")
         return PlainRange(
             range_key(bare, last_tail),
-            b"".join((head, count, patches, public, origin)),
+            b"".join((start, count, patches, public, origin)),
             range_key(bare, first_tail),
             bare + first_tail,
             bare + last_tail,
@@ -168,7 +193,7 @@ class PlainMaker:
         )
 
     def _compile(
-        self, values: Sequence[_Value], stem: bytes, at: int, width: int
+        self, values: Sequence[PlainValue], stem: bytes, at: int, width: int
     ) -> tuple[bytes, bytes] | None:
         """Return the value list up to its RANGE value, and patches; None: they are not plain.
 
@@ -183,12 +208,12 @@ class PlainMaker:
         offset, before = 4, 0
         for value in values:
             index, text = value.index, value.data
-            head = self._head(index, value.type)
+            head = self.find_head(value)
             # Indexes that fall may be given twice.
             if head is None or index <= before:
                 return None
             before = index
-            if isinstance(text, _Data):
+            if isinstance(text, PlainData):
                 if text.format != "string":
                     return None
                 text = text.value
@@ -205,13 +230,14 @@ class PlainMaker:
             return None
         return b"".join(parts), b"".join(patches)
 
-    def _head(self, index: int, type_: str) -> bytes | None:
+    def find_head(self, value: PlainValue) -> bytes | None:
         """Return the octets of a value up to its data; None: it is not plain."""
+        index, type_ = value.index, value.type
         try:
             return self._heads[index, type_]
         except KeyError:
             pass
-        if len(self._heads) >= _HEADS_MAX:
+        if len(self._heads) >= CACHED_MAX:
             self._heads.clear()
         head = None
         octets = type_.encode()
@@ -223,6 +249,18 @@ class PlainMaker:
             )
         self._heads[index, type_] = head
         return head
+
+
+def origin_head(registered_s: int) -> bytes:
+    """Return the octets of the RANGE value of a range up to its data."""
+    return make_head(
+        RANGE_INDEX, RANGE_TYPE, registered_s, TTL_RELATIVE, TTL_DEFAULT_S, RANGE_PERMISSION
+    )
+
+
+def origin_reference(by: Reference) -> bytes:
+    """Return the references of the RANGE value of a range that somebody registered."""
+    return b"\0\0\0\1" + by.encode() if by.handle else _NO_REFERENCES
 
 
 def _are_serials(first: bytes, last: bytes) -> bool:

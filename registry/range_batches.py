@@ -39,6 +39,17 @@ class PlainRange(NamedTuple):
     prefix: bytes
     size: int
 
+    @property
+    def stem(self) -> bytes:
+        """What its identifiers begin with, up to their tails."""
+        return self.key[: -self.octets[1] - _MARK_OCTETS]
+
+    @property
+    def tails(self) -> tuple[bytes, bytes]:
+        """The first and the last tail."""
+        octets = self.octets[1]
+        return self.octets[2 : 2 + octets], self.key[-octets:]
+
 
 def read_plain_range(key: bytes, octets: bytes) -> PlainRange | None:
     """Return what the key and the record of a range say, its values aside; None: not plain."""

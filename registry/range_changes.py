@@ -17,10 +17,11 @@ from registry.errors import JournalError, RangeError, RecordError
 from registry.first_count import is_counted
 from registry.journal import OWNER, JournalOperation, Kind, is_own_time
 from registry.marks import Mark, decode_marked, is_deleted
-from registry.range_batches import RangeBatch, read_plain_range
+from registry.range_batches import PlainRange, RangeBatch, read_plain_range
 from registry.range_documents import Range, read_range
+from registry.range_history_index import Before
 from registry.range_records import RangeChange
-from registry.range_replacements import note_before, replace_ranges
+from registry.range_replacements import note_before, note_before_frame, replace_ranges
 from registry.range_values import find_registered_s, registered_s
 from registry.views import View, WriteView
 
@@ -75,7 +76,9 @@ def _register(view: WriteView, changes: Sequence[RangeChange], owner_time_s: int
         plain = read_plain_range(key, octets)
         stated_s = None if owner_time_s is None else find_registered_s(octets)
         is_dated = stated_s is not None and is_own_time(stated_s, owner_time_s or 0)
-        if plain is not None and not is_dated and batch.store(plain):
+        if plain is not None and batch.store(plain):
+            if is_dated:
+                note_plain(view, plain, stated_s or 0)
             continue
         batch.flush()
         range_ = read_range(key, octets)
@@ -127,6 +130,11 @@ def tombstones(view: View, after: bytes = b"") -> Iterator[tuple[bytes, Mark]]:
 def put_new_range(view: WriteView, range_: Range) -> None:
     """Store a range where none is."""
     view.writable("ranges").put(range_.key, range_.octets)
+
+
+def note_plain(view: WriteView, plain: PlainRange, registered_s: int) -> None:
+    """Note the registration of a plain range that says when it was registered."""
+    note_before_frame(view, plain.stem, Before(registered_s, *plain.tails))
 
 
 def note_own_time(view: WriteView, range_: Range, now_s: int) -> None:

@@ -47,10 +47,15 @@ def replace_ranges(view: WriteView, changes: Sequence[RangeChange]) -> None:
 
 def note_before(view: WriteView, range_: Range) -> None:
     """Note for the history that the frame changes a range."""
+    _, last = split_key(range_.key)
+    before = Before(registered_s(range_.record), range_.record.first, last)
+    note_before_frame(view, range_.span.stem, before)
+
+
+def note_before_frame(view: WriteView, stem: bytes, before: Before) -> None:
+    """Note for the history that the frame changes the range that was so before it."""
     if view.frame is not None:
-        _, last = split_key(range_.key)
-        before = Before(registered_s(range_.record), range_.record.first, last)
-        note_range(view.writable("histories"), range_.span.stem, view.frame, before)
+        note_range(view.writable("histories"), stem, view.frame, before)
 
 
 def lost_spans(before: Iterable[Range], after: Iterable[Range]) -> Iterator[tuple[Span, int, int]]:

@@ -5,7 +5,7 @@ one a line, are rows as well. `read_ndjson_rows` makes
 values of them, `read_load_rows` mostly wire octets at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -15,7 +15,9 @@ from protocol.errors import ProtocolError
 from protocol.handle import check_handle
 from protocol.json_forms import values_from_json
 from protocol.wire import HANDLE_OCTETS_MAX
+from registry.exported_ranges import read_exported_form
 from registry.offline import LoadRow
+from registry.offline_ranges import LoadedForm
 from registry.plain_ranges import FORM_ERRORS, read_json_form
 from registry.stream_rows import RowKind
 from resolver.rows.packed import (
@@ -29,6 +31,7 @@ from resolver.rows.plain import PLAIN_ERRORS, read_plain
 from resolver.rows.row import BadRow, Row, check_filled
 
 _OPERATION = b'"operation"'
+_REGISTERED = b'"registered"'
 _RESPONSE_CODE = '"responseCode"'
 _SUCCESS = b'"responseCode":1,'
 _BOM = b"\xef\xbb\xbf"
@@ -135,8 +138,11 @@ def read_load_rows(lines: Iterable[bytes], now_s: int) -> Iterator[LoadRow | Bad
 
 def _read_operation(number: int, line: bytes) -> LoadRow | BadRow:
     """Return the row of a line that may say what is to be done: `registry.offline`."""
+    read: Callable[[bytes], LoadedForm] = read_json_form
+    if _REGISTERED in line:
+        read = read_exported_form
     try:
-        range_form = read_json_form(line)
+        range_form = read(line)
     except FORM_ERRORS:
         return _read_any_operation(number, line)
     return LoadRow(number, b"", b"", RowKind.RANGE, octets=len(line), form=range_form)
