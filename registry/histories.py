@@ -19,6 +19,7 @@ from heapq import merge
 from typing import NamedTuple
 
 from protocol.value import HandleValue
+from registry.errors import RangeError
 from registry.frame_times import first_frame
 from registry.history_frames import Changes, Frames
 from registry.journal import Kind
@@ -29,6 +30,7 @@ from registry.range_steps import RangeStep, values_in
 from registry.row_past import Moment, RowPast, deletes
 from registry.views import View
 
+CHANGES_MAX = 1_000  # of the range around an identifier that was deleted; each is a frame to read
 MARKS_MAX = 64  # frames in a row that only mark a handle, through which its values are sought
 
 
@@ -172,9 +174,16 @@ class History:
     def _is_registered_since(self, deletion: Changes, seq: int) -> bool:
         """Say whether a range was registered around the handle after it was deleted, up to a frame.
 
-        Until then it stays deleted out of the range that was there.
+        Until then it stays deleted out of the range that was there. Raises: RangeError: the range
+        around it changed too often to be looked through.
         """
-        for change in self.range_changes(deletion.seq - 1):
+        for looked_at, change in enumerate(self.range_changes(deletion.seq - 1)):
+            if looked_at == CHANGES_MAX:
+                raise RangeError(
+                    f"the range around the identifier changed more than {CHANGES_MAX:,} times "
+                    "after it was deleted: its history cannot be told, but that nearer to then "
+                    "(sequence)"
+                )
             if change.seq > seq:
                 break
             for step in change.steps:

@@ -5,8 +5,9 @@ no row. Only what is homed here is counted by name, and prefixes below one that 
 strangers can ask for any prefix there could be.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from protocol.handle import PREFIX_HANDLE_START
 from registry.counters import (
@@ -41,6 +42,18 @@ class DayQueries:
         self.names[name] = (before[0] + received, before[1] + answered)
 
 
+def cut_queries(days: Mapping[int, DayQueries], names_max: int) -> Iterator[dict[int, DayQueries]]:
+    """Cut queries into parts of so many names, each for a transaction of its own."""
+    for day, queries in days.items():
+        sources = queries.sources
+        names = iter(queries.names.items())
+        while part := dict(islice(names, names_max)):
+            yield {day: DayQueries(part, sources)}
+            sources = SpaceSaving()  # who asked is told once
+        if sources is queries.sources:
+            yield {day: DayQueries({}, sources)}
+
+
 def add_queries(view: WriteView, days: Mapping[int, DayQueries]) -> None:
     """Add queries to the counters. Raises: StoreError: what is there is damaged."""
     table = view.writable(TABLE)
@@ -51,9 +64,10 @@ def add_queries(view: WriteView, days: Mapping[int, DayQueries]) -> None:
             found.add(ALL_QUERIES, received, answered)
         for name, numbers in found.names.items():
             add_numbers(table, queries_key(day, name), list(numbers))
-        sources = find_sources(table, day)
-        sources.merge(queries.sources)
-        table.put(sources_key(day), sources.encode())
+        if queries.sources.total:
+            sources = find_sources(table, day)
+            sources.merge(queries.sources)
+            table.put(sources_key(day), sources.encode())
 
 
 def is_counted(view: View, name: bytes) -> bool:

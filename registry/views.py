@@ -8,6 +8,7 @@ with its `with` block. Names are handles as octets in any case; rows and keys ar
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from heapq import nsmallest
 from itertools import compress, islice, repeat
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ from registry.template_rows import is_template_row
 GENESIS_DIGEST = bytes(32)  # stands before the first frame
 _OWNER = Reference(b"", 0)
 FOREIGN_RECORDS_MAX = 10_000  # administrators of one node that live elsewhere; ours
+FOREIGN_FORGOTTEN = 100  # of them, when there is no room; ours: all are looked at for it, some 5 ms
 LISTED_ROWS_MAX = 2_000  # looked at for one page of a list: some 3 ms; ours
 
 _U64 = struct.Struct(">Q")
@@ -605,14 +607,18 @@ class WriteView(View):
         return self._txn.delete(key, db=self._dbs.prefixes)
 
     def put_foreign(self, handle: bytes, values: Sequence[HandleValue], now_s: int) -> None:
-        """Keep values of another node's handle; the longest kept one makes room when full."""
+        """Keep values of another node's handle; the longest kept ones make room when full.
+
+        Some at a time: to find them all are looked at.
+        """
         folded = fold_handle(handle, case_sensitive=True)
         key = folded_key(folded)
         database = self._dbs.foreign
         full = self._txn.stat(db=database)["entries"] >= FOREIGN_RECORDS_MAX
         if full and self._txn.get(key, db=database) is None:
-            oldest, _ = min(self._txn.cursor(db=database), key=lambda row: row[1][: _U64.size])
-            self._txn.delete(oldest, db=database)
+            kept = ((row[: _U64.size], other) for other, row in self._txn.cursor(db=database))
+            for _, oldest in nsmallest(FOREIGN_FORGOTTEN, kept):
+                self._txn.delete(oldest, db=database)
         self._txn.put(key, _U64.pack(now_s) + encode_record(values, folded), db=database)
 
     def append_frame(self, seq: int, frame: bytes, digest: bytes) -> None:

@@ -8,17 +8,19 @@ registrar that is killed loses so many seconds of them; one that is read-only ke
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from registry.days import day_of
 from registry.errors import StoreError
-from registry.query_counters import add_queries, purge_queries
+from registry.query_counters import add_queries, cut_queries, purge_queries
 from registry.recount import count_page
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.query_counts import QueryCounts, unpack_days
 
 WRITE_S = 5  # seconds of queries that a crash may lose
+WRITTEN_NAMES_MAX = 2_000  # written in one transaction; strangers can make up as many names as fit
 PURGED_MAX = 10_000  # entries forgotten in one transaction
 
 _log = logging.getLogger(__name__)
@@ -43,20 +45,14 @@ class QueryStatistics:
         return {}
 
     async def write(self) -> None:
-        """Keep what was counted since the last time."""
-        days = self.counts.take()
-        if not days:
-            return
-
-        def add(view: WriteView) -> None:
-            add_queries(view, days)
-
-        try:
-            await self._commit.transact(add, own=True)
-        except NotWritingError:
-            self.counts.merge(days)
-        except StoreError as error:
-            _log.error("queries could not be counted: %s", error)
+        """Keep what was counted since the last time, some names at a time."""
+        for part in cut_queries(self.counts.take(), WRITTEN_NAMES_MAX):
+            try:
+                await self._commit.transact(partial(add_queries, days=part), own=True)
+            except NotWritingError:
+                self.counts.merge(part)
+            except StoreError as error:
+                _log.error("queries could not be counted: %s", error)
 
     async def purge(self) -> None:
         """Forget the queries of days that are kept no longer."""

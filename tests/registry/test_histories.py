@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.value import encode_values
-from registry import history_frames, life_history, range_history_index
+from registry import histories, history_frames, life_history, range_history_index
 from registry.check_digits import check_of
 from registry.errors import JournalError
 from registry.frame_times import last_at
@@ -529,6 +529,22 @@ def test_too_many_ranges_over_the_same_numbers_are_refused(
     assert words in refused(late)[1]
     early = act(store, "life.history", None, handle="88.118/LOT.900", limit=1)
     assert [each["operation"] for each in done(early)["events"]] == ["create"]
+
+
+def test_too_many_changes_after_a_deletion_are_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(act(store, "ranges.register", **RANGE))
+    perform(store, delete(b"88.118/LOT.001"), now_s=NOW_S)
+    for number in (800, 700, 600):
+        done(act(store, "ranges.split", identifier=f"88.118/LOT.{number}"))
+    monkeypatch.setattr(histories, "CHANGES_MAX", 3)
+    asked: dict[str, Any] = {"handle": "88.118/LOT.001", "sequence": 6}
+    assert done(act(store, "life.as_of", None, **asked))["state"] == "deleted"
+    monkeypatch.setattr(histories, "CHANGES_MAX", 2)
+    words = "the range around the identifier changed more than 2 times after it was deleted"
+    assert words in refused(act(store, "life.as_of", None, **asked))[1]
+    assert done(act(store, "life.as_of", None, **asked | {"sequence": 4}))["state"] == "deleted"
 
 
 def test_a_loaded_range_is_found_though_it_says_another_time(store: Store) -> None:

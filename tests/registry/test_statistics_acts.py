@@ -1,5 +1,6 @@
 """Acts that show statistics: who may see what, what is told, and mistakes put in words."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,16 +9,27 @@ from protocol.codes import ResponseCode
 from protocol.value import Reference
 from registry.acts import Act, Done, decide_act
 from registry.authorization import Policy
-from registry.counters import NAMES_MAX
+from registry.counters import NAMES_MAX, TABLE
 from registry.days import day_of, day_to_text, start_of
 from registry.outcomes import NOTHING_FOREIGN, Refusal
-from registry.query_counters import DayQueries, add_queries, purge_queries
+from registry.query_counters import DayQueries, add_queries, cut_queries, purge_queries
 from registry.range_records import RangeRecord, encode_range, range_key
 from registry.roles import Role, Roles
 from registry.space_saving import SpaceSaving, packed_source, source_to_text
 from registry.statistics_acts import DAYS_MAX
 from registry.store import Store
-from tests.registry.builders import ADMIN, NOW_S, ROOT, STRANGER, create, delete, perform, url
+from tests.registry.builders import (
+    ADMIN,
+    NOW_S,
+    PREFIX,
+    ROOT,
+    STRANGER,
+    create,
+    delete,
+    open_store,
+    perform,
+    url,
+)
 
 OPERATOR = Reference(b"0.NA/99", 300)
 POLICY = Policy(Roles({Role.ADMINISTRATOR: (ROOT,), Role.OPERATOR: (OPERATOR,)}))
@@ -191,6 +203,26 @@ def test_the_largest_numbers_are_text(store: Store) -> None:
 )
 def test_mistakes(store: Store, name: str, parameters: dict[str, Any], words: str) -> None:
     assert words in refused(store, name, **parameters)
+
+
+def test_queries_are_written_in_parts_as_they_are_in_one(store: Store, tmp_path: Path) -> None:
+    names = {b"88.118.%d" % number: (number, number // 2) for number in range(7)}
+    days = {TODAY: DayQueries(dict(names)), TODAY - 1: DayQueries({b"88.118": (2, 1)})}
+    days[TODAY - 2] = DayQueries()
+    for number, queries in enumerate(days.values(), 1):
+        queries.sources.add({packed_source("192.0.2.7"): number})
+    parts = list(cut_queries(days, 3))
+    assert [len(queries.names) for part in parts for queries in part.values()] == [3, 3, 1, 1, 0]
+    kept = []
+    for written in ([days], parts):
+        with open_store(tmp_path / str(len(written))) as other, other.write() as view:
+            view.home(PREFIX)
+            view.unjournaled = False
+            for part in written:
+                add_queries(view, part)
+            kept.append(dict(view.table(TABLE).items()))
+    assert kept[0] == kept[1]
+    assert list(cut_queries({}, 3)) == []
 
 
 def test_queries_are_forgotten_after_a_year_and_registrations_never(store: Store) -> None:

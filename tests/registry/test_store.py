@@ -221,6 +221,7 @@ def test_the_oldest_foreign_record_makes_room(
     empty: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registry.views.FOREIGN_RECORDS_MAX", 3)
+    monkeypatch.setattr("registry.views.FOREIGN_FORGOTTEN", 1)
     assert FOREIGN_RECORDS_MAX > 3
     with empty.write() as view:
         for name, fetched_s in ((b"a/1", 30), (b"a/2", 10), (b"a/3", 20)):
@@ -230,6 +231,10 @@ def test_the_oldest_foreign_record_makes_room(
         view.put_foreign(b"a/4", [url()], 40)
         assert view.find_foreign(b"a/2") is None
         assert view.find_foreign(b"a/1") is not None
+        monkeypatch.setattr("registry.views.FOREIGN_FORGOTTEN", 2)
+        view.put_foreign(b"a/5", [url()], 50)
+        kept = [each for each in (1, 3, 4, 5) if view.find_foreign(b"a/%d" % each) is not None]
+        assert kept == [4, 5]
 
 
 def test_frames_follow_each_other(empty: Store) -> None:
