@@ -125,21 +125,20 @@ class Pages:
         turn_ends = TURN_ROWS
         while not walk.is_done(start, size):
             if walk.rows >= self._steps_max:
-                is_noted = self._note(prefix, walk, start)
-                raise _too_deep(listing, start, self._steps_max, is_noted=is_noted)
+                self._note(prefix, walk)
+                goes_on = walk.position <= start
+                raise _too_deep(listing, start, self._steps_max, goes_on=goes_on)
             walk.go_on(start, size)
             if walk.rows >= turn_ends:
                 turn_ends += TURN_ROWS
                 yield None
-        self._note(prefix, walk, start + size)
+        self._note(prefix, walk)
         yield FoundPage(tuple(walk.handles), total, walk.next)
 
-    def _note(self, prefix: bytes, walk: "_Walk", position_max: int) -> bool:
-        """Remember how far a walk came, unless that is too far on, or the end of the list."""
-        if walk.after is None or walk.position > position_max:
-            return False
-        self._places.note(prefix, Place(walk.position, walk.after, walk.total))
-        return True
+    def _note(self, prefix: bytes, walk: "_Walk") -> None:
+        """Remember how far a walk came, unless that is the end of the list."""
+        if walk.after is not None:
+            self._places.note(prefix, Place(walk.position, walk.after, walk.total))
 
     def page_after(self, listing: Listing, after: bytes, size: int) -> FoundPage:
         """Return the handles under a prefix that come after one, empty: the first ones.
@@ -198,13 +197,14 @@ class _Walk:
 
 
 def _too_deep(
-    listing: Listing, start: int, steps_max: int, *, is_noted: bool = False
+    listing: Listing, start: int, steps_max: int, *, goes_on: bool = False
 ) -> ListTooDeepError:
-    again = "ask again, which goes on from where this ended, or " if is_noted else ""
+    again = "ask again, which goes on from where this ended, or " if goes_on else ""
+    handle = to_text(listing.prefix)
     return ListTooDeepError(
-        f"this page begins {start} handles deep in the list of {to_text(listing.prefix)}, and at "
-        f"most {steps_max} rows, revoked ones among them, are stepped over: {again}go on from page "
-        "to page with after=, the member next of the page before"
+        f"this page begins {start} handles deep in the list of {handle}, and at most {steps_max} "
+        f"rows, revoked ones among them, are stepped over: {again}go on from page to page with "
+        f"after=, at first {handle.partition('/')[2]}/, then the member next of the page before"
     )
 
 
