@@ -9,7 +9,8 @@
     transact ─> queue ─> the same thread: a transaction of its own, between two batches
 
 One thread owns the store's write transactions. What was decided before, without the lock, is
-decided again inside: two creations of one handle in one batch give one handle and one refusal.
+decided again inside: two creations of one handle in one batch give one handle and one refusal. What
+takes longer than `turn_s` goes on in the next transaction.
 When there is no room, nothing of the batch is acknowledged and the node turns read-only: every
 registration is answered with code 7 until `check_room` finds room again.
 """
@@ -47,6 +48,9 @@ from resolver.metrics import (
 RECOVERY_FACTOR = 1.1
 # Octets of operations in one transaction: a frame of the journal is made in memory.
 BATCH_OCTETS_MAX = 16 * 1_048_576
+# Of one transaction, after which what is left of a batch waits for the next. Most take some
+# milliseconds; deciding on who is in groups of thousands takes ten each.
+TURN_S = 0.1
 JOBS_MAX = 256  # transactions of their own that wait
 KEPT_WAITING_MAX = 256  # records of other nodes that wait to be kept; the oldest is forgotten
 
@@ -107,6 +111,7 @@ class GroupCommit:
         keys_lost: called on the loop with keys that were changed or taken away, before whoever
             did it is answered; None: nobody wants to know.
         mirror_words: why this node registers nothing but what it follows; empty: it registers.
+        turn_s: how long a transaction goes on with its batch.
     """
 
     def __init__(
@@ -121,7 +126,9 @@ class GroupCommit:
         now_s: Callable[[], float] = time.time,
         keys_lost: Callable[[Collection[Reference]], None] | None = None,
         mirror_words: str = "",
+        turn_s: float = TURN_S,
     ) -> None:
+        self._turn_s = turn_s
         self._mirror_words = mirror_words
         self._store = store
         self._policy = policy
@@ -316,7 +323,10 @@ class GroupCommit:
 
     def _commit_and_tell(self, batch: list[Submitted]) -> None:
         outcomes = self.commit(batch)
-        self._tell_later(batch, outcomes)
+        self._tell_later(batch[: len(outcomes)], outcomes)
+        if len(outcomes) < len(batch):
+            with self._wake:
+                self._queue.extendleft(reversed(batch[len(outcomes) :]))
 
     def _tell_later(self, asked: Sequence[Submitted | Job], outcomes: Sequence[Any]) -> None:
         assert self._loop is not None
@@ -350,7 +360,7 @@ class GroupCommit:
         return Refusal(ResponseCode.SERVER_BACKUP, words.encode())
 
     def commit(self, batch: list[Submitted]) -> list[Outcome | bool | Exception]:
-        """Commit one batch and return how each operation ended."""
+        """Commit one batch; return how each operation ended, or the first, if they take long."""
         try:
             return list(self._transact(batch))
         except StoreFullError as error:
@@ -380,6 +390,8 @@ class GroupCommit:
                         items.append(item)
                     outcomes.append(item is not None)
                     continue
+                if outcomes and time.perf_counter() - started > self._turn_s:
+                    break
                 outcome = decide(view, operation, identity, foreign, self._policy, now_s)
                 if isinstance(outcome, Change):
                     changes = apply(view, outcome, identity, now_s)

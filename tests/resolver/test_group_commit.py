@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def make_commit(store: Store, **options: Any) -> GroupCommit:
-    options = {"window_s": 0.0, "now_s": lambda: NOW_S, **options}
+    options = {"window_s": 0.0, "turn_s": 60.0, "now_s": lambda: NOW_S, **options}
     return GroupCommit(store, POLICY, **options)
 
 
@@ -88,6 +88,26 @@ def test_a_batch_is_one_frame(store: Store) -> None:
     outcomes = commit_batch(commit, *(create(b"88.118/%d" % n, url()) for n in range(5)))
     assert all(isinstance(outcome, Change) for outcome in outcomes)
     assert frames_of(store) == [5]
+
+
+def test_a_batch_that_takes_long_is_several_transactions(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deciding on 256 operations of members of a large group kept all others waiting."""
+    commit = make_commit(store, turn_s=0.0, operations_max=3)
+    operations = [create(b"88.118/%d" % number, url()) for number in range(8)]
+    assert codes_of(commit_batch(commit, *operations)) == [1]
+
+    async def scene() -> list[Outcome]:
+        commit.start()
+        asked = [commit.submit(each, ADMIN, NOTHING_FOREIGN) for each in operations]
+        outcomes = await asyncio.gather(*asked)
+        await asyncio.to_thread(commit.stop)
+        return outcomes
+
+    outcomes = asyncio.run(scene())
+    assert codes_of([*outcomes]) == [101, 1, 1, 1, 1, 1, 1, 1]
+    assert frames_of(store) == [1] * 8
 
 
 def test_what_a_batch_decides_on_includes_the_batch(store: Store) -> None:
