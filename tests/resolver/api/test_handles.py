@@ -443,6 +443,17 @@ def test_a_page_that_follows_a_handle() -> None:
     assert "page" not in answer.json
 
 
+def test_an_empty_page_among_revoked_handles_says_what_to_go_on_after() -> None:
+    api = Api()
+    api.operations.listing = Listing(1, (), 7, next=b"88.118/R")
+    first = api.request("GET", "/api/handles?prefix=88.118&after=88.118%2f&pageSize=2")
+    assert api.operations.afters == [b"88.118/"]
+    assert (first.json["handles"], first.json["next"]) == ([], "88.118/R")
+    api.operations.listing = Listing(1, (b"88.118/Z",), 7)
+    last = api.request("GET", "/api/handles?prefix=88.118&after=88.118%2fR&pageSize=2")
+    assert (last.json["handles"], "next" in last.json) == (["88.118/Z"], False)
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
