@@ -11,10 +11,7 @@ from following the others.
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from protocol.errors import ProtocolError
-from protocol.key_files import PrivateKey, decode_private_key
 from protocol.types.hs_site import HsSite
 from registry.mirror_plans import Share
 from registry.roles import identity_from_text
@@ -26,6 +23,7 @@ from resolver.group_commit import GroupCommit
 from resolver.metrics import FOLLOWED
 from resolver.node_files import NodeFilesError, read_site
 from resolver.primary_line import PrimaryError, PrimaryLine
+from resolver.server_keys import read_key
 
 
 class Followers:
@@ -57,7 +55,7 @@ def make_followers(
     follow = config.follow
     site_path, key_path = config.folder / follow.site, config.folder / follow.key
     site = read_site(site_path)
-    identity = KeyIdentity(identity_from_text(follow.identity), _read_key(key_path))
+    identity = KeyIdentity(identity_from_text(follow.identity), read_key(key_path))
     shares = [Share(site.hash_option, len(site.servers), n) for n in range(len(site.servers))]
     fault = shares[0].fault() if shares else "it names no server"
     if fault is not None:
@@ -84,12 +82,3 @@ def sources_of(site: HsSite) -> list[str]:
     keys = [hashlib.sha256(server.public_key).digest() for server in site.servers]
     group = hashlib.sha256(bytes([site.hash_option]) + b"".join(keys)).hexdigest()
     return [f"{group}/{number}" for number in range(len(keys))]
-
-
-def _read_key(path: Path) -> PrivateKey:
-    try:
-        return decode_private_key(path.read_bytes())
-    except OSError as error:
-        raise NodeFilesError(f"{path} cannot be read: {error.strerror}") from None
-    except ProtocolError as error:
-        raise NodeFilesError(f"{path} is not a private key without a passphrase: {error}") from None

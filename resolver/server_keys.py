@@ -65,7 +65,7 @@ def read_key(path: Path) -> PrivateKey:
     except OSError as error:
         raise NodeFilesError(f"{path} cannot be read: {error.strerror}") from None
     except ProtocolError as error:
-        raise NodeFilesError(f"{path} is not a private key: {error}") from None
+        raise NodeFilesError(f"{path} is not a private key without a passphrase: {error}") from None
 
 
 def names(site: HsSite, key: PrivateKey) -> bool:
