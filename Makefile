@@ -45,7 +45,7 @@ bench-ranges: $(VENV)/.installed bench-tools ## look-ups in 1 M ranges of 10,000
 bench-writes: $(VENV)/.installed bench-tools ## single registrations, streams, look-ups beside them (5 minutes)
 	@$(BIN)/biaoshi loadtest writes --results loadtest/results $(BENCH_OPTIONS)
 
-bench-counting: $(VENV)/.installed-test ## what counters and histograms cost an answer (1 minute)
+bench-counting: $(VENV)/.installed-test ## what counters, histograms and statistics cost an answer (2 minutes)
 	@$(BIN)/python -m tests.loadtest.counting --results loadtest/results
 
 bench-paging: $(VENV)/.installed-test bench-tools ## pages of lists at 1 M and 100 M handles, one that nobody reads (1 minute)

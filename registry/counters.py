@@ -3,7 +3,8 @@
     b"T" name              what there is now: TOTALS numbers
     b"D" name 0x00 u32 day what happened on a day: EVENTS numbers
     b"Q" u32 day, name     queries of a day: received, answered
-    b"S" u32 day           who asked on a day: `registry.space_saving`
+    b"S" u32 day, name     who asked on a day: `registry.space_saving`; under `/` how many addresses
+                           are listed of all names together
     b"C"                   how far an older store was counted: `registry.first_count`
 
 A **name** is what is counted under: a prefix folded, `88.118.5`, for the identifiers below it, and
@@ -132,9 +133,9 @@ def queries_key(day: int, name: bytes) -> bytes:
     return b"Q" + _U32.pack(day) + name
 
 
-def sources_key(day: int) -> bytes:
-    """Return the key of who asked on a day."""
-    return b"S" + _U32.pack(day)
+def sources_key(day: int, name: bytes = ALL_QUERIES) -> bytes:
+    """Return the key of who asked on a day for what is counted under a name."""
+    return b"S" + _U32.pack(day) + name
 
 
 def read_numbers(table: Table, key: bytes, count: int) -> list[int]:

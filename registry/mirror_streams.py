@@ -147,7 +147,7 @@ class LogStream:
     def _moving_on(self) -> Piece:
         """Return a record that changes nothing, as mirrors would log a placeholder as an error."""
         with self._store.read() as view:
-            homed = view.list_homed(None, 1)
+            homed = view.list_homed(None, 1).handles
         number = transaction_id(self._head)
         return [HandleChange(number, each, Action.HOME, self._date_ms).encode() for each in homed]
 

@@ -9,8 +9,9 @@ largest that is not is the new floor. So for every source
 
     at most - error  <=  true  <=  at most          floor <= total / (capacity + 1)
 
-and whoever made up more than that part of all is listed. What is shown of a source is the least
-that it surely was, and by how much it may have been more; with the rest these add up to the total.
+and whoever made up more than that part of all is listed; one that was cut shorter has a higher
+floor. What is shown of a source is the least that it surely was, and by how much it may have been
+more; with the rest these add up to the total.
 """
 
 import heapq
@@ -60,6 +61,17 @@ class SpaceSaving:
         """Add all that another one has counted."""
         self._merge(other._entries, other.floor, other.total)
 
+    def add_unknown(self, queries: int) -> None:
+        """Add what nobody knows the source of: it may have been any one's."""
+        self._merge({}, queries, queries)
+
+    def cut(self, entries_max: int) -> None:
+        """Keep only so many of the largest."""
+        self._keep(self._entries, entries_max)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def largest(self) -> list[Counted]:
         """Return who is listed, the surest first."""
         counted = [
@@ -105,13 +117,17 @@ class SpaceSaving:
                 merged[source] = (count + own_floor, error + own_floor)
         self.total += total
         self.floor = own_floor + floor
-        if len(merged) > self.capacity:
+        self._keep(merged, self.capacity)
+
+    def _keep(self, entries: _Entries, entries_max: int) -> None:
+        """Take the largest of these as what is listed; the floor is that of all of them."""
+        if len(entries) > entries_max:
             ranked = heapq.nlargest(
-                self.capacity + 1, merged.items(), key=lambda item: (item[1][0], item[0])
+                entries_max + 1, entries.items(), key=lambda item: (item[1][0], item[0])
             )
             self.floor = max(self.floor, ranked[-1][1][0])
-            merged = dict(ranked[: self.capacity])
-        self._entries = merged
+            entries = dict(ranked[:entries_max])
+        self._entries = entries
 
 
 def packed_source(address: str) -> bytes:

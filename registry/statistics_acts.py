@@ -1,7 +1,7 @@
 """Acts that show statistics: of a prefix by day, who asked, and what there is.
 
     statistics.show     {prefix, from, to}     {prefix, identifiers, prefixes, days: [...], ...}
-    statistics.sources  {day}                  {day, total, sources: [...], rest, ...}
+    statistics.sources  {prefix, day}          {prefix, day, total, sources: [...], rest, ...}
     statistics.totals   {prefix, after, limit} {identifiers, prefixes, names: [...], next}
 
 Days are text, `2026-11-21`, those of Shanghai. Without a prefix it is all of the node, which
@@ -74,34 +74,45 @@ def decide_show(step: ActStep) -> ActOutcome:
 
 
 def decide_sources(step: ActStep) -> ActOutcome:
-    """Decide about showing who asked most on a day."""
+    """Decide about showing who asked most on a day: for anything, or under a prefix."""
     try:
+        prefix = _prefix(step)
         day = _day(step, "day", day_of(step.now_s))
     except _WrongError as error:
         return refuse(ResponseCode.INVALID_VALUE, str(error))
-    refused = _refused(step, b"")
+    refused = _refused(step, prefix)
     if refused is not None:
         return refused
-    sources = find_sources(step.view.table(TABLE), day)
-    shown = [
-        {
-            "address": source_to_text(each.source),
-            "atLeast": each.at_least,
-            "atMost": each.at_most,
-        }
-        for each in sources.largest()
-    ]
-    doubt = max((each.at_most - each.at_least for each in sources.largest()), default=0)
-    return Done(
-        {
-            "day": day_to_text(day),
-            "total": sources.total,
-            "sources": shown,
-            "rest": sources.rest,
-            "errorMax": doubt,
-            "othersAtMost": sources.floor,
-        }
-    )
+    table = step.view.table(TABLE)
+    shown: dict[str, Any] = {"prefix": to_text(prefix), "day": day_to_text(day)}
+    if not prefix:
+        return Done(shown | _shown_sources(table, day, ALL_QUERIES))
+    below = _shown_sources(table, day, PREFIX_HANDLE_START + prefix)
+    return Done(shown | _shown_sources(table, day, prefix) | {"prefixQueries": below})
+
+
+def _shown_sources(table: Table, day: int, name: bytes) -> dict[str, Any]:
+    """Return who asked most for what is counted under a name; all together are its queries."""
+    sources = find_sources(table, day, name)
+    received = find_queries(table, day, name).received
+    if received > sources.total:
+        # The day began under a version that did not tell, or a crash came between the two.
+        sources.add_unknown(received - sources.total)
+    largest = sources.largest()
+    return {
+        "total": sources.total,
+        "sources": [
+            {
+                "address": source_to_text(each.source),
+                "atLeast": each.at_least,
+                "atMost": each.at_most,
+            }
+            for each in largest
+        ],
+        "rest": sources.rest,
+        "errorMax": max((each.at_most - each.at_least for each in largest), default=0),
+        "othersAtMost": sources.floor,
+    }
 
 
 def decide_totals(step: ActStep) -> ActOutcome:

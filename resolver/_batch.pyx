@@ -62,8 +62,8 @@ cdef class Batch:
     cdef readonly list prefixes
     cdef readonly int answered
     cdef int _answered_before
-    cdef int _asked[BATCH_DATAGRAMS]  # look-ups of each prefix of this batch that were answered
-    cdef int _got[BATCH_DATAGRAMS]  # those of them that got values
+    cdef int _named[BATCH_DATAGRAMS]  # where each prefix of this batch is counted, -1: not yet known
+    cdef Source _sender  # of all that was loaded
     cdef readonly int missing
     cdef readonly int refused
     cdef readonly int touched  # rows that were touched before they are looked up
@@ -124,8 +124,8 @@ cdef class Batch:
         return self._counts is not None and self._counts.is_full()
 
     def take_counts(self):
-        """Return [(name, received, answered)] and {source: queries}, and begin anew."""
-        return ([], {}) if self._counts is None else self._counts.take()
+        """Return {name: (answered, {source: queries})}, and begin anew."""
+        return {} if self._counts is None else self._counts.take()
 
     def receive(self):
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -143,13 +143,16 @@ cdef class Batch:
         self._read()
         return self._count
 
-    def load(self, list datagrams):
-        """Take these (octets, address) instead of what has arrived."""
+    def load(self, list datagrams, bytes source=b""):
+        """Take these (octets, address) instead of what has arrived, all from one source."""
         cdef int number
         cdef bytes octets
         if len(datagrams) > BATCH_DATAGRAMS:
             raise ValueError(f"{len(datagrams)} datagrams, {BATCH_DATAGRAMS} are a batch")
         self._loaded = list(datagrams)
+        self._sender = source_of(
+            <const uint8_t *>PyBytes_AS_STRING(source), PyBytes_GET_SIZE(source)
+        )
         self._count = len(datagrams)
         for number in range(self._count):
             octets = <bytes?>datagrams[number][0]
@@ -282,8 +285,10 @@ cdef class Batch:
                 and memcmp(PyBytes_AS_STRING(known) + PREFIX_START_OCTETS, folded, octets) == 0
             ):
                 return number
+        number = <int>len(self.prefixes)
         self.prefixes.append(b"0.NA/" + PyBytes_FromStringAndSize(folded, octets))
-        return <int>len(self.prefixes) - 1
+        self._named[number] = -1
+        return number
 
     def assemble(self, list rows, list homed, int64_t now_s):
         """Write the answers; return the datagrams that are left to the readable path."""
@@ -301,44 +306,40 @@ cdef class Batch:
                     continue
             datagram = PyBytes_FromStringAndSize(<const char *>question.octets, question.size)
             declined.append((datagram, self._address(number)))
-        if self._counts is not None:
-            self._count_prefixes()
         return declined
 
     cdef int _count_one(self, int number, Question *question) except -1:
         """Count a look-up that was just answered."""
-        cdef const char *key
-        cdef int64_t octets
         cdef bint answered = self.answered > self._answered_before
+        cdef int name
+        cdef Source source
         self._answered_before = self.answered
-        if self._loaded is None:
-            self._counts.source(self._answers.addresses + number)
-        if question.prefix_octets != PREFIX_START_OCTETS - 1:
-            self._asked[question.prefix] += 1
-            self._got[question.prefix] += answered
-            return 0
-        key = PyBytes_AS_STRING(self.keys[question.key])
-        octets = counted_octets(key, question.handle_octets, question.prefix_octets)
-        if octets:
-            self._counts.name(key, octets, 1, answered)
+        if question.prefix_octets == PREFIX_START_OCTETS - 1:
+            name = self._name_of_key(question)
         else:
-            self._counts.name(b"0.NA/0.NA", 9, 1, answered)
+            name = self._named[question.prefix]
+            if name < 0:
+                name = self._named[question.prefix] = self._name_of_prefix(question.prefix)
+        if self._loaded is None:
+            source = sender_of(self._answers.addresses + number)
+        else:
+            source = self._sender
+        self._counts.add(name, source, answered)
         return 0
 
-    cdef int _count_prefixes(self) except -1:
-        """Count what a batch asked for, prefix by prefix: it has few."""
-        cdef int number
-        cdef bytes prefix
-        for number in range(<int>len(self.prefixes)):
-            if self._asked[number]:
-                prefix = self.prefixes[number]
-                self._counts.name(
-                    PyBytes_AS_STRING(prefix) + PREFIX_START_OCTETS,
-                    min(PyBytes_GET_SIZE(prefix) - PREFIX_START_OCTETS, <int64_t>NAME_OCTETS_MAX),
-                    self._asked[number], self._got[number],
-                )
-                self._asked[number] = self._got[number] = 0
-        return 0
+    cdef int _name_of_prefix(self, int number) except -1:
+        """Return where what is under a prefix of this batch is counted."""
+        cdef bytes prefix = <bytes?>self.prefixes[number]
+        return self._counts.find(
+            PyBytes_AS_STRING(prefix) + PREFIX_START_OCTETS,
+            min(PyBytes_GET_SIZE(prefix) - PREFIX_START_OCTETS, <int64_t>NAME_OCTETS_MAX),
+        )
+
+    cdef int _name_of_key(self, Question *question) except -1:
+        """Return where a handle that begins with 0.NA is counted, mostly one of a prefix."""
+        cdef const char *key = PyBytes_AS_STRING(self.keys[question.key])
+        cdef int64_t octets = counted_octets(key, question.handle_octets, question.prefix_octets)
+        return self._counts.find(key, octets) if octets else self._counts.find(b"0.NA/0.NA", 9)
 
     cdef bint _answer(self, int number, object row, int64_t now_s) except -1:
         """Write the answer to one question; False when its row is not plain, or it is too long."""

@@ -1,29 +1,58 @@
 # Counting look-ups for statistics, without Python: by what is counted under (`registry.counters`)
-# and by who asks, added up from batch to batch until they are taken. Included by `_batch.pyx`.
+# and by who asks for it, added up from batch to batch until they are taken. Included by `_batch.pyx`.
 #
-# Both are hash tables with open addressing, so what a look-up costs is two short walks. Sources are
-# 16 octets, IPv4 addresses as they are mapped into IPv6. The seed is random: nobody can choose
-# addresses that meet in one place.
+# Both are hash tables with open addressing. A batch looks up each of its names once. A look-up is
+# noted as a pair of name and source, one behind the other, and some hundred of them are put into
+# the table at once: its memory is cold where a batch has just gone through a store, and so one waits
+# for many places together. How many were received under a name is the sum of its pairs. Sources are
+# 16 octets, IPv4 addresses as they are mapped into IPv6, all zeros when nobody knows. The seed is
+# random: nobody can choose addresses that meet in one place.
 
 cdef enum:
     COUNTED_NAMES = 1_024
     NAME_PLACES = 4_096
-    COUNTED_SOURCES = 4_096
-    SOURCE_PLACES = 8_192
+    COUNTED_PAIRS = 4_096
+    PAIR_PLACES = 8_192
+    PAIRS_WAITING = 1_024
     NAME_OCTETS_MAX = 400  # of `registry.counters`
     KEY_HEAD_OCTETS = 478  # of `registry.schema`
 
 
-cdef struct Asker:
+cdef struct Source:
     uint64_t high
     uint64_t low
-    int64_t queries  # 0: nobody
+
+
+cdef struct Pair:
+    Source source
+    uint32_t queries  # 0: no pair; they are taken every second
+    int32_t name  # its position among the names
 
 
 cdef inline uint64_t mix(uint64_t number) noexcept nogil:
     number ^= number >> 32
     number *= <uint64_t>0x9E3779B97F4A7C15
     return number ^ (number >> 29)
+
+
+cdef inline Source source_of(const uint8_t *octets, int64_t count) noexcept nogil:
+    """Return the source of an address of 4 or 16 octets; of any other it is not known."""
+    cdef Source source
+    cdef uint8_t *target = <uint8_t *>&source
+    memset(target, 0, sizeof(Source))
+    if count == 4:
+        target[10] = target[11] = 0xFF
+        memcpy(target + 12, octets, 4)
+    elif count == 16:
+        memcpy(target, octets, 16)
+    return source
+
+
+cdef inline Source sender_of(const sockaddr_storage *address) noexcept nogil:
+    """Return the source of a datagram."""
+    if address.ss_family == AF_INET6:
+        return source_of(<const uint8_t *>&(<const sockaddr_in6 *>address).sin6_addr, 16)
+    return source_of(<const uint8_t *>&(<const sockaddr_in *>address).sin_addr, 4)
 
 
 @cython.final
@@ -33,45 +62,35 @@ cdef class Counts:
     cdef uint64_t seed
     cdef list names
     cdef int known  # how many names there are
-    cdef int askers
+    cdef int paired
     cdef int32_t places[NAME_PLACES]  # positions among the names, plus 1
-    cdef int64_t received[COUNTED_NAMES]
     cdef int64_t answered[COUNTED_NAMES]
-    cdef Asker *sources
-    cdef Asker *latest  # who asked last: mostly the next one too
+    cdef Pair *pairs
+    cdef int waiting  # how many are noted and not in the table
+    cdef Pair noted[PAIRS_WAITING]
 
     def __cinit__(self, uint64_t seed):
         self.seed = seed
-        self.sources = <Asker *>calloc(SOURCE_PLACES, sizeof(Asker))
-        if not self.sources:
+        self.pairs = <Pair *>calloc(PAIR_PLACES, sizeof(Pair))
+        if not self.pairs:
             raise MemoryError
         self._clear()
 
     def __dealloc__(self):
-        free(self.sources)
+        free(self.pairs)
 
     cdef void _clear(self):
         self.names = []
-        self.known = self.askers = 0
-        self.latest = NULL
+        self.known = self.paired = self.waiting = 0
         memset(self.places, 0, sizeof(self.places))
-        memset(self.sources, 0, SOURCE_PLACES * sizeof(Asker))
+        memset(self.pairs, 0, PAIR_PLACES * sizeof(Pair))
 
     cdef bint is_full(self) noexcept:
         """Say whether one batch more might not fit."""
         return (
             self.known > COUNTED_NAMES - BATCH_DATAGRAMS
-            or self.askers > COUNTED_SOURCES - BATCH_DATAGRAMS
+            or self.paired + self.waiting > COUNTED_PAIRS - BATCH_DATAGRAMS
         )
-
-    cdef int name(
-        self, const char *name, int64_t octets, int64_t received, int64_t answered
-    ) except -1:
-        """Count look-ups under a name."""
-        cdef int at = self._find(name, octets)
-        self.received[at] += received
-        self.answered[at] += answered
-        return 0
 
     cdef inline bint _is(self, int at, const char *name, int64_t octets):
         cdef bytes known = <bytes>self.names[at]
@@ -79,7 +98,7 @@ cdef class Counts:
             PyBytes_AS_STRING(known), name, octets
         )
 
-    cdef int _find(self, const char *name, int64_t octets) except -1:
+    cdef int find(self, const char *name, int64_t octets) except -1:
         """Return the position of a name, which is added when it is new."""
         cdef uint64_t hashed = self.seed
         cdef int64_t number
@@ -92,63 +111,77 @@ cdef class Counts:
                 return self.places[place] - 1
             place = (place + 1) & (NAME_PLACES - 1)
         self.names.append(PyBytes_FromStringAndSize(name, octets))
-        self.received[self.known] = self.answered[self.known] = 0
+        self.answered[self.known] = 0
         self.known += 1
         self.places[place] = <int32_t>self.known
         return self.known - 1
 
-    cdef void source(self, sockaddr_storage *address) noexcept:
-        """Count a look-up by who asked."""
-        cdef uint64_t parts[2]
-        cdef uint8_t *octets = <uint8_t *>parts
-        cdef Asker *asker
+    cdef void add(self, int name, Source source, bint answered) noexcept:
+        """Count a look-up under the name at a position, by who asked."""
+        cdef Pair *pair = self.noted + (self.waiting - 1)  # mostly the next one too
+        self.answered[name] += answered
+        if self.waiting:
+            if pair.name == name and is_same(pair.source, source):
+                pair.queries += 1
+                return
+            if self.waiting == PAIRS_WAITING:
+                self._settle()
+        pair = self.noted + self.waiting
+        pair.source, pair.queries, pair.name = source, 1, <int32_t>name
+        self.waiting += 1
+
+    cdef void _settle(self) noexcept:
+        """Put what was noted into the table."""
+        cdef int at
         cdef uint64_t place
-        if address.ss_family == AF_INET6:
-            memcpy(octets, &(<sockaddr_in6 *>address).sin6_addr, 16)
-        else:
-            memset(octets, 0, 10)
-            octets[10] = octets[11] = 0xFF
-            memcpy(octets + 12, &(<sockaddr_in *>address).sin_addr, 4)
-        if self.latest and self.latest.low == parts[1] and self.latest.high == parts[0]:
-            self.latest.queries += 1
-            return
-        place = mix(mix(parts[0] ^ self.seed) ^ parts[1])
-        while True:
-            asker = self.sources + (place & (SOURCE_PLACES - 1))
-            if asker.queries == 0:
-                asker.high, asker.low = parts[0], parts[1]
-                self.askers += 1
-                break
-            if asker.low == parts[1] and asker.high == parts[0]:
-                break
-            place += 1
-        asker.queries += 1
-        self.latest = asker
+        cdef Pair *pair
+        cdef Pair *noted
+        for at in range(self.waiting):
+            noted = self.noted + at
+            place = mix(
+                mix(noted.source.high ^ self.seed) ^ noted.source.low ^ (<uint64_t>noted.name << 17)
+            )
+            while True:
+                pair = self.pairs + (place & (PAIR_PLACES - 1))
+                if pair.queries == 0:
+                    pair[0] = noted[0]
+                    self.paired += 1
+                    break
+                if pair.name == noted.name and is_same(pair.source, noted.source):
+                    pair.queries += noted.queries
+                    break
+                place += 1
+        self.waiting = 0
 
-    cdef tuple take(self):
-        """Return [(name, received, answered)] and {source: queries}, and begin anew."""
+    cdef dict take(self):
+        """Return {name: (answered, {source: queries})}, and begin anew."""
         cdef int at
-        cdef dict sources = {}
-        cdef list names = [
-            (self.names[at], self.received[at], self.answered[at]) for at in range(self.known)
-        ]
-        for at in range(SOURCE_PLACES if self.askers else 0):
-            if self.sources[at].queries:
-                sources[self._address(self.sources + at)] = self.sources[at].queries
-        if self.known or self.askers:
+        cdef Pair *pair
+        cdef list sources = [{} for at in range(self.known)]
+        self._settle()
+        for at in range(PAIR_PLACES if self.paired else 0):
+            pair = self.pairs + at
+            if pair.queries:
+                (<dict>sources[pair.name])[octets_of(&pair.source)] = pair.queries
+        taken = {self.names[at]: (self.answered[at], sources[at]) for at in range(self.known)}
+        if self.known:
             self._clear()
-        return names, sources
+        return taken
 
-    cdef bytes _address(self, Asker *asker):
-        """Return the 4 octets of an IPv4 address, the 16 of another."""
-        cdef uint8_t octets[16]
-        cdef int at
-        memcpy(octets, &asker.high, 8)
-        memcpy(octets + 8, &asker.low, 8)
-        for at in range(12):
-            if octets[at] != (0 if at < 10 else 0xFF):
-                return PyBytes_FromStringAndSize(<const char *>octets, 16)
-        return PyBytes_FromStringAndSize(<const char *>octets + 12, 4)
+
+cdef inline bint is_same(Source one, Source other) noexcept nogil:
+    return one.low == other.low and one.high == other.high
+
+
+cdef bytes octets_of(Source *source):
+    """Return the 4 octets of an IPv4 address, the 16 of another, none when it is not known."""
+    cdef const uint8_t *octets = <const uint8_t *>source
+    if source.high == 0:
+        if source.low == 0:
+            return b""
+        if octets[8] == 0 and octets[9] == 0 and octets[10] == 0xFF and octets[11] == 0xFF:
+            return PyBytes_FromStringAndSize(<const char *>octets + 12, 4)
+    return PyBytes_FromStringAndSize(<const char *>octets, 16)
 
 
 cdef int64_t counted_octets(const char *key, int64_t octets, int64_t prefix_octets) noexcept:

@@ -13,7 +13,6 @@ import ctypes
 import errno
 import socket
 import struct
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,10 +23,11 @@ from protocol.handle import PREFIX_HANDLE_START, PREFIX_PREFIX, fold_case, is_pr
 from protocol.header import EXPIRY_DEFAULT_S, HEADER_OCTETS
 from protocol.versions import BEST
 from protocol.wire import MESSAGE_OCTETS_MAX, write_str
+from registry.counters import counted_name
 from registry.range_records import FoundRow, find_held, find_nearest
 from registry.schema import KEY_OCTETS_MAX
 from registry.template_expansion import expand_rows
-from resolver.batch_counts import BatchCounts
+from resolver.batch_counts import BatchCounts, Taken
 from resolver.message_tables import (
     ADDRESS_OCTETS,
     CALLS,
@@ -111,11 +111,12 @@ class Batch:
         self._arrived = MessageTable(DATAGRAMS_MAX, _ARRIVED_OCTETS)
         self._sending = MessageTable(SLOTS, DATAGRAM_OCTETS_MAX)
         self._addresses = ctypes.create_string_buffer(DATAGRAMS_MAX * ADDRESS_OCTETS)
-        self._names = memoryview(self._addresses).cast("B")
+        self._senders = memoryview(self._addresses).cast("B")
         for number in range(DATAGRAMS_MAX):
             self._arrived.words[MESSAGE_WORDS * number] = self._address_at(number)
         self._datagrams: list[bytes] = []
         self._loaded: list[Datagram] | None = None
+        self._source = b""  # of all that was loaded
         self._questions: list[_Question | _Lie | None] = []
         self._owners: list[int] = []
         self.keys: list[bytes] = []
@@ -136,9 +137,9 @@ class Batch:
         """Whether what was counted has to be taken before the next batch."""
         return self._counts is not None and self._counts.is_full
 
-    def take_counts(self) -> tuple[list[tuple[bytes, int, int]], dict[bytes, int]]:
-        """Return [(name, received, answered)] and {source: queries}, and begin anew."""
-        return ([], {}) if self._counts is None else self._counts.take()
+    def take_counts(self) -> Taken:
+        """Return {name: (answered, {source: queries})}, and begin anew."""
+        return {} if self._counts is None else self._counts.take()
 
     def receive(self) -> int:
         """Take what has arrived and read it; return how many datagrams that are."""
@@ -156,11 +157,12 @@ class Batch:
         ]
         return self._read()
 
-    def load(self, datagrams: list[Datagram]) -> int:
-        """Take these (octets, address) instead of what has arrived."""
+    def load(self, datagrams: list[Datagram], source: bytes = b"") -> int:
+        """Take these (octets, address) instead of what has arrived, all from one source."""
         if len(datagrams) > DATAGRAMS_MAX:
             raise ValueError(f"{len(datagrams)} datagrams, {DATAGRAMS_MAX} are a batch")
         self._loaded = list(datagrams)
+        self._source = source
         self._datagrams = [octets for octets, _ in datagrams]
         return self._read()
 
@@ -220,39 +222,39 @@ class Batch:
                 continue
             declined.append((self._datagrams[number], self._address(number)))
         if self._counts is not None and counted:
-            self._count_names(counted, self._counts)
-            if self._loaded is None:
-                self._count_sources(counted, self._counts)
+            names = self._names_of(counted)
+            got = (
+                name
+                for number, name in zip(counted, names, strict=True)
+                if number not in self._missed
+            )
+            self._counts.add(zip(names, self._sources_of(counted), strict=True), got)
         return declined
 
-    def _count_names(self, numbers: list[int], counts: BatchCounts) -> None:
-        """Count look-ups that were answered: together what is of one prefix."""
-        if len(self.prefixes) == 1 and self.prefixes[0] != _PREFIX_OF_PREFIXES:
-            counts.add(self.keys[0], len(numbers), self.answered)
-            return
-        asked: Counter[int] = Counter()
-        got: Counter[int] = Counter()
-        keys: dict[int, bytes] = {}
+    def _names_of(self, numbers: list[int]) -> list[bytes]:
+        """Return what look-ups are counted under: what is of one prefix is told apart once."""
+        names: dict[int, bytes] = {}
+        found = []
         for number in numbers:
             question = self._questions[number]
             assert isinstance(question, _Question)
-            key, prefix = self.keys[question.key], question.prefix
-            if self.prefixes[prefix] == _PREFIX_OF_PREFIXES:
-                counts.add(key, 1, number not in self._missed)
-                continue
-            keys[prefix] = key
-            asked[prefix] += 1
-            got[prefix] += number not in self._missed
-        for prefix, key in keys.items():
-            counts.add(key, asked[prefix], got[prefix])
+            name = names.get(question.prefix)
+            if name is None:
+                name = counted_name(self.keys[question.key])
+                if self.prefixes[question.prefix] != _PREFIX_OF_PREFIXES:
+                    names[question.prefix] = name
+            found.append(name)
+        return found
 
-    def _count_sources(self, numbers: list[int], counts: BatchCounts) -> None:
-        """Count who asked; what came from one socket has its address read once."""
-        octets = self._names.tobytes()
+    def _sources_of(self, numbers: list[int]) -> list[bytes]:
+        """Return who asked; what came from one socket has its address read once."""
+        if self._loaded is not None:
+            return [self._source] * len(numbers)
+        octets = self._senders.tobytes()
         starts = [ADDRESS_OCTETS * number for number in numbers]
-        senders = Counter([octets[start : start + _ADDRESS_USED_OCTETS] for start in starts])
-        for sender, queries in senders.items():
-            counts.add_source(_source_of(sender), queries)
+        senders = [octets[start : start + _ADDRESS_USED_OCTETS] for start in starts]
+        sources = {sender: _source_of(sender) for sender in set(senders)}
+        return [sources[sender] for sender in senders]
 
     def _answer(self, number: int, question: _Question, row: FoundRow, now_s: int) -> bool:
         """Write the answer to one question; False when its row is not plain, or it is too long."""
@@ -383,7 +385,7 @@ class Batch:
         if self._loaded is not None:
             return self._loaded[number][1]
         at = number * ADDRESS_OCTETS
-        octets = bytes(self._names[at : at + ADDRESS_OCTETS])
+        octets = bytes(self._senders[at : at + ADDRESS_OCTETS])
         (family,) = struct.unpack_from("=H", octets)
         if family == socket.AF_INET6:
             port, flow, address = struct.unpack_from(">2xHI16s", octets)

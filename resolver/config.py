@@ -191,6 +191,7 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     stream_ratio_max: Count = 250
     stream_ratio_free_octets: Octets = 16_777_216
     mirrors_max: Count = 4
+    prefix_sources_max: Count = 200_000
     list_steps_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 5_000_000
     list_after_rows_max: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100_000
 

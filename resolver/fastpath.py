@@ -44,6 +44,7 @@ from registry.range_records import FindNearest, FoundRow
 from registry.store import CacheStore, Store
 from registry.template_expansion import ExpandRows
 from resolver import batch_python, message_tables
+from resolver.batch_counts import Taken
 from resolver.batch_python import Address, Datagram
 from resolver.mapped_file import find_mapped
 from resolver.metrics import CACHE_LOOKUPS
@@ -125,11 +126,8 @@ class Batch(Protocol):
         """
         ...
 
-    def take_counts(self) -> tuple[list[tuple[bytes, int, int]], dict[bytes, int]]:
-        """Return [(name, received, answered)] and {source: queries}, and begin anew.
-
-        Of what was loaded the source is not known.
-        """
+    def take_counts(self) -> Taken:
+        """Return {name: (answered, {source: queries})}, and begin anew."""
         ...
 
     @property
@@ -146,8 +144,13 @@ class Batch(Protocol):
         """Take what has arrived and read it; return how many datagrams that are."""
         ...
 
-    def load(self, datagrams: list[Datagram]) -> int:
-        """Take these instead of what has arrived."""
+    def load(self, datagrams: list[Datagram], source: bytes = b"") -> int:
+        """Take these instead of what has arrived.
+
+        Args:
+            datagrams: (octets, address) of each.
+            source: who they are all from, as it is counted; b"": not known.
+        """
         ...
 
     def assemble(self, rows: list[FoundRow], homed: list[bool], now_s: int) -> list[Datagram]:

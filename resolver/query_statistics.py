@@ -1,26 +1,27 @@
 """Queries in the registrar: what the workers counted is added up and kept in the store.
 
-    count  {days: [[day, [[name, received, answered], ...], sources], ...]}   every worker, a second
+    count  {days: [[day, [[name, received, answered, its sources], ...], sources]]}
+                                                                   every worker, a second
 
-They are written every WRITE_S seconds, when there were any, in a transaction of their own. A
-registrar that is killed loses so many seconds of them; one that is read-only keeps them in memory.
+They are written every WRITE_S seconds, when there were any, in transactions of their own, each of
+bounded work, so that no registration waits long behind them. A registrar that is killed loses so
+many seconds of them; one that is read-only keeps them in memory.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from registry.days import day_of
 from registry.errors import StoreError
-from registry.query_counters import add_queries, cut_queries, purge_queries
+from registry.query_counters import DayQueries, add_queries, purge_queries
 from registry.recount import count_page
 from registry.views import WriteView
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.query_counts import QueryCounts, unpack_days
 
 WRITE_S = 5  # seconds of queries that a crash may lose
-WRITTEN_NAMES_MAX = 2_000  # written in one transaction; strangers can make up as many names as fit
 PURGED_MAX = 10_000  # entries forgotten in one transaction
 
 _log = logging.getLogger(__name__)
@@ -31,11 +32,15 @@ class QueryStatistics:
 
     Args:
         commit: writes.
+        sources_max: addresses of a day that are listed, of all prefixes together.
         now_s: the time since 1970.
     """
 
-    def __init__(self, commit: GroupCommit, *, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, commit: GroupCommit, sources_max: int, *, now_s: Callable[[], float]
+    ) -> None:
         self._commit = commit
+        self._sources_max = sources_max
         self._now_s = now_s
         self.counts = QueryCounts(now_s)
 
@@ -45,14 +50,18 @@ class QueryStatistics:
         return {}
 
     async def write(self) -> None:
-        """Keep what was counted since the last time, some names at a time."""
-        for part in cut_queries(self.counts.take(), WRITTEN_NAMES_MAX):
-            try:
-                await self._commit.transact(partial(add_queries, days=part), own=True)
-            except NotWritingError:
-                self.counts.merge(part)
-            except StoreError as error:
-                _log.error("queries could not be counted: %s", error)
+        """Keep what was counted since the last time."""
+        days = self.counts.take()
+        try:
+            while days:
+                days = await self._commit.transact(partial(self._add, days), own=True)
+        except NotWritingError:
+            self.counts.merge(days)
+        except StoreError as error:
+            _log.error("queries could not be counted: %s", error)
+
+    def _add(self, days: Mapping[int, DayQueries], view: WriteView) -> dict[int, DayQueries]:
+        return add_queries(view, days, sources_max=self._sources_max)
 
     async def purge(self) -> None:
         """Forget the queries of days that are kept no longer."""

@@ -33,14 +33,13 @@ class BatchAnswers:
         """
         batch = self._lookups.batch
         answers: list[bytes | None] = [None] * len(messages)
+        counts = self._lookups.counts
+        source = b"" if counts is None else counts.octets_of(sender)
         # Where a datagram has its sender, a message has its position.
-        batch.load([(octets, ("", position)) for position, octets in enumerate(messages)])
+        batch.load([(octets, ("", position)) for position, octets in enumerate(messages)], source)
         if not batch.keys:
             return answers
         self._lookups.answer()
-        counts = self._lookups.counts
-        if counts is not None and (found := batch.answered + batch.missing):
-            counts.add_asker(sender, found)
         for datagram, address in batch.take():
             before = answers[address[1]]
             piece = datagram if before is None else before + datagram[ENVELOPE_OCTETS:]

@@ -173,7 +173,9 @@ class Registrar:
         self._rest_sessions = make_rest_sessions(
             config.limits, operations, self._refused_log_ins, clock_s
         )
-        self._statistics = QueryStatistics(self.commit, now_s=now_s)
+        self._statistics = QueryStatistics(
+            self.commit, config.limits.prefix_sources_max, now_s=now_s
+        )
         self._server = self._make_server(node, operations, now_s)
         self._ticker: asyncio.Task[None] | None = None
         self._counter: asyncio.Task[None] | None = None

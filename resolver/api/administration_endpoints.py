@@ -178,7 +178,10 @@ _STATISTICS = (
     Endpoint(
         "GET", "/api/statistics/sources", counts.get_sources, "statistics",
         "Who asked most on a day", counts_told.Sources,
-        (text("day", "today if absent", pattern=_DAY),),
+        (
+            text("prefix", "without one of all the node"),
+            text("day", "today if absent", pattern=_DAY),
+        ),
     ),
 )  # fmt: skip
 _NUMBER = Parameter(

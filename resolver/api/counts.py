@@ -3,7 +3,7 @@
     GET /api/statistics?prefix=&from=&to=    by day; without a prefix of all the node
     GET /api/statistics/totals?prefix=       what there is; without a prefix also page by page,
                                              &limit= and &after=, the "next" of the page before
-    GET /api/statistics/sources?day=         who asked most on a day
+    GET /api/statistics/sources?prefix=&day= who asked most on a day; without a prefix, for anything
 
 Days are written 2026-11-21 and are those of Shanghai; without one it is today. What may be asked
 and who may see it is the registry's to say (`registry.statistics_acts`).
@@ -33,7 +33,7 @@ async def get_totals(request: Request) -> Response:
 
 async def get_sources(request: Request) -> Response:
     """Answer GET /api/statistics/sources."""
-    return await answer_act(request, "statistics.sources", _texts(request, "day"))
+    return await answer_act(request, "statistics.sources", _texts(request, "prefix", "day"))
 
 
 def _texts(request: Request, *names: str) -> dict[str, str]:

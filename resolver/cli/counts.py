@@ -15,7 +15,7 @@ from resolver.cli.errors import CliError, ExitCode
 from resolver.cli.output import print_json, print_table
 from resolver.cli.where_options import JsonOption, asks
 from resolver.client.administration import BlockingAdministrationClient
-from resolver.told.counts import Day, Sources, Statistics
+from resolver.told.counts import Askers, Day, Sources, Statistics
 
 _COLUMNS = (
     "day", "added", "changed", "removed", "revoked", "identifiers", "prefixes +", "prefixes",
@@ -36,7 +36,7 @@ def statistics(
     ] = "",
     last: Annotated[str, typer.Option("--to", help="Last day.  [default: today]")] = "",
     sources: Annotated[
-        bool, typer.Option("--sources", help="Who asked most on the last day.")
+        bool, typer.Option("--sources", help="Who asked most, on the last day.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,15 +44,13 @@ def statistics(
 
     Example: biaoshi statistics 88.118.5 --from 2026-11-01 --node enterprise
     """
-    if sources and (prefix or first):
+    if sources and first:
         raise CliError(
-            "who asked is counted for all of the node, day by day",
-            "give --sources without a prefix, and --to for the day",
-            ExitCode.USAGE,
+            "who asked is counted day by day", "give --to for the day, no --from", ExitCode.USAGE
         )
     begin, end = _day(first, "--from"), _day(last, "--to")
     if sources:
-        told = _ask(where, prefix, lambda client: client.sources(end))
+        told = _ask(where, prefix, lambda client: client.sources(end, prefix))
         _show(told, as_json, _print_sources)
     else:
         shown = _ask(where, prefix, lambda client: client.statistics(prefix, begin, end))
@@ -100,11 +98,20 @@ def _row(day: Day) -> tuple[str, ...]:
 
 
 def _print_sources(told: Sources) -> None:
+    of = told.prefix or "all of the node"
+    _print_askers(f"{of}: {told.total} queries on {told.day}", told)
+    if told.prefix_queries.total:
+        below = told.prefix_queries
+        print()
+        _print_askers(f"prefixes below {of}: {below.total} queries on {told.day}", below)
+
+
+def _print_askers(title: str, told: Askers) -> None:
     rows = [(each.address or "unknown", _between(each.at_least, each.at_most))
             for each in told.sources]  # fmt: skip
     rows.append(("the rest", str(told.rest)))
-    print_table(f"{told.total} queries on {told.day}", ("address", "queries"), rows)
-    if told.error_max:
+    print_table(title, ("address", "queries"), rows)
+    if told.error_max or told.others_at_most:
         print(
             f"an address may have asked up to {told.error_max} times more than shown, one that is "
             f"not shown at most {told.others_at_most} times"

@@ -39,10 +39,18 @@ class StatisticsCalls(RestCalls):
             for each in page.names:
                 yield each
 
-    async def sources(self, day: date | None = None) -> Sources:
-        """Return who asked most on a day, today when not given. Raises: HandleError."""
+    async def sources(self, day: date | None = None, prefix: str = "") -> Sources:
+        """Return who asked most on a day.
+
+        Args:
+            day: today when not given.
+            prefix: such as 88.118.5; without one of all the node.
+
+        Raises:
+            HandleError: refused, or nobody answered.
+        """
         query = {} if day is None else {"day": day.isoformat()}
-        return await self._read(Sources, f"{PATH}/sources", query)
+        return await self._read(Sources, f"{PATH}/sources", {"prefix": prefix, **query})
 
 
 class BlockingStatisticsCalls(BlockingCalls):
@@ -60,6 +68,6 @@ class BlockingStatisticsCalls(BlockingCalls):
         """Iterate over what there is, by prefix: `StatisticsCalls.totals`."""
         return self._iterate(self._client.totals())
 
-    def sources(self, day: date | None = None) -> Sources:
+    def sources(self, day: date | None = None, prefix: str = "") -> Sources:
         """Return who asked most on a day: `StatisticsCalls.sources`."""
-        return self._wait(self._client.sources(day))
+        return self._wait(self._client.sources(day, prefix))

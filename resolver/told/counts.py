@@ -123,16 +123,26 @@ class Source(_Numbers, frozen=True):
     at_most: Count
 
 
-class Sources(_Numbers, frozen=True):
-    """Who asked most on a day.
+class Askers(_Numbers, frozen=True):
+    """Who asked most.
 
     All `at_least` and `rest` together are `total`. `error_max` is the largest difference between
     `at_most` and `at_least`; whoever is not listed asked at most `others_at_most` times.
     """
 
-    day: Date
-    total: Count
-    sources: list[Source]
-    rest: Count
-    error_max: Count
-    others_at_most: Count
+    total: Count = 0
+    sources: list[Source] = msgspec.field(default_factory=list)
+    rest: Count = 0
+    error_max: Count = 0
+    others_at_most: Count = 0
+
+
+class Sources(Askers, frozen=True):
+    """Who asked most on a day, for anything or for identifiers under a prefix.
+
+    Who asked for prefixes below that prefix stands in `prefix_queries`.
+    """
+
+    day: str = ""
+    prefix: str = ""
+    prefix_queries: Askers = Askers()

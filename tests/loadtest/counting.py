@@ -1,10 +1,12 @@
-"""What counting costs: batches answered with the counters and histograms, and without, in turns.
+"""What counting costs: batches answered with counters, histograms and statistics, and without.
 
-In one process, which is pinned like a server: a client's socket sends a batch of look-ups, then the
+In one process, which is pinned like a server: clients' sockets send a batch of look-ups, then the
 fast path serves it; only the serving is timed, by the thread's processor time, system calls
-included. Every other batch is served by a fast path whose tallies do nothing. Medians of thousands
-of such pairs tell a difference that runs beside each other on a shared machine could not. What
-passes the counts on to the shared metrics is timed as well and added at the rate a worker does it.
+included. Every other batch is served by a fast path that counts nothing: no tallies, and no
+statistics of who asks for what. TOGETHER batches are one figure, since some of what statistics cost
+falls on one batch in many; medians of such figures, in pairs, tell a difference that runs beside
+each other on a shared machine could not. What passes the counts on, to the shared metrics and to
+the registrar, is timed as well and added at the rate a worker does it.
 
 It looks inside, so it is no part of `biaoshi loadtest`:
 
@@ -12,6 +14,7 @@ It looks inside, so it is no part of `biaoshi loadtest`:
 """
 
 import argparse
+import contextlib
 import os
 import random
 import socket
@@ -21,19 +24,24 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgpack
+
 from loadtest.formula import Shape, make_handle, make_row
 from loadtest.report import make_report, write_report
 from loadtest.startup import resolution_request
 from protocol.types.hs_site import TRANSPORT_UDP
 from registry.store import Store
 from resolver.fastpath import FastPath, Lookups, open_lookups
+from resolver.query_counts import SEND_S, QueryCounts, pack_days
 from resolver.replies import Replies
 from resolver.udp import FLUSH_S
 
 ROWS = 200_000
 LOADED = 2_000  # rows in one transaction
 BATCH = 36  # look-ups; the average while P1 was measured (`loadtest/README.md`)
-PAIRS = 4_000
+PAIRS = 6_400
+TOGETHER = 64
+SOURCES = 30  # addresses that ask in turn
 SETTLE = 200  # pairs that are not timed
 FLUSHES = 200
 RUNS = 5
@@ -55,10 +63,11 @@ def describe(result: dict[str, Any]) -> str:
     """Return a measurement in words."""
     return (
         f"{result['share']:.1%} of the processor time of serving a batch: "
-        f"{result['with_ns'] / result['batch']:,.0f} ns an answer with counters and histograms, "
-        f"{result['without_ns'] / result['batch']:,.0f} ns without (medians of {result['pairs']:,} "
-        f"batches of {result['batch']} each way, in turns), and {result['flush_ns'] / 1e3:,.0f} us "
-        f"{result['flushes_per_s']:.0f} times a second to pass them on"
+        f"{result['with_ns'] / result['batch']:,.0f} ns an answer with counters, histograms and "
+        f"statistics, {result['without_ns'] / result['batch']:,.0f} ns without (medians of "
+        f"{result['pairs']:,} batches of {result['batch']} each way from {result['sources']} addresses, in turns), and "
+        f"{result['flush_ns'] / 1e3:,.0f} us {result['flushes_per_s']:.0f} times a second and "
+        f"{result['take_ns'] / 1e3:,.0f} us once a second to pass them on"
     )
 
 
@@ -73,20 +82,22 @@ def fill(folder: Path, shape: Shape) -> None:
                     view.put_record(make_handle(shape, row), make_row(shape, row))
 
 
-def measure(folder: Path, shape: Shape, pairs: int = PAIRS) -> dict[str, Any]:
+def measure(
+    folder: Path, shape: Shape, pairs: int = PAIRS, sources: int = SOURCES
+) -> dict[str, Any]:
     """Measure in this process. Raises: RuntimeError: a look-up was not answered."""
     chance = random.Random(1)
     replies = Replies(1, is_primary=True, now_s=time.time)
+    counts = QueryCounts()
     with (
         Store.open(folder, readonly=True) as store,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        contextlib.ExitStack() as stack,
     ):
         server.bind(("127.0.0.1", 0))
         server.setblocking(False)
-        client.connect(server.getsockname())
-        client.setblocking(False)
-        counted = [_open(server, store, replies) for _ in range(2)]
+        clients = [stack.enter_context(_client(server, number)) for number in range(sources)]
+        counted = [_open(server, store, replies, each) for each in (counts, None)]
         silent: Any = _Silent()
         counted[1]._found = counted[1]._missing = counted[1]._refused = silent
         paths = [FastPath(lookups) for lookups in counted]
@@ -95,7 +106,7 @@ def measure(folder: Path, shape: Shape, pairs: int = PAIRS) -> dict[str, Any]:
             for way in (0, 1) if pair % 2 else (1, 0):
                 for number in range(BATCH):
                     handle = make_handle(shape, chance.randrange(shape.rows))
-                    client.send(resolution_request(handle, number + 1))
+                    clients[number % sources].send(resolution_request(handle, number + 1))
                 started = time.thread_time_ns()
                 served = paths[way].serve()
                 ended = time.thread_time_ns()
@@ -103,22 +114,51 @@ def measure(folder: Path, shape: Shape, pairs: int = PAIRS) -> dict[str, Any]:
                     raise RuntimeError(f"{served.answered} of {BATCH} look-ups were answered")
                 if pair >= SETTLE:
                     times[way].append(ended - started)
-                _drain(client)
+                for client in clients:
+                    _drain(client)
+        take_ns = _time_take(counts)
         flush_ns = _time_flush(counted[0])
-    with_ns, without_ns = (statistics.median(each) for each in times)
+    with_ns, without_ns = (_median(each) for each in times)
     return {
         "batch": BATCH,
         "pairs": pairs,
+        "sources": sources,
         "with_ns": with_ns,
         "without_ns": without_ns,
         "flush_ns": flush_ns,
         "flushes_per_s": 1 / FLUSH_S,
-        "share": (with_ns - without_ns) / with_ns + flush_ns / FLUSH_S / _NS,
+        "take_ns": take_ns,
+        "share": (with_ns - without_ns) / with_ns + (flush_ns / FLUSH_S + take_ns / SEND_S) / _NS,
     }
 
 
-def _open(server: socket.socket, store: Store, replies: Replies) -> Lookups:
-    lookups = open_lookups(server.fileno(), store, replies, TRANSPORT_UDP)
+def _median(times: list[int]) -> float:
+    """Return the median of what batches took, told of TOGETHER of them."""
+    starts = range(0, len(times), TOGETHER)
+    return statistics.median(statistics.mean(times[at : at + TOGETHER]) for at in starts)
+
+
+def _client(server: socket.socket, number: int) -> socket.socket:
+    """Return a socket that asks from an address of its own."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.bind((f"127.0.0.{number + 2}", 0))
+    client.connect(server.getsockname())
+    client.setblocking(False)
+    return client
+
+
+def _time_take(counts: QueryCounts) -> int:
+    """Return how long what was counted takes to be taken and packed, in ns."""
+    started = time.thread_time_ns()
+    for payload in pack_days(counts.take()):
+        msgpack.packb(payload)
+    return time.thread_time_ns() - started
+
+
+def _open(
+    server: socket.socket, store: Store, replies: Replies, counts: QueryCounts | None
+) -> Lookups:
+    lookups = open_lookups(server.fileno(), store, replies, TRANSPORT_UDP, counts=counts)
     if lookups is None:
         raise RuntimeError("the fast path is off: there is nothing to measure")
     return lookups
@@ -148,12 +188,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, help="folder for the report; none: only print")
     parser.add_argument("--core", type=int, default=0, help="core to pin to")
+    parser.add_argument("--sources", type=int, default=SOURCES, help="addresses that ask")
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {arguments.core})
     shape = Shape(ROWS)
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder), shape)
-        results = [measure(Path(folder), shape) for _ in range(RUNS)]
+        results = [measure(Path(folder), shape, sources=arguments.sources) for _ in range(RUNS)]
     for result in results:
         print(describe(result))
     share = statistics.median(result["share"] for result in results)

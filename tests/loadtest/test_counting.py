@@ -12,11 +12,11 @@ pytestmark = pytest.mark.skipif(choose() is Choice.OFF, reason="no fast path on 
 
 def test_every_answer_is_served_both_ways(tmp_path: Path) -> None:
     fill(tmp_path, Shape(50))
-    result = measure(tmp_path, Shape(50), pairs=3)
+    result = measure(tmp_path, Shape(50), pairs=3, sources=5)
     assert result["pairs"] == 3
     assert result["with_ns"] > 0
     assert result["without_ns"] > 0
-    assert "medians of 3 batches of 36" in describe(result)
+    assert "medians of 3 batches of 36 each way from 5 addresses" in describe(result)
 
 
 def test_a_row_that_is_not_answered_ends_the_measurement(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Acts that show statistics: who may see what, what is told, and mistakes put in words."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +8,10 @@ from protocol.codes import ResponseCode
 from protocol.value import Reference
 from registry.acts import Act, Done, decide_act
 from registry.authorization import Policy
-from registry.counters import NAMES_MAX, TABLE
+from registry.counters import NAMES_MAX
 from registry.days import day_of, day_to_text, start_of
 from registry.outcomes import NOTHING_FOREIGN, Refusal
-from registry.query_counters import DayQueries, add_queries, cut_queries, purge_queries
+from registry.query_counters import FEW, DayQueries, add_queries, find_listed, purge_queries
 from registry.range_records import RangeRecord, encode_range, range_key
 from registry.roles import Role, Roles
 from registry.space_saving import SpaceSaving, packed_source, source_to_text
@@ -21,12 +20,10 @@ from registry.store import Store
 from tests.registry.builders import (
     ADMIN,
     NOW_S,
-    PREFIX,
     ROOT,
     STRANGER,
     create,
     delete,
-    open_store,
     perform,
     url,
 )
@@ -68,7 +65,7 @@ def count(store: Store, names: dict[bytes, tuple[int, int]], day: int = TODAY) -
     queries = DayQueries(dict(names))
     queries.sources.add({packed_source("192.0.2.7"): sum(each[0] for each in names.values())})
     with store.write() as view:
-        add_queries(view, {day: queries})
+        assert not add_queries(view, {day: queries}, sources_max=1_000)
 
 
 @pytest.mark.parametrize("name", ["show", "sources", "totals"])
@@ -84,7 +81,7 @@ def test_all_of_the_node_is_for_administrators_and_operators(store: Store, name:
     assert nobody.response_code == ResponseCode.AUTHENTICATION_NEEDED
 
 
-@pytest.mark.parametrize("name", ["show", "totals"])
+@pytest.mark.parametrize("name", ["show", "sources", "totals"])
 def test_a_prefix_is_also_for_who_may_list_its_handles(store: Store, name: str) -> None:
     for identity in (ROOT, OPERATOR, ADMIN):
         assert told(store, name, identity, prefix="88.118")["prefix"] == "88.118"
@@ -164,7 +161,7 @@ def test_sources(store: Store) -> None:
     queries.sources.add({packed_source(f"10.0.{n // 250}.{n % 250}"): 1 for n in range(1_500)})
     queries.sources.add({packed_source("::ffff:192.0.2.7"): 2, packed_source("2001:db8::1"): 1})
     with store.write() as view:
-        add_queries(view, {TODAY: queries})
+        assert not add_queries(view, {TODAY: queries}, sources_max=1_000)
     result = told(store, "sources", day=TEXT)
     assert result["total"] == 1_503
     assert len(result["sources"]) == 1_000
@@ -172,6 +169,121 @@ def test_sources(store: Store) -> None:
     assert sum(each["atLeast"] for each in result["sources"]) + result["rest"] == 1_503
     assert (result["errorMax"], result["othersAtMost"]) == (1, 1)
     assert told(store, "sources", day="2020-01-01")["sources"] == []
+
+
+def asked(prefixes: dict[bytes, dict[bytes, int]]) -> DayQueries:
+    """What was asked: of each name by whom how often."""
+    queries = DayQueries()
+    for name, sources in prefixes.items():
+        queries.add(name, sum(sources.values()), 0)
+        queries.by_name.add(name, sources)
+        queries.sources.add(sources)
+    return queries
+
+
+def addresses(count: int, start: int = 0, queries: int = 1) -> dict[bytes, int]:
+    """So many addresses, each of which asked so often."""
+    return {(start + number).to_bytes(4, "big"): queries for number in range(count)}
+
+
+def keep(
+    store: Store, queries: DayQueries, *, sources_max: int = 10_000, work_max: int = 50
+) -> int:
+    """Add queries; return how many transactions that took."""
+    left, transactions = {TODAY: queries}, 0
+    while left:
+        with store.write() as view:
+            left = add_queries(view, left, sources_max=sources_max, work_max=work_max)
+        transactions += 1
+    return transactions
+
+
+def test_sources_of_a_prefix(store: Store) -> None:
+    local = packed_source("192.0.2.7")
+    for _ in range(2):  # what comes later is added to what is kept
+        keep(
+            store,
+            asked(
+                {
+                    b"88.118": {local: 3, packed_source("192.0.2.8"): 1},
+                    b"0.NA/88.118": {local: 2},
+                    b"77": {local: 50},
+                }
+            ),
+        )
+    result = told(store, "sources", ADMIN, prefix="0.na/88.118", day=TEXT)
+    assert (result["prefix"], result["day"], result["total"]) == ("88.118", TEXT, 8)
+    assert result["sources"] == [
+        {"address": "192.0.2.7", "atLeast": 6, "atMost": 6},
+        {"address": "192.0.2.8", "atLeast": 2, "atMost": 2},
+    ]
+    assert (result["rest"], result["errorMax"], result["othersAtMost"]) == (0, 0, 0)
+    below = result["prefixQueries"]
+    assert (below["total"], below["sources"][0]["atLeast"]) == (4, 4)
+    whole = told(store, "sources", day=TEXT)
+    assert (whole["prefix"], whole["total"], whole["sources"][0]["atLeast"]) == ("", 112, 110)
+    assert "prefixQueries" not in whole
+    assert told(store, "sources", prefix="77", day=TEXT)["sources"] == []  # not homed here
+
+
+def test_a_prefix_lists_its_largest_and_what_it_may_miss(store: Store) -> None:
+    keep(store, asked({b"88.118": {**addresses(1_500), b"\xff\0\0\1": 400}}))
+    keep(store, asked({b"88.118": {**addresses(1_500, 5_000), b"\xff\0\0\1": 400}}))
+    result = told(store, "sources", prefix="88.118")
+    assert (result["total"], len(result["sources"])) == (3_800, 1_000)
+    first = result["sources"][0]
+    assert (first["address"], first["atLeast"], first["atMost"]) == ("255.0.0.1", 800, 800)
+    assert sum(each["atLeast"] for each in result["sources"]) + result["rest"] == 3_800
+    assert 1 <= result["othersAtMost"] <= 3_800 / 1_001
+    assert result["errorMax"] <= result["othersAtMost"]
+
+
+def test_much_is_added_in_several_transactions(store: Store) -> None:
+    with store.write(journaled=False) as view:
+        for number in range(20):
+            view.home(b"0.NA/9.%d" % number)
+    queries = asked({b"9.%d" % number: addresses(10, number) for number in range(20)})
+    assert keep(store, queries, work_max=50) == 4  # five names of eleven each go beyond 50
+    for number in (0, 19):
+        result = told(store, "sources", prefix=f"9.{number}")
+        assert (result["total"], len(result["sources"])) == (10, 10)
+    assert told(store, "sources")["total"] == 200
+    assert told(store, "show")["days"][0]["queries"]["received"] == 200
+
+
+def test_the_lists_of_all_prefixes_together_are_bounded(store: Store) -> None:
+    with store.write(journaled=False) as view:
+        for number in range(5):
+            view.home(b"0.NA/9.%d" % number)
+    for start in (0, 1_000):
+        for number in range(5):
+            keep(store, asked({b"9.%d" % number: addresses(100, start)}), sources_max=250)
+    listed = []
+    for number in range(5):
+        result = told(store, "sources", prefix=f"9.{number}")
+        listed.append(len(result["sources"]))
+        assert result["total"] == 200
+        assert sum(each["atLeast"] for each in result["sources"]) + result["rest"] == 200
+        assert result["othersAtMost"] >= 1
+    assert listed == [100, 100, 50, FEW, FEW]
+    with store.read() as view:
+        assert find_listed(view.table("statistics"), TODAY) == sum(listed)
+
+
+def test_queries_of_unknown_sources_are_in_the_rest(store: Store) -> None:
+    """As on the day that this was first counted on, or when a crash came in between."""
+    keep(store, asked({b"88.118": {packed_source("192.0.2.7"): 5}}))
+    count(store, {b"88.118": (2, 2)})
+    result = told(store, "sources", prefix="88.118")
+    assert (result["total"], result["rest"], result["othersAtMost"]) == (7, 2, 2)
+    assert result["sources"] == [{"address": "192.0.2.7", "atLeast": 5, "atMost": 7}]
+
+
+def test_sources_of_prefixes_are_forgotten_with_their_day(store: Store) -> None:
+    keep(store, asked({b"88.118": {packed_source("192.0.2.7"): 5}}))
+    with store.write() as view:
+        assert purge_queries(view, TODAY + 401, 100) == 5  # of all and a name, and how many listed
+    assert told(store, "sources", prefix="88.118", day=TEXT)["total"] == 0
 
 
 def test_the_largest_numbers_are_text(store: Store) -> None:
@@ -203,26 +315,6 @@ def test_the_largest_numbers_are_text(store: Store) -> None:
 )
 def test_mistakes(store: Store, name: str, parameters: dict[str, Any], words: str) -> None:
     assert words in refused(store, name, **parameters)
-
-
-def test_queries_are_written_in_parts_as_they_are_in_one(store: Store, tmp_path: Path) -> None:
-    names = {b"88.118.%d" % number: (number, number // 2) for number in range(7)}
-    days = {TODAY: DayQueries(dict(names)), TODAY - 1: DayQueries({b"88.118": (2, 1)})}
-    days[TODAY - 2] = DayQueries()
-    for number, queries in enumerate(days.values(), 1):
-        queries.sources.add({packed_source("192.0.2.7"): number})
-    parts = list(cut_queries(days, 3))
-    assert [len(queries.names) for part in parts for queries in part.values()] == [3, 3, 1, 1, 0]
-    kept = []
-    for written in ([days], parts):
-        with open_store(tmp_path / str(len(written))) as other, other.write() as view:
-            view.home(PREFIX)
-            view.unjournaled = False
-            for part in written:
-                add_queries(view, part)
-            kept.append(dict(view.table(TABLE).items()))
-    assert kept[0] == kept[1]
-    assert list(cut_queries({}, 3)) == []
 
 
 def test_queries_are_forgotten_after_a_year_and_registrations_never(store: Store) -> None:

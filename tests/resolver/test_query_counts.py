@@ -60,6 +60,16 @@ def taken(counts: QueryCounts) -> dict[bytes, tuple[int, int]]:
     return counts.take().get(TODAY, DayQueries()).names
 
 
+def shown(day: DayQueries) -> dict[bytes, dict[bytes, int]]:
+    """Who asked for each name, and how often at least."""
+    found = {}
+    for name in day.by_name:
+        sources = day.by_name.find(name)
+        assert sources is not None
+        found[name] = {each.source: each.at_least for each in sources.largest()}
+    return found
+
+
 def test_a_batch_counts_what_it_answers(twin: Choice) -> None:
     counts = QueryCounts(lambda: NOW_S)
     quick = answers(twin, counts)
@@ -74,7 +84,46 @@ def test_a_batch_counts_what_it_answers(twin: Choice) -> None:
         b"0.NA/0.NA": (2, 2),
     }
     assert [(each.source, each.at_least) for each in day.sources.largest()] == [(LOCAL, 8)]
+    assert shown(day) == {name: {LOCAL: received} for name, (received, _) in day.names.items()}
     assert counts.take() == {}
+
+
+def test_a_batch_counts_who_asked_for_what(twin: Choice) -> None:
+    counts = QueryCounts(lambda: NOW_S)
+    quick = answers(twin, counts)
+    expected: dict[bytes, dict[bytes, int]] = {}
+    senders = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "::ffff:192.0.2.3", ""]
+    for turn in range(300):  # more pairs than a batch notes before it puts them together
+        sender, prefix = senders[turn % 5], (b"88.118", b"88.1", b"0.NA/88")[turn % 3]
+        asked = prefix + (b".1" if prefix.startswith(b"0.NA") else b"/A")
+        times = turn % 4 + 1
+        quick.answer_many([ask(asked)] * times, sender)
+        if prefix.startswith(b"0.NA"):
+            continue  # not homed: nobody's to answer here
+        of = expected.setdefault(prefix, {})
+        of[packed_source(sender)] = of.get(packed_source(sender), 0) + times
+    (day,) = counts.take().values()
+    assert shown(day) == expected
+    assert day.names == {name: (sum(of.values()),) * 2 for name, of in expected.items()}
+
+
+def test_more_pairs_than_a_batch_holds_are_taken_in_time(twin: Choice) -> None:
+    counts = QueryCounts(lambda: NOW_S)
+    quick = answers(twin, counts)
+    for number in range(6_000):
+        handles = [b"88.118/A", b"88.1/A"] if number % 2 else [b"88.118/A"]
+        quick.answer_many([ask(each) for each in handles], f"10.0.{number >> 8}.{number & 255}")
+    (day,) = counts.take().values()
+    assert day.names == {b"88.118": (6_000, 6_000), b"88.1": (3_000, 3_000)}
+    assert day.sources.total == 9_000
+    for name, (received, _) in day.names.items():
+        sources = day.by_name.find(name)
+        assert sources is not None
+        assert (sources.total, len(sources)) == (received, 1_000)
+        assert sources.floor <= received / 1_001
+        assert {(each.at_least, each.at_most) for each in sources.largest()} <= {
+            (1, at_most) for at_most in range(1, sources.floor + 2)
+        }
 
 
 def test_what_is_no_look_up_is_not_counted(twin: Choice) -> None:
@@ -100,7 +149,7 @@ def test_more_names_than_a_batch_holds_are_taken_in_time(twin: Choice) -> None:
 def test_a_cache_is_not_counted(twin: Choice) -> None:
     batch = make_batch(twin, -1, REPLIES, case_sensitive=False, cached=True)
     batch.begin_counting(7)
-    assert batch.take_counts() == ([], {})
+    assert batch.take_counts() == {}
     assert not batch.counts_are_full
 
 
@@ -176,8 +225,26 @@ def test_counts_go_over_the_link_whole() -> None:
     counts = QueryCounts(lambda: NOW_S)
     counts.add(b"88.118/A", "::1", answered=True)
     days = counts.take()
-    (day,) = unpack_days(pack_days(days)).values()
+    (payload,) = pack_days(days)
+    (day,) = unpack_days(payload).values()
     assert day.names == days[TODAY].names
+    assert day.sources.largest() == days[TODAY].sources.largest()
+    assert shown(day) == shown(days[TODAY]) == {b"88.118": {packed_source("::1"): 1}}
+
+
+def test_what_does_not_fit_into_a_frame_goes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(query_counts, "PART_OCTETS", 100)
+    counts, other = QueryCounts(lambda: NOW_S), QueryCounts(lambda: NOW_S)
+    for number in range(50):
+        counts.add(b"88.%d/A" % (number % 20), f"192.0.2.{number}", answered=True)
+    days = counts.take()
+    parts = list(pack_days(days))
+    assert len(parts) > 5
+    for part in parts:
+        other.merge(unpack_days(part))
+    (day,) = other.take().values()
+    assert day.names == days[TODAY].names
+    assert shown(day) == shown(days[TODAY])
     assert day.sources.largest() == days[TODAY].sources.largest()
 
 
@@ -236,7 +303,7 @@ def test_what_was_found_counts_as_single_queries_do(monkeypatch: pytest.MonkeyPa
         clock.now_s += 1
     days = one.take()
     assert sorted(days) == [TODAY, TODAY + 1]
-    assert pack_days(days) == pack_days(other.take())
+    assert list(pack_days(days)) == list(pack_days(other.take()))
 
 
 @pytest.mark.parametrize(
@@ -264,5 +331,6 @@ def test_a_batch_of_a_socket_counts_who_asked(
             one.sendto(ask(b"77/A"), server.getsockname())  # declined, so counted elsewhere
             assert FastPath(lookups).serve().answered == 3
     (day,) = counts.take().values()
+    assert shown(day) == {name: {source: 1} for name in day.names}
     assert [(each.source, each.at_least) for each in day.sources.largest()] == [(source, 3)]
     assert day.names == {b"88.118": (1, 1), b"0.NA/0.NA": (1, 1), b"88.1": (1, 0)}

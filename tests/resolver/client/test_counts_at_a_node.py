@@ -119,9 +119,9 @@ def wait_for_queries(node: Node, prefix: str, received: int) -> None:
     )
 
 
-def sources(node: Node) -> Sources:
+def sources(node: Node, prefix: str = "") -> Sources:
     with administered(Where(node=str(node.folder)), "sources") as client:
-        return client.sources()
+        return client.sources(prefix=prefix)
 
 
 def expected(count: int, prefix: int) -> tuple[int, int]:
@@ -153,6 +153,31 @@ def test_sources_are_counted_by_address(node: Node) -> None:
     shown = sources(node)
     assert shown.total == sum(found.values()) + shown.rest
     assert (shown.rest, shown.error_max, shown.others_at_most) == (0, 0, 0)
+
+
+def test_sources_are_counted_by_prefix(node: Node) -> None:
+    def counts(prefix: str) -> dict[str, int]:
+        return {each.address: each.at_least for each in sources(node, prefix).sources}
+
+    before = {prefix: counts(prefix) for prefix in PREFIXES}
+    ask_udp(node, 60, "127.0.0.4")
+    ask_udp(node, 40, "::1")
+    ask_tcp(node, 80)
+    ask_http(node, 80)
+    more = {"127.0.0.4": 30, "::1": 20, "127.0.0.1": 80}
+    for prefix in PREFIXES:
+        total = sum(before[prefix].values()) + sum(more.values())
+        wait_for_queries(node, prefix, total)
+        found = counts(prefix)
+        for address, asked_for in more.items():
+            assert found[address] == before[prefix].get(address, 0) + asked_for
+        shown = sources(node, prefix)
+        assert shown.prefix == prefix
+        assert shown.total == queries(node, prefix)[0] == total
+        assert (shown.rest, shown.error_max, shown.others_at_most) == (0, 0, 0)
+    listed = must_run("statistics", PREFIXES[0], "--sources", "--node", str(node.folder))
+    assert f"{PREFIXES[0]}: " in listed
+    assert "127.0.0.4" in listed
 
 
 def test_registrations_are_counted_by_prefix(node: Node) -> None:
@@ -222,6 +247,7 @@ def test_a_range_is_counted_by_its_identifiers(node: Node) -> None:
 def test_strangers_see_nothing(node: Node) -> None:
     assert node.get("/api/statistics").status == 401
     assert node.get("/api/statistics/sources").status == 401
+    assert node.get("/api/statistics/sources?prefix=88.1").status == 401
     assert node.get("/api/statistics/totals?prefix=88.1").status == 401
 
 
