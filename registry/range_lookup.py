@@ -15,6 +15,7 @@ from registry.check_digits import SCHEMES, check_octets, check_of
 from registry.errors import RecordError
 from registry.range_records import (
     READABLE_PATH,
+    Nearest,
     RangeRecord,
     decode_range,
     fill_in,
@@ -40,14 +41,27 @@ class Held(NamedTuple):
 def find_range(ranges: Table, folded: bytes) -> Held | None:
     """Return the range, revoked or not, that holds a folded handle. Raises: RecordError."""
     split = split_identifier(folded)
+    found = None if split is None else ranges.at_or_after(range_key(*split))
+    return None if found is None else hold(found, folded)
+
+
+def hold(nearest: Nearest, folded: bytes) -> Held | None:
+    """Return a folded handle as it is in a range; None: that does not hold it.
+
+    Args:
+        nearest: the key and record of the range, the first at or after the handle's own.
+        folded: the handle.
+
+    Raises:
+        RecordError: the range is damaged.
+    """
+    split = split_identifier(folded)
     if split is None:
         return None
     stem, tail = split
-    sought = range_key(stem, tail)
-    found = ranges.at_or_after(sought)
-    if found is None or not holds(sought, tail, *found):
+    if not holds(range_key(stem, tail), tail, *nearest):
         return None
-    held = Held(*found, stem, tail)
+    held = Held(*nearest, stem, tail)
     is_plain = not held.octets[0] & READABLE_PATH
     return held if is_plain or has_right_check(decode_range(held.octets), stem, tail) else None
 

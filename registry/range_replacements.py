@@ -37,6 +37,7 @@ def replace_ranges(view: WriteView, changes: Sequence[RangeChange]) -> None:
             after.append(read_range(key, octets))
     for each in before:
         note_before(view, each)
+        view.note_range_change(each.key, each.octets)
     for key, octets in changes:
         table.replace(key, octets)
     view.changes.rows_behind([key for key, _ in _rows(handles, after, before)], 1)

@@ -410,6 +410,7 @@ class WriteView(View):
         self.changes = RowChanges(txn, databases)
         self._added = self.changes.added
         self._with_keys: dict[bytes, bytes] = {}  # rows as they were, by storage key
+        self._ranges_with_keys: dict[bytes, bytes] = {}  # ranges as they were, by theirs
 
     @cached_property
     def frame(self) -> int | None:
@@ -456,6 +457,18 @@ class WriteView(View):
             handle = before.handle or key
             lost |= {Reference(handle, index) for index in lost_indexes(before, after)}
         return frozenset(lost)
+
+    def note_range_change(self, key: bytes, octets: bytes) -> None:
+        """Note that a range is about to be changed that has this key and this record."""
+        if may_have_keys(octets):
+            self._ranges_with_keys.setdefault(key, octets)
+
+    def changed_ranges(self) -> dict[bytes, bytes]:
+        """Return the ranges with keys in their values that this transaction changed, as they were.
+
+        Which identifiers have lost one: `registry.range_keys`.
+        """
+        return self._ranges_with_keys
 
     def put_row(self, key: bytes, row: bytes) -> None:
         """Store a record's octets, or a marked row, under its storage key."""

@@ -6,7 +6,7 @@ dropping the oldest would let strangers end what others have begun; whoever know
 finds it with `find_least_used`. Time is an argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -133,6 +133,10 @@ class BoundedTable(Generic[Entry]):
         else:
             self._held[kept.group] = (entries - 1, octets - kept.octets)
         self._octets -= kept.octets
+
+    def entries(self) -> Iterator[Entry]:
+        """Iterate over all entries, those too whose deadline has passed."""
+        return (kept.entry for kept in self._kept.values())
 
     def drop_all(self, is_meant: Callable[[Entry], bool]) -> int:
         """Forget all entries that are meant; return how many they were."""

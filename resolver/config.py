@@ -180,6 +180,9 @@ class LimitsConfig(Struct, frozen=True, kw_only=True):
     sessions_max: Count = 16_384
     sessions_per_address_max: Count = 1_024
     session_timeout_s: Seconds = 86_400
+    foreign_keys_max: Count = 16_384
+    foreign_key_checks_max: Count = 16
+    foreign_key_check_s: Seconds = 60
     pbkdf2_rounds_max: Count = 100_000
     verifications_max: Count = 512
     aliases_followed_max: Count = 10

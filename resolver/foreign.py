@@ -141,6 +141,17 @@ class ForeignRecords:
         pairs = zip(old, fetched, strict=True)
         return {key: known for key, known in pairs if not isinstance(known, Unavailable)}
 
+    async def look_again(self, handle: bytes) -> Record | Unavailable | None:
+        """Return what the other node has now, never the store's copy; None: no such handle.
+
+        What memory has is enough as long as its ttl lasts.
+        """
+        key = foreign_key(handle)
+        remembered = self._memory.get(key)
+        if remembered is not None and self._now_s() < remembered.expires_s:
+            return remembered.known
+        return await self._fetch_once(key)
+
     async def verify_secret(
         self, user: Reference, nonce: bytes, digest: RequestDigest, answer: bytes
     ) -> bool | Unavailable:

@@ -33,6 +33,7 @@ from registry.log import LocalLog
 from registry.operations import Change, Operation, Outcome
 from registry.outcomes import NOTHING_FOREIGN, Foreign, Refusal
 from registry.plain_creations import PlainCreation, PlainCreations
+from registry.range_records import Nearest
 from registry.store import Store
 from registry.views import WriteView
 from resolver.metrics import (
@@ -110,6 +111,7 @@ class GroupCommit:
         now_s: the time since 1970.
         keys_lost: called on the loop with keys that were changed or taken away, before whoever
             did it is answered; None: nobody wants to know.
+        ranges_changed: called as that is, with (key, record) as they were of ranges that had keys.
         mirror_words: why this node registers nothing but what it follows; empty: it registers.
         turn_s: how long a transaction goes on with its batch.
     """
@@ -125,6 +127,7 @@ class GroupCommit:
         free_octets_min: int = 0,
         now_s: Callable[[], float] = time.time,
         keys_lost: Callable[[Collection[Reference]], None] | None = None,
+        ranges_changed: Callable[[Collection[Nearest]], None] | None = None,
         mirror_words: str = "",
         turn_s: float = TURN_S,
     ) -> None:
@@ -138,7 +141,9 @@ class GroupCommit:
         self._free_octets_min = free_octets_min
         self._now_s = now_s
         self._keys_lost = keys_lost
+        self._ranges_changed = ranges_changed
         self._lost: set[Reference] = set()  # by what is committed and not told yet
+        self._changed: set[Nearest] = set()
         self._queue: deque[Submitted] = deque()
         self._jobs: deque[Job] = deque()
         self._to_keep: deque[KeptRecord] = deque(maxlen=KEPT_WAITING_MAX)
@@ -331,7 +336,10 @@ class GroupCommit:
     def _tell_later(self, asked: Sequence[Submitted | Job], outcomes: Sequence[Any]) -> None:
         assert self._loop is not None
         lost, self._lost = self._lost, set()
+        changed, self._changed = self._changed, set()
         try:
+            if changed and self._ranges_changed is not None:
+                self._loop.call_soon_threadsafe(self._ranges_changed, changed)
             if lost and self._keys_lost is not None:
                 self._loop.call_soon_threadsafe(self._keys_lost, lost)
             self._loop.call_soon_threadsafe(_tell, asked, outcomes)
@@ -344,12 +352,13 @@ class GroupCommit:
         try:
             with self._store.write() as view:
                 result = job.work(view)
-                lost = view.lost_keys()
+                lost, changed = view.lost_keys(), view.changed_ranges()
         except StoreFullError as error:
             return NotWritingError(self._no_room(error))
         except Exception as error:
             return error
         self._lost |= lost
+        self._changed.update(changed.items())
         COMMITS.inc()
         COMMIT_SECONDS.observe(time.perf_counter() - started)
         return result
@@ -400,8 +409,9 @@ class GroupCommit:
                 outcomes.append(outcome)
             if items:
                 LocalLog(view).append_packed(items, int(self._now_s() * 1000))
-            lost = view.lost_keys()
+            lost, changed = view.lost_keys(), view.changed_ranges()
         self._lost |= lost
+        self._changed.update(changed.items())
         if items:
             COMMITS.inc()
             COMMIT_OPERATIONS.observe(len(items))

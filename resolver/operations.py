@@ -36,11 +36,12 @@ from registry.authentication import (
 )
 from registry.authorization import Policy
 from registry.operations import Change, Operation, Outcome
-from registry.outcomes import Foreign, Need, Refusal, Unavailable, refuse
+from registry.outcomes import Foreign, Need, Refusal, Unavailable, foreign_key, refuse
 from registry.plain_creations import PlainCreation
 from registry.schema import Record
 from registry.store import Store
 from registry.views import View
+from resolver.foreign_keys import ForeignKeys, SecretProof
 from resolver.group_commit import GroupCommit
 from resolver.quotas import Quotas
 from resolver.recalled import Recalled
@@ -108,6 +109,7 @@ class Operations:
         verifications_max: proofs that may wait or be checked at once.
         now_s: the time since 1970.
         quotas: of requests; None: there are none.
+        foreign_keys: watches those that somebody was proven with; None: nobody does.
     """
 
     def __init__(
@@ -122,7 +124,9 @@ class Operations:
         verifications_max: int,
         now_s: Callable[[], float],
         quotas: Quotas | None = None,
+        foreign_keys: ForeignKeys | None = None,
     ) -> None:
+        self._foreign_keys = foreign_keys
         self._store = store
         self._quotas = quotas
         self._commit = commit
@@ -241,8 +245,7 @@ class Operations:
             assert not isinstance(keys, RemoteSecret), "a public key is never a secret"
             identity = find_key_holder(keys, key)
             if identity is not None:
-                self._afar.proven(user, known.foreign, self._now_s())
-                return identity
+                return self._rely(identity, known)
             if not await self._refresh(known):
                 break
         return _wrong()
@@ -310,7 +313,19 @@ class Operations:
         )
         if identity is None or not await self._is_still(identity, keys, kind, known):
             return _wrong()
-        self._afar.proven(proof.user, known.foreign, self._now_s())
+        return self._rely(identity, known)
+
+    def _rely(self, identity: Reference, known: Known) -> Reference | Refusal:
+        """Note what somebody is proven with, when it is another node's."""
+        record = known.foreign.get(foreign_key(identity.handle))
+        keys = self._foreign_keys
+        if (
+            keys is not None
+            and isinstance(record, Record)
+            and not keys.rely_on_public(identity, record)
+        ):
+            return _too_many_keys()
+        self._afar.proven(identity, known.foreign, self._now_s())
         return identity
 
     async def _is_still(self, identity: Reference, keys: Keys, kind: bytes, known: Known) -> bool:
@@ -334,7 +349,14 @@ class Operations:
                 ResponseCode.AUTHENTICATION_ERROR,
                 f"the node that holds the secret key could not verify: {verdict.reason}",
             )
-        return proof.user if verdict else _wrong()
+        if not verdict:
+            return _wrong()
+        shown = SecretProof(proof.nonce, proof.digest, proof.answer)
+        if self._foreign_keys is not None and not self._foreign_keys.rely_on_secret(
+            proof.user, shown
+        ):
+            return _too_many_keys()
+        return proof.user
 
     async def _until_known(
         self, step: Callable[[View], Ended | Need], known: Known
@@ -357,6 +379,12 @@ def subject_of(operation: Operation) -> bytes:
 
 def _wrong() -> Refusal:
     return refuse(ResponseCode.AUTHENTICATION_FAILED, "the proof of identity does not hold")
+
+
+def _too_many_keys() -> Refusal:
+    return refuse(
+        ResponseCode.SERVER_TOO_BUSY, "too many are logged in with keys of other nodes, try again"
+    )
 
 
 def _too_many_rounds() -> Refusal:

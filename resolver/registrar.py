@@ -22,7 +22,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ from registry.authorization import Policy
 from registry.errors import StoreError
 from registry.follow_states import find_states, forget_state
 from registry.outcomes import identity_text
+from registry.range_keys import lost_identities
+from registry.range_records import Nearest
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
 from registry.stream_keeping import StreamCounts
@@ -48,6 +50,7 @@ from resolver.bounded_table import BoundedTable, Bounds
 from resolver.challenges import Challenges
 from resolver.config import Config, LimitsConfig
 from resolver.foreign import ForeignRecords, ForeignSettings
+from resolver.foreign_keys import ForeignKeys, KeyBounds
 from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.limits import Places
 from resolver.link_server import LinkServer
@@ -150,6 +153,7 @@ class Registrar:
             free_octets_min=config.store.free_octets_min,
             now_s=now_s,
             keys_lost=self._end_sessions_of,
+            ranges_changed=self._end_sessions_in,
             mirror_words=MIRROR_WORDS if node.is_mirror else "",
         )
         self._followers = self._make_followers(now_s)
@@ -157,16 +161,22 @@ class Registrar:
         self._quotas = Quotas(self._store, self.commit, now_s=now_s)
         self._upstream = Upstream(upstream_settings(config.upstream))
         self._roots = _roots(config)
+        foreign = self._foreign(now_s)
+        self._foreign_keys = ForeignKeys(
+            foreign, self._logged_in, self._end_sessions_of, key_bounds(config), now_s
+        )
+        self._key_checks: asyncio.Task[None] | None = None
         operations = Operations(
             self._store,
             self.commit,
             policy,
-            self._foreign(now_s),
+            foreign,
             self._threads,
             rounds_max=config.limits.pbkdf2_rounds_max,
             verifications_max=config.limits.verifications_max,
             now_s=now_s,
             quotas=self._quotas,
+            foreign_keys=self._foreign_keys,
         )
         self._conversations = make_conversations(config.limits)
         self._refused_log_ins = make_refused_log_ins(config.log.repeat_after_s)
@@ -295,6 +305,19 @@ class Registrar:
             lambda key: (fold_handle(key.handle), key.index) in lost, f"changed or gone: {names}"
         )
 
+    def _end_sessions_in(self, ranges: Collection[Nearest]) -> None:
+        """Log out whoever was proven with a key that a range gave him before it was changed."""
+        with self._store.read() as view:
+            lost = lost_identities(view, ranges, set(self._logged_in()))
+        if lost:
+            self._end_sessions_of(lost)
+
+    def _logged_in(self) -> Iterator[Reference]:
+        """Iterate over everybody who is logged in, some more than once."""
+        yield from self._conversations.sessions.identities()
+        yield from self._rest_sessions.identities()
+        yield from self._registrations.identities()
+
     def _log_out(self, is_meant: Callable[[Reference], bool], why: str) -> None:
         ended = self._rest_sessions.drop_of(is_meant)
         ended += self._conversations.sessions.drop_of(is_meant)
@@ -328,7 +351,7 @@ class Registrar:
 
     async def stop(self) -> None:
         """Commit what is queued, then close everything."""
-        for task in (self._ticker, self._counter, self._following):
+        for task in (self._ticker, self._counter, self._following, self._key_checks):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -356,6 +379,9 @@ class Registrar:
 
     async def _do_what_is_due(self, count: int) -> None:
         self.tick(count)
+        if self._key_checks is None or self._key_checks.done():
+            # Nodes that do not answer are waited for beside everything else.
+            self._key_checks = asyncio.create_task(self._check_keys())
         await self._keep_quotas()
         if count % QUOTAS_EVERY == 0:
             await asyncio.get_running_loop().run_in_executor(self._threads, self._quotas.watch)
@@ -389,6 +415,12 @@ class Registrar:
         if count % READERS_EVERY == 0:
             # A worker that was killed leaves its slot, which would keep old pages for ever.
             self._store.clear_dead_readers()
+
+    async def _check_keys(self) -> None:
+        try:
+            await self._foreign_keys.check()
+        except Exception:  # a mistake of ours; they are looked at again all the same
+            _log.exception("keys on other nodes could not be looked at again")
 
     async def _keep_quotas(self) -> None:
         try:
@@ -460,6 +492,17 @@ def make_policy(config: Config) -> Policy:
     }
     roles = config.roles
     return Policy(Roles(mapping), roles.allow_prefix_administrators, roles.allow_list_handles)
+
+
+def key_bounds(config: Config) -> KeyBounds:
+    """Return how keys on other nodes are watched, as the configuration has it."""
+    limits = config.limits
+    return KeyBounds(
+        limits.foreign_keys_max,
+        limits.foreign_key_checks_max,
+        limits.foreign_key_check_s,
+        config.upstream.foreign_ttl_s,
+    )
 
 
 def make_conversations(limits: LimitsConfig) -> Conversations:

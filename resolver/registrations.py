@@ -18,7 +18,7 @@ import itertools
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -229,6 +229,10 @@ class Registrations:
         if self._senders.get(name) is sender:
             del self._senders[name]
         return _known(stream)
+
+    def identities(self) -> Iterator[Reference]:
+        """Iterate over who has logged in and sends."""
+        return (sender.identity for sender in self._senders.values())
 
     def drop_of(self, is_meant: Callable[[Reference], bool]) -> int:
         """Take nothing more from who sends by a key that is meant, until he logs in anew.

@@ -15,7 +15,7 @@ Every action is answered {"code": 1, ...}, or {"code": 500} when there is no suc
 
 import base64
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,10 @@ class RestSessions:
     def purge(self) -> int:
         """Forget what was not used in time; return how many."""
         return self._table.purge(self._now_s())
+
+    def identities(self) -> Iterator[Reference]:
+        """Iterate over who has logged in."""
+        return (each.identity for each in self._table.entries() if each.identity is not None)
 
     def drop_of(self, is_meant: Callable[[Reference], bool]) -> int:
         """End the sessions of whoever logged in with a key that is meant; return how many."""

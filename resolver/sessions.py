@@ -19,7 +19,7 @@ least recently used first. Clients take any answer with a code of 500 or more as
 session. Time is an argument.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -240,6 +240,10 @@ class Sessions:
     def drop(self, number: int) -> None:
         """End a session."""
         self._table.drop(number)
+
+    def identities(self) -> Iterator[Reference]:
+        """Iterate over who has logged in."""
+        return (each.proven for each in self._table.entries() if each.proven is not None)
 
     def drop_of(self, is_meant: Callable[[Reference], bool]) -> int:
         """End the sessions of whoever logged in with a key that is meant; return how many."""

@@ -66,7 +66,8 @@ def describe(result: dict[str, Any]) -> str:
         f"{result['with_ns'] / result['batch']:,.0f} ns an answer with counters, histograms and "
         f"statistics, {result['without_ns'] / result['batch']:,.0f} ns without (medians of "
         f"{result['pairs']:,} batches of {result['batch']} each way from {result['sources']} "
-        f"addresses, in turns), and {result['flush_ns'] / 1e3:,.0f} us {result['flushes_per_s']:.0f} times a second and "
+        f"addresses, in turns), and {result['flush_ns'] / 1e3:,.0f} us "
+        f"{result['flushes_per_s']:.0f} times a second and "
         f"{result['take_ns'] / 1e3:,.0f} us once a second to pass them on"
     )
 
