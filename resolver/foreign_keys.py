@@ -91,6 +91,7 @@ class ForeignKeys:
         in_use: Callable[[], Iterable[Reference]],
         lost: Callable[[Collection[Reference]], None],
         bounds: KeyBounds,
+        *,
         now_s: Callable[[], float],
     ) -> None:
         self._fetching = fetching

@@ -22,7 +22,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +30,13 @@ import uvloop
 
 from protocol.bodies import ResolutionRequest
 from protocol.codes import ResponseCode
-from protocol.handle import fold_handle, to_text
+from protocol.handle import to_text
 from protocol.types.hs_site import HsSite
-from protocol.value import Reference, select_values
+from protocol.value import select_values
 from registry.answers import Answer
 from registry.authorization import Policy
 from registry.errors import StoreError
 from registry.follow_states import find_states, forget_state
-from registry.outcomes import identity_text
-from registry.range_keys import lost_identities
-from registry.range_records import Nearest
 from registry.roles import Role, Roles, identity_from_text
 from registry.store import Store
 from registry.stream_keeping import StreamCounts
@@ -55,6 +52,7 @@ from resolver.group_commit import GroupCommit, NotWritingError
 from resolver.limits import Places
 from resolver.link_server import LinkServer
 from resolver.listing import Pages
+from resolver.log_outs import LogOuts
 from resolver.messages import Messages
 from resolver.metrics import CHALLENGES, SESSIONS, STORE_HANDLES, STORE_OCTETS, TRUST_EXPIRY
 from resolver.mirrors import Mirrors
@@ -90,7 +88,6 @@ COUNT_AGAIN_S = 60.0  # when nothing can be written
 RECURSIONS_MAX = 8  # nodes a question may come through; a chain of more is a circle
 PREFIXES_SHOWN_MAX = 100  # on the front page: what people read, not a list to work with
 
-KEYS_NAMED_MAX = 10  # in one line of the log
 
 _log = logging.getLogger(__name__)
 
@@ -142,6 +139,7 @@ class Registrar:
             map_octets=config.store.map_octets,
             case_sensitive=config.case_sensitive,
         )
+        self._log_outs = LogOuts(self._store)
         self._threads = ThreadPoolExecutor(config.process.crypto_threads, "crypto")
         policy = make_policy(config)
         self.commit = GroupCommit(
@@ -152,8 +150,8 @@ class Registrar:
             queue_max=config.commit.queue_max,
             free_octets_min=config.store.free_octets_min,
             now_s=now_s,
-            keys_lost=self._end_sessions_of,
-            ranges_changed=self._end_sessions_in,
+            keys_lost=self._log_outs.end_of,
+            ranges_changed=self._log_outs.end_in,
             mirror_words=MIRROR_WORDS if node.is_mirror else "",
         )
         self._followers = self._make_followers(now_s)
@@ -163,7 +161,11 @@ class Registrar:
         self._roots = _roots(config)
         foreign = self._foreign(now_s)
         self._foreign_keys = ForeignKeys(
-            foreign, self._logged_in, self._end_sessions_of, key_bounds(config), now_s
+            foreign,
+            self._log_outs.identities,
+            self._log_outs.end_of,
+            key_bounds(config),
+            now_s=now_s,
         )
         self._key_checks: asyncio.Task[None] | None = None
         operations = Operations(
@@ -187,6 +189,9 @@ class Registrar:
             self.commit, config.limits.prefix_sources_max, now_s=now_s
         )
         self._server = self._make_server(node, operations, now_s)
+        self._log_outs.cover(
+            [self._conversations.sessions, self._rest_sessions], self._registrations
+        )
         self._ticker: asyncio.Task[None] | None = None
         self._counter: asyncio.Task[None] | None = None
 
@@ -257,7 +262,7 @@ class Registrar:
             after={
                 "quotas.set": self._load_quotas,
                 "prefixes.remove": self._forget_prefix,
-                "prefixes.transfer": self._end_sessions,
+                "prefixes.transfer": self._log_outs.end_under,
             },
             quotas=self._quotas,
         )
@@ -286,44 +291,7 @@ class Registrar:
 
     def _forget_prefix(self, prefix_handle: bytes) -> None:
         self._quotas.load()
-        self._end_sessions(prefix_handle)
-
-    def _end_sessions(self, prefix_handle: bytes) -> None:
-        """Log out whoever had the key of a prefix: it is, or may become, somebody else's.
-
-        A session knows only who was proven, by name, and the next owner has the same name.
-        """
-        folded = fold_handle(prefix_handle)
-        name = to_text(prefix_handle)
-        self._log_out(lambda key: fold_handle(key.handle) == folded, f"{name} changes hands")
-
-    def _end_sessions_of(self, keys: Collection[Reference]) -> None:
-        """Log out whoever was proven with keys that are not what they were, or are gone."""
-        lost = {(fold_handle(key.handle), key.index) for key in keys}
-        names = ", ".join(sorted(identity_text(key) for key in keys)[:KEYS_NAMED_MAX])
-        self._log_out(
-            lambda key: (fold_handle(key.handle), key.index) in lost, f"changed or gone: {names}"
-        )
-
-    def _end_sessions_in(self, ranges: Collection[Nearest]) -> None:
-        """Log out whoever was proven with a key that a range gave him before it was changed."""
-        with self._store.read() as view:
-            lost = lost_identities(view, ranges, set(self._logged_in()))
-        if lost:
-            self._end_sessions_of(lost)
-
-    def _logged_in(self) -> Iterator[Reference]:
-        """Iterate over everybody who is logged in, some more than once."""
-        yield from self._conversations.sessions.identities()
-        yield from self._rest_sessions.identities()
-        yield from self._registrations.identities()
-
-    def _log_out(self, is_meant: Callable[[Reference], bool], why: str) -> None:
-        ended = self._rest_sessions.drop_of(is_meant)
-        ended += self._conversations.sessions.drop_of(is_meant)
-        stopped = self._registrations.drop_of(is_meant)
-        if ended or stopped:
-            _log.info("%d sessions ended and %d streams stopped: %s", ended, stopped, why)
+        self._log_outs.end_under(prefix_handle)
 
     async def _forget_primary(self) -> None:
         """Begin to be a node of its own, if it followed another one before."""
