@@ -45,11 +45,11 @@ def find_range(ranges: Table, folded: bytes) -> Held | None:
     return None if found is None else hold(found, folded)
 
 
-def hold(nearest: Nearest, folded: bytes) -> Held | None:
+def hold(range_: Nearest, folded: bytes) -> Held | None:
     """Return a folded handle as it is in a range; None: that does not hold it.
 
     Args:
-        nearest: the key and record of the range, the first at or after the handle's own.
+        range_: key and record of the range, revoked or not.
         folded: the handle.
 
     Raises:
@@ -59,9 +59,10 @@ def hold(nearest: Nearest, folded: bytes) -> Held | None:
     if split is None:
         return None
     stem, tail = split
-    if not holds(range_key(stem, tail), tail, *nearest):
+    sought = range_key(stem, tail)
+    if sought > range_[0] or not holds(sought, tail, *range_):
         return None
-    held = Held(*nearest, stem, tail)
+    held = Held(*range_, stem, tail)
     is_plain = not held.octets[0] & READABLE_PATH
     return held if is_plain or has_right_check(decode_range(held.octets), stem, tail) else None
 

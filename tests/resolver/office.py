@@ -34,8 +34,10 @@ from resolver.asked import Conversations
 from resolver.bounded_table import BoundedTable, Bounds
 from resolver.challenges import Challenges
 from resolver.config import Config, NodeRole
+from resolver.foreign_keys import ForeignKeys, KeyBounds
 from resolver.group_commit import GroupCommit
 from resolver.listing import Pages
+from resolver.log_outs import LogOuts
 from resolver.messages import Messages
 from resolver.mirrors import Mirrors
 from resolver.node import Node
@@ -155,6 +157,9 @@ class FakeAfar:
     def proven(self, user: Reference, foreign: Foreign, now_s: float) -> None:
         self.kept.append(user)
 
+    async def look_again(self, handle: bytes) -> Record | Unavailable | None:
+        return self.records.get(handle)
+
 
 class Office:
     """One registrar's messages and REST requests over a store in a folder."""
@@ -177,7 +182,22 @@ class Office:
         self.clock_s = 1_000.0
         self.afar = FakeAfar()
         self.resolved_afar: list[ResolutionRequest] = []
-        self.commit = GroupCommit(self.store, POLICY, window_s=0.0, now_s=lambda: NOW_S)
+        self.log_outs = LogOuts(self.store)
+        self.commit = GroupCommit(
+            self.store,
+            POLICY,
+            window_s=0.0,
+            now_s=lambda: NOW_S,
+            keys_lost=self.log_outs.end_of,
+            ranges_changed=self.log_outs.end_in,
+        )
+        self.foreign_keys = ForeignKeys(
+            self.afar,
+            self.log_outs.identities,
+            self.log_outs.end_of,
+            KeyBounds(keys_max=4, checks_max=2, check_s=60, ttl_s=300),
+            now_s=lambda: self.clock_s,
+        )
         self.threads = ThreadPoolExecutor(1)
         self.operations = Operations(
             self.store,
@@ -188,6 +208,7 @@ class Office:
             rounds_max=20_000,
             verifications_max=4,
             now_s=lambda: NOW_S,
+            foreign_keys=self.foreign_keys,
         )
         self.conversations = Conversations(
             Challenges(BoundedTable(LIMITS), 60.0), Sessions(BoundedTable(LIMITS), 3_600.0)
@@ -202,6 +223,7 @@ class Office:
             session_timeout_s=3_600.0,
             now_s=lambda: self.clock_s,
         )
+        self.log_outs.cover([self.conversations.sessions, self.rest_sessions])
         pages = Pages(self.store)
         self.rest = RestRequests(self.operations, self.rest_sessions, pages, self.refused_log_ins)
 
