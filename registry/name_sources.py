@@ -37,18 +37,26 @@ class NameSources:
 
     def add(self, name: bytes, exact: Mapping[bytes, int]) -> None:
         """Add what was counted exactly, by source."""
-        more = SpaceSaving()
-        more.add(exact)
-        self.merge(name, more)
+        summary = self._summary(name)
+        self.entries -= len(summary)
+        summary.add(exact)
+        self._make_room(summary)
 
     def merge(self, name: bytes, more: SpaceSaving) -> None:
         """Add what another summary has counted."""
+        summary = self._summary(name)
+        self.entries -= len(summary)
+        summary.merge(more)
+        self._make_room(summary)
+
+    def _summary(self, name: bytes) -> SpaceSaving:
         summary = self._summaries.get(name)
         if summary is None:
             summary = self._summaries[name] = SpaceSaving()
-        self.entries -= len(summary)
-        summary.merge(more)
-        self.entries += len(summary)
+        return summary
+
+    def _make_room(self, changed: SpaceSaving) -> None:
+        self.entries += len(changed)
         if self.entries > self.entries_max:
             self._cut()
 

@@ -14,9 +14,9 @@ floor. What is shown of a source is the least that it surely was, and by how muc
 more; with the rest these add up to the total.
 """
 
-import heapq
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
+from itertools import islice
 from typing import NamedTuple
 
 import msgpack
@@ -54,8 +54,12 @@ class SpaceSaving:
 
     def add(self, exact: Mapping[bytes, int]) -> None:
         """Add what was counted exactly, by source."""
-        entries = {source: (count, 0) for source, count in exact.items()}
-        self._merge(entries, 0, sum(exact.values()))
+        entries, unlisted = self._entries, (self.floor, self.floor)
+        for source, queries in exact.items():
+            count, error = entries.get(source, unlisted)
+            entries[source] = (count + queries, error)
+        self.total += sum(exact.values())
+        self._keep(self.capacity)
 
     def merge(self, other: "SpaceSaving") -> None:
         """Add all that another one has counted."""
@@ -67,7 +71,7 @@ class SpaceSaving:
 
     def cut(self, entries_max: int) -> None:
         """Keep only so many of the largest."""
-        self._keep(self._entries, entries_max)
+        self._keep(entries_max)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -107,27 +111,31 @@ class SpaceSaving:
         return list(self._entries.items())
 
     def _merge(self, others: _Entries, floor: int, total: int) -> None:
-        own, own_floor = self._entries, self.floor
-        merged: _Entries = {}
-        for source, (count, error) in own.items():
-            more, doubt = others.get(source, (floor, floor))
-            merged[source] = (count + more, error + doubt)
-        for source, (count, error) in others.items():
-            if source not in own:
-                merged[source] = (count + own_floor, error + own_floor)
+        """Add what another one has; who is not listed there was counted there up to its floor."""
+        entries, unlisted = self._entries, (self.floor, self.floor)
+        if floor:
+            for source, (count, error) in entries.items():
+                if source not in others:
+                    entries[source] = (count + floor, error + floor)
+        for source, (more, doubt) in others.items():
+            count, error = entries.get(source, unlisted)
+            entries[source] = (count + more, error + doubt)
         self.total += total
-        self.floor = own_floor + floor
-        self._keep(merged, self.capacity)
+        self.floor += floor
+        self._keep(self.capacity)
 
-    def _keep(self, entries: _Entries, entries_max: int) -> None:
-        """Take the largest of these as what is listed; the floor is that of all of them."""
-        if len(entries) > entries_max:
-            ranked = heapq.nlargest(
-                entries_max + 1, entries.items(), key=lambda item: (item[1][0], item[0])
-            )
-            self.floor = max(self.floor, ranked[-1][1][0])
-            entries = dict(ranked[:entries_max])
-        self._entries = entries
+    def _keep(self, entries_max: int) -> None:
+        """List the largest only; the largest of the others is the floor."""
+        entries = self._entries
+        if len(entries) <= entries_max:
+            return
+        counts = sorted((count for count, _ in entries.values()), reverse=True)
+        highest = counts[entries_max]
+        self.floor = max(self.floor, highest)
+        kept = {source: entry for source, entry in entries.items() if entry[0] > highest}
+        alike = ((source, entry) for source, entry in entries.items() if entry[0] == highest)
+        kept.update(islice(alike, entries_max - len(kept)))
+        self._entries = kept
 
 
 def packed_source(address: str) -> bytes:
