@@ -323,3 +323,23 @@ def test_refreshing_leaves_what_was_known_when_the_node_is_down() -> None:
         assert await world.records.refresh([USER]) == {}
 
     play(use)
+
+
+def test_who_looks_again_is_told_what_the_other_node_has_and_never_the_copy() -> None:
+    async def use(world: World) -> None:
+        world.kept[USER] = ForeignRecord(Record((KEY,)), int(world.now_s))
+        assert await world.records.look_again(USER) == Record((KEY,))
+        world.forget_asked()
+        changed = HandleValue(300, b"HS_PUBKEY", b"another", ttl=600)
+        world.tiers.enterprise.records[USER] = (changed,)
+        world.now_s += 299
+        assert await world.records.look_again(USER) == Record((KEY,))
+        assert world.questions == 0
+        world.now_s += 1
+        assert await world.records.look_again(USER) == Record((changed,))
+        world.now_s += 300
+        world.kill_all()
+        assert isinstance(await world.records.look_again(USER), Unavailable)
+        assert await world.fetch() == Record((KEY,)), "a log-in may rest on the copy"
+
+    play(use)
