@@ -5,7 +5,7 @@
         {"index": 1, "type": "URL", "data": {"format": "string", "value": ".."},
          "ttl": 86400, "timestamp": "2026-11-21T08:00:00Z"}]}
 
-Rows are tuples, or what these are in msgpack, for those that only send them on.
+"data" may be the text itself. Rows are tuples, or what these are in msgpack, for those that only send them on.
 
 It may only agree with that, octet for octet, or leave the line to it. Members stand in any order,
 each once; "operation", "ttl" and "timestamp" may be missing. Left to Python is every row with a
@@ -293,9 +293,12 @@ cdef bint read_time(Line *line) noexcept nogil:
 
 
 cdef bint read_data(Line *line, Text *data) noexcept nogil:
-    """Take {"format": "string", "value": ..}."""
+    """Take {"format": "string", "value": ..}, or a text, which says the same in short."""
     cdef int member, seen = 0
     cdef Text text
+    skip_space(line)
+    if line.at < line.end and line.octets[line.at] == QUOTE:
+        return read_text(line, data)
     if not take(line, OBJECT):
         return False
     while True:

@@ -273,12 +273,12 @@ def _read_value(item: object) -> tuple[int, bytes] | None:
         return None
     get = item.get
     index, type_, data, ttl = get("index"), get("type"), get("data"), get("ttl", TTL_DEFAULT_S)
-    if type(index) is not int or type(type_) is not str or type(data) is not dict:
+    if type(index) is not int or type(type_) is not str or type(ttl) is not int:
         return None
     if "permissions" in item or "timestamp" in item or "references" in item:
         return None
-    text = data.get("value")
-    if data.get("format") != "string" or type(text) is not str or type(ttl) is not int:
+    text = data if type(data) is str else _read_text(data)
+    if text is None:
         return None
     if not (0 < index <= I32_MAX and 0 <= ttl <= I32_MAX) or len(type_) > _TYPE_LETTERS_MAX:
         return None
@@ -286,6 +286,14 @@ def _read_value(item: object) -> tuple[int, bytes] | None:
     if middle is None:
         return None
     return index, middle + _pack_i32(len(octets)) + octets + _NO_REFERENCES
+
+
+def _read_text(data: object) -> str | None:
+    """Return the text of {"format": "string", "value": ..}."""
+    if type(data) is not dict or data.get("format") != "string":
+        return None
+    text = data.get("value")
+    return text if type(text) is str else None
 
 
 @lru_cache(_CACHED_MIDDLES)

@@ -30,6 +30,7 @@ _pack_count = struct.Struct(">i").pack
 _SLASH = ord("/")
 _ROW_STRINGS = 3  # "handle", its text, "values"
 _VALUE_STRINGS = 11  # eight of a value's own, "ttl", "timestamp" and its text
+_FORM_STRINGS = 3  # "format", "string", "value": not there where the data are the text itself
 
 
 class NotPlainError(Exception):
@@ -48,7 +49,7 @@ class _Data(msgspec.Struct, gc=False):
 class _Value(msgspec.Struct, forbid_unknown_fields=True, gc=False, omit_defaults=True):
     index: int
     type: str
-    data: _Data
+    data: _Data | str
     ttl: int | msgspec.UnsetType = UNSET
     timestamp: str = ""
 
@@ -137,12 +138,17 @@ def pack_plain(form: PlainForm, now_s: int, *, keeps_times: bool) -> tuple[bytes
             strings -= 1
         if not stated:
             strings -= 2
-        if data.format != "string":
+        if isinstance(data, str):
+            strings -= _FORM_STRINGS
+            text = data
+        elif data.format == "string":
+            text = data.value
+        else:
             raise NotPlainError
         if index <= last:
             is_rising = False
         last = index
-        octets = data.value.encode()
+        octets = text.encode()
         head = _packed_head(index, stated, now_s, ttl, value.type, keeps_times)
         parts += (head, _pack_count(len(octets)), octets, _NO_REFERENCES)
     if not is_rising and len({value.index for value in values}) < count:

@@ -308,12 +308,15 @@ def test_targets_without_anything_to_interpret_are_taken() -> None:
 
 def test_bodies_of_plain_values_are_taken() -> None:
     assert read_pieces(BODY) == read_pieces(json.dumps({"values": [VALUE]}).encode())
+    in_short = VALUE | {"data": "https://e.cn/"}
+    assert read_pieces(json.dumps([in_short]).encode()) == read_pieces(BODY)
     more: list[dict[str, Any]] = [
         {"index": 0},
         {"index": 1.0},
         {"type": "HS_ADMIN"},
         {"type": "T" * 65},
-        {"data": "bare"},
+        {"data": None},
+        {"data": {"format": "string", "value": None}},
         {"data": {"format": "hex", "value": "00"}},
         {"ttl": "2026-11-21T08:00:00Z"},
         {"timestamp": "2026-11-21T08:00:00Z"},

@@ -57,7 +57,7 @@ def test_a_plain_row_becomes_the_octets_that_the_slow_way_gives() -> None:
     [
         PLAIN | {"permissions": "1100"},
         PLAIN | {"ttl": "2026-11-21T00:00:00Z"},
-        PLAIN | {"data": "bare"},
+        PLAIN | {"data": {"format": "admin", "value": value_to_json(ADMIN)["data"]["value"]}},
         PLAIN | {"data": {"format": "hex", "value": "00ff"}},
         PLAIN | {"references": [{"handle": "88/b", "index": 1}]},
         value_to_json(ADMIN),

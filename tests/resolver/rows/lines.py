@@ -64,10 +64,13 @@ class LineMaker:
     def _value(self, index: int) -> str:
         choose = self._choose
         is_odd, form = self._is_odd(), "hex" if self._is_odd() else "string"
+        data = f'"{self._words()}"'
+        if choose.random() < 0.7:
+            data = self._object([("format", f'"{form}"'), ("value", data)])
         members = [
             ("index", choose.choice(NUMBERS) if self._is_odd() else str(index)),
             ("type", f'"{choose.choice(TYPES if is_odd else TYPES[:4])}"'),
-            ("data", self._object([("format", f'"{form}"'), ("value", f'"{self._words()}"')])),
+            ("data", data),
         ]
         if choose.random() < 0.5:
             members.append(("ttl", choose.choice(NUMBERS if is_odd else NUMBERS[:5])))

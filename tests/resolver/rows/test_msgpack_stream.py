@@ -47,10 +47,11 @@ def test_rows(step: int) -> None:
         msgpack.packb({"operation": "delete", "handle": b"88/a"}),
         pack(URL | {"data": {"format": "string", "value": b"\xff"}}, handle=b"88/a"),
         pack(URL | {"data": b"\0"}),
+        pack(URL | {"data": "螺丝", "ttl": 60}),
         pack(URL, row=7, why=[1.5, None]),
     ]
     rows = read(MSGPACK, *cut(b"".join(packed), step))
-    assert [row[0] for row in rows] == [1, 1, 3, 4, 2, 2, 2]
+    assert [row[0] for row in rows] == [1, 1, 3, 4, 2, 2, 1, 2]
     assert {row[1] for row in rows} == {b"88/a"}
     assert [row[3] for row in rows] == [hashlib.sha256(each).digest() for each in packed]
     values = [
@@ -60,6 +61,7 @@ def test_rows(step: int) -> None:
         None,
         HandleValue(1, b"URL", b"\xff"),
         HandleValue(1, b"URL", b"\0"),
+        HandleValue(1, b"URL", "螺丝".encode(), ttl=60, timestamp=NOW_S),
         HandleValue(1, b"URL", DATA),
     ]
     assert [row[2] for row in rows] == [encode_values([v]) if v else b"" for v in values]

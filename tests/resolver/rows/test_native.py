@@ -70,6 +70,13 @@ def pack_lines(
             ],
         ),
         (
+            line(URL | {"data": "螺丝"}, URL | {"index": 2, "data": "", "ttl": 60}),
+            [
+                HandleValue(1, b"URL", "螺丝".encode(), timestamp=NOW_S),
+                HandleValue(2, b"URL", b"", ttl=60, timestamp=NOW_S),
+            ],
+        ),
+        (
             line(*[URL | {"index": index + 1} for index in range(VALUES_MAX)]),
             [
                 HandleValue(index + 1, b"URL", "https://e.org/螺丝".encode(), timestamp=NOW_S)
@@ -103,7 +110,10 @@ def test_what_is_read(octets: bytes, values: list[HandleValue]) -> None:
         line(URL | {"ttl": "2026-11-21T00:00:00Z"}),
         line(URL | {"timestamp": "2026-11-21T00:00:00+08:00"}),
         line(URL | {"permissions": "1110"}),
-        line(URL | {"data": "text"}),
+        line(URL | {"data": 'a "quote"'}),
+        line(URL | {"data": None}),
+        line(URL | {"data": ["text"]}),
+        line(URL | {"data": {"format": "string", "value": {"value": "text"}}}),
         line(URL | {"data": {"format": "string", "value": 'a "quote"'}}),
         line(*[URL | {"index": index + 1} for index in range(VALUES_MAX + 1)]),
         b'{"handle": "88/a", ' + line(URL)[1:],

@@ -49,6 +49,17 @@ def reason(octets: bytes) -> str:
     return row[2].decode()
 
 
+@pytest.mark.parametrize("value", [URL, NAME])
+def test_text_without_its_format_is_as_plain(value: dict[str, Any]) -> None:
+    in_short = value | {"data": value["data"]["value"]}
+    ((kind, handle, packed, digest),) = read(NDJSON, line(in_short, value | {"index": 7}))
+    ((_, _, in_full, other),) = read(NDJSON, line(value, value | {"index": 7}))
+    assert (kind, handle, packed) == (RowKind.PLAIN, b"88/a", in_full)
+    assert digest != other  # the digest is of what was sent
+    twice = line(in_short).replace(b'"data": ', b'"data": "", "data": ')
+    assert "given twice" in reason(twice)
+
+
 @pytest.mark.parametrize("name", [URL, NAME])
 def test_a_plain_row(name: dict[str, Any]) -> None:
     octets = line(name | {"ttl": 60}, URL | {"index": 7, "timestamp": "2020-01-01T00:00:00Z"})
