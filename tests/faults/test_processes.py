@@ -139,7 +139,8 @@ def test_node_starts_again_after_its_supervisor_was_killed(node: Node) -> None:
 
 def test_look_ups_go_before_registrations(node: Node) -> None:
     (worker, *_), registrar = node.worker_pids(), node.writer_pid()
-    assert psutil.Process(registrar).nice() == psutil.Process(worker).nice() + NICENESS
+    niceness = min(19, psutil.Process(worker).nice() + NICENESS)  # 19 is the most there is
+    assert psutil.Process(registrar).nice() == niceness
 
 
 def test_registrar_that_dies_is_replaced_and_look_ups_go_on(node: Node) -> None:
