@@ -8,9 +8,12 @@
 
 Replies are {code, message} and what is known of the stream (`stream_form`), and of `quotas` what is
 left: of the sender's prefix, then of the prefixes of his rows. `rows` is msgpack of
-[[kind, handle, octets, digest], ...]. A stream has one sender at a time, whoever began last: a
-client whose connection broke need not wait until we notice. What the one before it had under way
-may still be written; it comes again then, and is known by its digest.
+[[kind, handle, octets, digest], ...]; of those that are not what was sent under their numbers
+before, `changed` has the first and the last of each run.
+
+A stream has one sender at a time, whoever began last: a client whose connection broke need not wait
+until we notice. What the one before it had under way may still be written; it comes again then, and
+is known by its digest.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ import itertools
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -59,7 +62,6 @@ from resolver.quotas import Quotas
 
 SENDERS_MAX = 4_096  # streams that somebody sends to; the longest silent one has to begin again
 STREAMS_MAX = 1_000_000  # kept in all
-CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one batch
 KNOWN_S = 300  # what was fetched of other nodes counts for a sender
 IDLE_KEPT_S = 86_400  # at most, of a stream of which nothing was accepted
 TURN_S = 0.05  # of one transaction with rows; 4,096 plain ones are done by then, others may not be
@@ -174,10 +176,8 @@ class Registrations:
                 registered, prefixes = await self._register(name, first, rows, sender)
         except (NotWritingError, StoreError) as error:
             return _failed(error)
-        changed = registered.changed
         return _known(registered.stream) | {
-            "changed": list(changed[:CHANGED_SHOWN_MAX]),
-            "changed_count": len(changed),
+            "changed": find_runs(registered.changed),
             "quotas": self._find_left(prefixes),
         }
 
@@ -366,6 +366,17 @@ def _find_to_go_on(view: WriteView, name: bytes) -> Stream:
     if stream.owners_before != owners_before(view, stream.identity.handle):
         raise StoreError("the prefix has changed hands: this stream takes no more rows")
     return stream
+
+
+def find_runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Return the first and the last of numbers that follow each other; they rise."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs
 
 
 def make_receipt(stream: Stream, node_name: str) -> Receipt:

@@ -11,8 +11,11 @@
 
 An answer is NDJSON. Lines with `row` are verdicts: {"row": 1, "through": 4096, "verdict":
 "created", "sequence": 17}; a refused row has a `responseCode` and a `message`. The last line says
-how far the stream has come, and what is left of `quotas`. A row that was sent before with other
-content is listed in `changed`: what became of it stands.
+how far the stream has come, and what is left of `quotas`.
+
+A row that is not the one sent under its number before is refused: its verdict says so in the answer
+to the request that brought it, and `changed` lists it. What became of the first one stands, and
+/verdicts tells that.
 
 Of a body in gzip or zstd, rows are registered before its checksum has come (`content_coding`). When
 it fails, `damaged` says which rows came out of the damaged member, and the stream does not end, so
@@ -25,25 +28,25 @@ rows, with verdicts=stream of the sender's own prefix.
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
-import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from protocol.codes import ResponseCode
 from protocol.handle import to_text
-from registry.errors import StoreError
 from registry.stream_rows import ROWS_MAX
-from registry.streams import KEY_OCTETS_MAX, Batch, Verdict
-from resolver.api.answers import JSON_HEADERS, json_response, quota_headers
+from registry.streams import KEY_OCTETS_MAX
+from resolver.api.answers import json_response, quota_headers
 from resolver.api.authorization import FAILED, AuthorizationError, find_authorization
 from resolver.api.challenges import challenge_response
 from resolver.api.context import Context, context_of, peer_of
 from resolver.api.errors import RequestError, http_status
 from resolver.api.parameters import Parameters, query_parameters
+from resolver.api.verdict_lines import LinesResponse, line_of, verdict_lines
 from resolver.link import LinkDown
 from resolver.rows.content_coding import CodingError, Decoder, Expansion, make_decoder
 from resolver.rows.errors import RowsError
@@ -54,10 +57,10 @@ ROW_NUMBER_MAX = 2**53  # JSON's
 BATCH_OCTETS_MAX = 1_310_720  # of rows sent on together: ROWS_MAX of 320 octets, packed
 BATCH_DELAY_S = 0.02  # a row waits so long for others
 CHANGED_SHOWN_MAX = 1_000  # numbers of changed rows told of one request
+CHANGED_RUNS_MAX = 10_000  # of changed rows, noted of one request
 BATCHES_UNDER_WAY = 2  # one is written while the next is read
 INTAKES_MAX = 64  # requests that bring rows at once, of a worker: each holds some 4 MB
 SLICE_OCTETS = 32_768  # read in one go, 0.3 ms: then look-ups have their turn
-NDJSON = "application/x-ndjson"
 _ARRAY_HEAD, _ARRAY_32 = struct.Struct(">BI"), 0xDD  # before the items of a long msgpack array
 _STREAM_OPTIONS = ("handle", "map", "operation", "delimiter", "template", "attribute")
 _VERDICTS = ("after", "stream", "refused", "none")
@@ -109,10 +112,11 @@ async def get_verdicts(request: Request) -> Response:
     reply = await _ask(request, "show", _stream_key(request.path_params["key"]))
     if isinstance(reply, Response):
         return reply
-    lines = _verdict_lines(
-        context_of(request), reply["name"], first, reply["next"] - 1, only_refused
+    last = reply["next"] - 1
+    lines = verdict_lines(
+        context_of(request), reply["name"], first, last, only_refused=only_refused
     )
-    return _LinesResponse(lines)
+    return LinesResponse(lines)
 
 
 def _stream_key(text: str) -> bytes:
@@ -204,9 +208,9 @@ class _Intake:
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopped: Exception | None = None
         self.latest = begun
+        self.last_taken = first - 1  # of the rows that came: the last one that has its verdict
         self.quotas: dict[str, list[int]] = begun.get("quotas", {})
-        self.changed: list[int] = []
-        self.changed_count = 0
+        self.changed_runs: list[tuple[int, int]] = []  # of rows, the first and the last of each
         self.progress = asyncio.Event()  # set when `latest` has changed
 
     @property
@@ -282,20 +286,23 @@ class _Intake:
             self._timer = None
         # Taken and numbered before anything is waited for, so batches leave in order.
         head = _ARRAY_HEAD.pack(_ARRAY_32, self._count)
-        packed, first = b"".join((head, *self._pieces)), self._next
-        self._next += self._count
+        packed, first, count = b"".join((head, *self._pieces)), self._next, self._count
+        self._next += count
         self._pieces = []
         self._count = self._octets = 0
         await self._places.acquire()
-        task = asyncio.get_running_loop().create_task(self._register(first, packed))
+        task = asyncio.get_running_loop().create_task(self._register(first, count, packed))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 
-    async def _register(self, first: int, packed: bytes) -> None:
+    async def _register(self, first: int, count: int, packed: bytes) -> None:
         payload = {"name": self._name, "token": self._token, "first": first, "rows": packed}
         try:
             if self._stopped is None:
-                self._note(await self._operations.registrations("rows", payload))
+                reply = await self._operations.registrations("rows", payload)
+                if reply["code"] == ResponseCode.SUCCESS:
+                    self.last_taken = first + count - 1
+                self._note(reply)
         except Exception as error:  # whatever it was, rows behind these may not follow
             self._stopped = self._stopped or error
         finally:
@@ -309,8 +316,23 @@ class _Intake:
             return
         self.latest = reply
         self.quotas = self.quotas | reply.get("quotas", {})
-        self.changed += reply.get("changed", [])[: CHANGED_SHOWN_MAX - len(self.changed)]
-        self.changed_count += reply.get("changed_count", 0)
+        self._note_changed(reply.get("changed", []))
+
+    def _note_changed(self, runs: Iterable[Sequence[int]]) -> None:
+        """Note rows that are not those of before; they come in the order of their numbers."""
+        known = self.changed_runs
+        for first, last in runs:
+            if known and first == known[-1][1] + 1:
+                known[-1] = (known[-1][0], last)
+            else:
+                known.append((first, last))
+        if len(known) > CHANGED_RUNS_MAX:
+            words = (
+                f"in more than {CHANGED_RUNS_MAX:,} places these rows are not those sent under the "
+                "same key before: send those, or these under another key"
+            )
+            reply = {"code": int(ResponseCode.ERROR), "message": words.encode()}
+            self._stopped = self._stopped or _StoppedError(reply)
 
 
 class _RegistrationsResponse(Response):
@@ -360,7 +382,7 @@ class _RegistrationsResponse(Response):
         except ClientDisconnect:
             self._intake.abandon()
             return
-        await _LinesResponse(self._all_lines(), self._quota_headers())(scope, receive, send)
+        await LinesResponse(self._all_lines(), self._quota_headers())(scope, receive, send)
 
     async def _read(self) -> None:
         """Read the body to its end, or as far as it can be read."""
@@ -422,10 +444,12 @@ class _RegistrationsResponse(Response):
 
     def _changed_form(self) -> dict[str, Any]:
         """Return which rows were sent before with other content; nothing when none were."""
-        intake = self._intake
-        if not intake.changed_count:
+        runs = self._intake.changed_runs
+        if not runs:
             return {}
-        return {"changed": intake.changed, "changedCount": intake.changed_count}
+        numbers = chain.from_iterable(range(first, last + 1) for first, last in runs)
+        count = sum(last - first + 1 for first, last in runs)
+        return {"changed": list(islice(numbers, CHANGED_SHOWN_MAX)), "changedCount": count}
 
     def _unreadable_form(self, error: RowsError) -> dict[str, Any]:
         problem = _unreadable(error)
@@ -447,7 +471,7 @@ class _RegistrationsResponse(Response):
         await asyncio.sleep(0)  # it begins first: a client may wait for 100 Continue
         try:
             lines = self._lines_as_they_come(reading)
-            await _LinesResponse(lines, self._quota_headers())(scope, receive, send)
+            await LinesResponse(lines, self._quota_headers())(scope, receive, send)
         finally:
             self._intake.abandon()
             reading.cancel()
@@ -473,24 +497,33 @@ class _RegistrationsResponse(Response):
         while True:
             is_read = reading.done()
             intake.progress.clear()
-            last = intake.latest["next"] - 1
-            async for lines in _verdict_lines(self._context, intake.name, told, last, False):
+            # What was sent before this request is told once it came again, perhaps as another row.
+            last = intake.latest["next"] - 1 if is_read else intake.last_taken
+            async for lines in self._verdicts(told, last):
                 yield lines
             told = max(told, last + 1)
             if is_read:
                 break
             await intake.progress.wait()
         trouble = reading.result()
-        yield self._last_line() if trouble is None else _line(trouble)
+        yield self._last_line() if trouble is None else line_of(trouble)
 
     async def _all_lines(self) -> AsyncIterator[bytes]:
         if self._wanted != "none":
-            last = self._intake.latest["next"] - 1
-            only_refused = self._wanted == "refused"
-            name, first = self._intake.name, self._first
-            async for lines in _verdict_lines(self._context, name, first, last, only_refused):
+            async for lines in self._verdicts(self._first, self._intake.latest["next"] - 1):
                 yield lines
         yield self._last_line()
+
+    def _verdicts(self, first: int, last: int) -> AsyncIterator[bytes]:
+        intake, only_refused = self._intake, self._wanted == "refused"
+        return verdict_lines(
+            self._context,
+            intake.name,
+            first,
+            last,
+            only_refused=only_refused,
+            changed=intake.changed_runs,
+        )
 
     def _last_line(self) -> bytes:
         latest = self._intake.latest
@@ -499,61 +532,4 @@ class _RegistrationsResponse(Response):
             names = ("limit", "remaining", "reset")
             quotas = self._intake.quotas.items()
             form["quotas"] = {kind: dict(zip(names, left, strict=True)) for kind, left in quotas}
-        return _line(form | self._changed_form())
-
-
-class _LinesResponse(Response):
-    """Lines as they are made; the next ones are made when the client has read those before."""
-
-    def __init__(
-        self, lines: AsyncIterator[bytes], headers: Mapping[str, str] | None = None
-    ) -> None:
-        self._lines = lines
-        self._more_headers = headers or {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request."""
-        headers = [(b"content-type", NDJSON.encode())]
-        more = {**JSON_HEADERS, **self._more_headers}
-        headers += [(name.encode(), value.encode()) for name, value in more.items()]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-            return
-        async for octets in self._lines:
-            await send({"type": "http.response.body", "body": octets, "more_body": True})
-            await asyncio.sleep(0)  # a send that need not wait gives nobody else a turn
-        await send({"type": "http.response.body", "body": b""})
-
-
-async def _verdict_lines(
-    context: Context, name: bytes, first: int, last: int, only_refused: bool
-) -> AsyncIterator[bytes]:
-    """Yield the lines of some rows, those of a batch at a time."""
-    while first <= last:
-        batch = context.operations.find_verdicts(name, first, last)
-        if batch is None:
-            raise StoreError("the verdicts of this stream are not kept any more")
-        yield b"".join(_batch_lines(batch, only_refused))
-        first = batch.first + batch.rows
-
-
-def _batch_lines(batch: Batch, only_refused: bool) -> Iterator[bytes]:
-    row = batch.first
-    for run in batch.runs:
-        refused = run.verdict == Verdict.REFUSED
-        if refused or not only_refused:
-            form: dict[str, Any] = {"row": row}
-            if run.rows > 1:
-                form["through"] = row + run.rows - 1
-            form["verdict"] = Verdict(run.verdict).name.lower()
-            if refused:
-                form |= {"responseCode": run.code, "message": to_text(run.words)}
-            elif batch.sequence:
-                form["sequence"] = batch.sequence
-            yield _line(form)
-        row += run.rows
-
-
-def _line(form: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(form) + b"\n"
+        return line_of(form | self._changed_form())

@@ -9,6 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from resolver.api.registrations import CHANGED_RUNS_MAX
 from tests.nodes import Node
 from tests.streams.client import (
     NDJSON,
@@ -228,7 +229,20 @@ def test_a_stream_that_is_sent_again_changed_tells_so_in_bounds(
     answer = streams.post(key, b"".join(body))
     assert answer.last["changedCount"] == count
     assert answer.last["changed"] == list(range(1, 1_001))
+    assert row_by_row(answer.verdicts) == ["refused"] * count
     assert answer.last["created"] == count
+
+
+def test_another_stream_under_the_same_key_is_stopped(
+    streams: Streams, key: str, stem: str
+) -> None:
+    count = 2 * CHANGED_RUNS_MAX + 2 * BATCH_ROWS
+    streams.post(key, b"".join(rows(1, count, stem)))
+    body = [row(f"{stem}{number}", *["x"] * (number % 2)) for number in range(1, count + 1)]
+    answer = streams.post(key, b"".join(body), query={"end": "false"})
+    assert answer.status == 409
+    assert "under another key" in answer.last["message"]
+    assert (answer.last["next"], answer.last["changed"][:3]) == (count + 1, [1, 3, 5])
 
 
 def test_body_cut_off_inside_a_row(streams: Streams, node: Node, key: str, stem: str) -> None:

@@ -142,7 +142,7 @@ def test_what_the_earlier_sender_had_under_way_is_not_done_twice(tmp_path: Path)
         under_way = asyncio.create_task(made.rows(sent(earlier, 1, "A", "B")))
         later = await made.begin({"key": b"lot"})
         reply = await made.rows(sent(later, 1, "A", "B", "C"))
-        assert (reply["changed_count"], reply["stream"]["created"]) == (0, 3)
+        assert (reply["changed"], reply["stream"]["created"]) == ([], 3)
         assert reply["stream"]["unchanged"] == 0
         assert (await under_way)["code"] in (ResponseCode.SUCCESS, ResponseCode.ERROR)
 
@@ -287,7 +287,7 @@ def test_a_stream_under_a_clock_that_jumps_back(tmp_path: Path) -> None:
         assert (await made.rows(sent(begun, 2, "B")))["stream"]["created"] == 2
         begun = await made.begin({"key": b"lot"})  # the clock does not make it another stream
         reply = await made.rows(sent(begun, 1, "A", "B", "C"))
-        assert (reply["stream"]["created"], reply["changed_count"]) == (3, 0)
+        assert (reply["stream"]["created"], reply["changed"]) == (3, [])
         ended = await made.end(of(begun, 3))
         assert ended["code"] == ResponseCode.SUCCESS
         assert ended["stream"]["rows"] == 3

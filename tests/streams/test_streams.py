@@ -14,7 +14,7 @@ from protocol import jws
 from protocol.types.hs_pubkey import decode_public_key
 from registry.receipts import START, chain, from_payload
 from tests.nodes import Node, must_run
-from tests.streams.client import NDJSON, Streams, deletion, row, rows, values_of
+from tests.streams.client import NDJSON, Streams, deletion, row, row_by_row, rows, values_of
 
 
 @pytest.fixture
@@ -83,14 +83,21 @@ def test_the_same_stream_again_does_nothing_and_says_the_same(
     assert node.metric("biaoshi_commits_total") - before <= 2  # nothing but looks
 
 
+@pytest.mark.parametrize("verdicts", ["after", "stream", "refused"])
 def test_a_row_changed_under_an_old_number_is_refused(
-    streams: Streams, node: Node, key: str, stem: str
+    streams: Streams, node: Node, key: str, stem: str, verdicts: str
 ) -> None:
     streams.post(key, b"".join(rows(1, 4, stem)), query={"end": "false"})
     body = [row(f"{stem}1"), row(f"{stem}2", "changed"), row(f"{stem}3"), row(f"{stem}4")]
-    answer = streams.post(key, b"".join([*body, row(f"{stem}5")]))
-    assert answer.last["changed"] == [2]
-    assert answer.last["rows"] == 5
+    answer = streams.post(key, b"".join([*body, row(f"{stem}5")]), query={"verdicts": verdicts})
+    assert (answer.last["changed"], answer.last["changedCount"]) == ([2], 1)
+    assert (answer.last["rows"], answer.last["refused"]) == (5, 0)
+    told = [(each["row"], each["verdict"]) for each in answer.verdicts]
+    expected = [(1, "created"), (2, "refused"), (3, "created"), (5, "created")]
+    assert told == (expected if verdicts != "refused" else [(2, "refused")])
+    assert "another row was sent under this number" in answer.verdict(2)["message"]
+    before = streams.verdicts(key.replace(" ", "%20"))  # what became of those of before
+    assert row_by_row(before) == ["created"] * 5
     assert values_of(node, f"{stem}2") == [f"https://e.cn/{stem}2", f"no. {stem}2", f"{stem}2"]
 
 
