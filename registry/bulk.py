@@ -75,10 +75,15 @@ class NeedError(Exception):
 
 
 class Registered(NamedTuple):
-    """How far the stream has come, and which rows were sent before with other content."""
+    """How far the stream has come.
+
+    `changed` are the numbers of rows that were sent before with other content, `lacking` the first
+    row that was refused because its sender has not the rights.
+    """
 
     stream: Stream
     changed: tuple[int, ...]
+    lacking: PackedRow | None = None
 
 
 def register_rows(
@@ -138,7 +143,7 @@ def register_rows(
         last_sequence=sequence or stream.last_sequence,
     )
     put_stream(view, stream)
-    return Registered(stream, changed)
+    return Registered(stream, changed, _find_lacking(new, runs))
 
 
 class _Registration:
@@ -357,6 +362,16 @@ class _Registration:
         return all(each.is_public for each in values) and _timeless(values) == _timeless(
             _values(row)
         )
+
+
+def _find_lacking(rows: Sequence[PackedRow], runs: Sequence[Run]) -> PackedRow | None:
+    """Return the first row that was refused because its sender has not the rights."""
+    at = 0
+    for run in runs:
+        if run.code == ResponseCode.INVALID_ADMIN and run.verdict == Verdict.REFUSED:
+            return rows[at]
+        at += run.rows
+    return None
 
 
 def _cut_digests(rows: Sequence[PackedRow]) -> bytes:

@@ -104,7 +104,7 @@ class Acts:
         return {"code": int(ResponseCode.SUCCESS), "message": b"", "result": outcome.result}
 
     async def _carry_out(self, act: Act, identity: Reference | None) -> Done | Refusal:
-        known = Known()
+        known, is_doubted = Known(), True
         for _ in range(NEED_ROUNDS_MAX):
             outcome: ActOutcome = TakesLong()
             if act.name not in SLOW_ACTS:
@@ -114,9 +114,14 @@ class Acts:
             if isinstance(outcome, Done) and act.name not in READING_ACTS:
                 outcome = await self._change(act, identity, known)
             assert not isinstance(outcome, TakesLong), "it was given all the time it takes"
-            if not isinstance(outcome, Need):
+            if isinstance(outcome, Need):
+                await self._operations.fetch(outcome.handles, known)
+                continue
+            if not (is_doubted and _lacks_rights(outcome)):
                 return outcome
-            await self._operations.fetch(outcome.handles, known)
+            is_doubted = False
+            if not await self._operations.refresh(known):
+                return outcome
         words = f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches"
         return refuse(ResponseCode.INVALID_ADMIN, words)
 
@@ -187,6 +192,13 @@ class Acts:
 
     def _now_ms(self) -> int:
         return int(self._now_s() * 1000)
+
+
+def _lacks_rights(outcome: Done | Refusal) -> bool:
+    """Say whether an act was refused for want of rights, which may have been given elsewhere."""
+    if isinstance(outcome, Done):
+        return False
+    return outcome.response_code == ResponseCode.INVALID_ADMIN
 
 
 def _one_handle(act: Act) -> bytes:

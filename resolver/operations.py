@@ -154,7 +154,7 @@ class Operations:
         outcome = await self._decide_once(operation, identity, known)
         if not isinstance(outcome, Refusal):
             return outcome
-        if outcome.response_code == ResponseCode.INVALID_ADMIN and await self._refresh(known):
+        if outcome.response_code == ResponseCode.INVALID_ADMIN and await self.refresh(known):
             return await self._decide_once(operation, identity, known)
         return outcome
 
@@ -212,6 +212,15 @@ class Operations:
         """Fetch the records of handles on other nodes."""
         known.foreign.update(await self._afar.fetch(handles))
 
+    async def refresh(self, known: Known) -> bool:
+        """Before a refusal stands: say whether other nodes have changed what it rests on."""
+        if not known.foreign:
+            return False
+        news = await self._afar.refresh(frozenset(known.foreign))
+        changed = any(record != known.foreign[key] for key, record in news.items())
+        known.foreign.update(news)
+        return changed
+
     async def prove(self, proof: Proof, known: Known) -> Reference | Refusal:
         """Check a proof; return the identity proven."""
         if self._verifications >= self._verifications_max:
@@ -246,7 +255,7 @@ class Operations:
             identity = find_key_holder(keys, key)
             if identity is not None:
                 return self._rely(identity, known)
-            if not await self._refresh(known):
+            if not await self.refresh(known):
                 break
         return _wrong()
 
@@ -282,18 +291,9 @@ class Operations:
 
     async def _prove(self, proof: Proof, known: Known) -> Reference | Refusal:
         identity = await self._prove_once(proof, known)
-        if isinstance(identity, Refusal) and await self._refresh(known):
+        if isinstance(identity, Refusal) and await self.refresh(known):
             return await self._prove_once(proof, known)
         return identity
-
-    async def _refresh(self, known: Known) -> bool:
-        """Before a refusal stands: say whether other nodes have changed what it rests on."""
-        if not known.foreign:
-            return False
-        news = await self._afar.refresh(frozenset(known.foreign))
-        changed = any(record != known.foreign[key] for key, record in news.items())
-        known.foreign.update(news)
-        return changed
 
     async def _prove_once(self, proof: Proof, known: Known) -> Reference | Refusal:
         kind = proof.authentication_type

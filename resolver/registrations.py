@@ -38,7 +38,7 @@ from protocol.value import Reference
 from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
 from registry.errors import StoreError
-from registry.outcomes import Refusal, identity_text, refuse
+from registry.outcomes import Refusal, Unavailable, foreign_key, identity_text, refuse
 from registry.owners import own_prefix, owners_before
 from registry.receipts import Receipt, to_payload
 from registry.store import Store
@@ -63,6 +63,7 @@ from resolver.quotas import Quotas
 SENDERS_MAX = 4_096  # streams that somebody sends to; the longest silent one has to begin again
 STREAMS_MAX = 1_000_000  # kept in all
 KNOWN_S = 300  # what was fetched of other nodes counts for a sender
+DOUBT_AFTER_S = 1  # when rows were refused by it, it is fetched again, as often as this
 IDLE_KEPT_S = 86_400  # at most, of a stream of which nothing was accepted
 TURN_S = 0.05  # of one transaction with rows; 4,096 plain ones are done by then, others may not be
 PURGE_PAGE_STREAMS = 1_000  # looked at in one go: some 3 ms
@@ -80,12 +81,21 @@ class _Sender:
     identity: Reference
     known: Known = field(default_factory=Known)
     known_since_s: float = 0.0
+    doubted_s: float = 0.0
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # batches keep their order
 
     def forget_old(self, now_s: float) -> None:
         """Forget what was fetched of other nodes a while ago."""
         if abs(now_s - self.known_since_s) > KNOWN_S:
             self.known, self.known_since_s = Known(), now_s
+
+    def doubts(self, now_s: float) -> bool:
+        """Say whether a refusal may rest on what other nodes have changed since it was fetched."""
+        return bool(self.known.foreign) and abs(now_s - self.doubted_s) >= DOUBT_AFTER_S
+
+
+class _DoubtError(Exception):
+    """Rows would be refused for ever by what was fetched a while ago."""
 
 
 class Registrations:
@@ -299,7 +309,7 @@ class Registrations:
                 unpacked.append(msgpack.unpackb(rows, use_list=False))
             stream = _find_to_go_on(view, name)
             end_s = self._clock_s() + TURN_S
-            return stream, register_rows(
+            registered = register_rows(
                 view,
                 stream,
                 first + after,
@@ -309,6 +319,9 @@ class Registrations:
                 now_ms=self._now_ms(),
                 is_over=lambda: self._clock_s() >= end_s,
             )
+            if registered.lacking is not None:
+                self._look_again(sender, registered.lacking)
+            return stream, registered
 
         done = 0
         changed: tuple[int, ...] = ()
@@ -330,7 +343,28 @@ class Registrations:
                 return await self._commit.transact(work)
             except NeedError as need:
                 await self._operations.fetch(need.handles, sender.known)
+            except _DoubtError:
+                await self._operations.refresh(sender.known)
+                sender.known, sender.doubted_s = Known(), self._now_s()
         raise StoreError(f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches")
+
+    def _look_again(self, sender: _Sender, row: PackedRow) -> None:
+        """Undo the transaction if this row's refusal may be none: a verdict is one for ever.
+
+        Raises:
+            _DoubtError: fetch again what other nodes have, then begin anew.
+            NotWritingError: the node that knows who may register cannot be reached.
+        """
+        if sender.doubts(self._now_s()):
+            raise _DoubtError
+        prefix = prefix_handle(row[1])
+        known = sender.known.foreign.get(foreign_key(prefix))
+        if isinstance(known, Unavailable):
+            words = (
+                f"who may register under {to_text(row[1].partition(b'/')[0])} is not known now, "
+                f"its rows wait: {known.reason}; go on with the stream later"
+            )
+            raise NotWritingError(refuse(ResponseCode.SERVER_TOO_BUSY, words))
 
     async def _end(self, stream: Stream) -> Stream:
         ended = replace(stream, ended_ms=self._now_ms())

@@ -11,10 +11,11 @@ import pytest
 
 from protocol import jws
 from protocol.codes import ResponseCode
+from protocol.handle import ROOT_HANDLE
 from protocol.value import Reference, encode_values
 from registry.errors import StoreFullError
 from registry.office_replay import put_own
-from registry.outcomes import foreign_key
+from registry.outcomes import Unavailable, foreign_key
 from registry.owners import next_owner_entry
 from registry.plain_creations import PlainCreation
 from registry.receipts import from_payload
@@ -26,7 +27,7 @@ from registry.views import WriteView
 from resolver import registrations
 from resolver.metrics import BULK_ROWS
 from resolver.registrations import Registrations
-from tests.registry.builders import NOW_S, POLICY, PREFIX, admin_value, group, put, url
+from tests.registry.builders import NOW_S, POLICY, PREFIX, STRANGER, admin_value, group, put, url
 from tests.resolver.office import (
     ADDRESS,
     ADMIN_KEY,
@@ -353,6 +354,57 @@ def test_a_group_on_another_node_is_fetched_once(tmp_path: Path) -> None:
         assert (await desk.send(begun, 1, plain(1)))["stream"]["created"] == 1
         assert (await desk.send(begun, 2, plain(2)))["stream"]["created"] == 2
         assert desk.office.afar.fetched == [foreign_key(b"99/GROUP")]
+
+    run(tmp_path, scenario)
+
+
+def administered_afar(desk: Desk, *admins: Reference) -> Record:
+    """Have the prefix administered by a group on another node; return that group's record."""
+    group_of_all = Reference(b"99/GROUP", 200)
+    put(desk.office.store, {PREFIX: [*keys(desk), admin_value(group_of_all)]})
+    return Record((group(200, *admins),))
+
+
+def test_rights_given_on_another_node_a_moment_ago_count_for_all_rows(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        key, afar = foreign_key(b"99/GROUP"), desk.office.afar
+        afar.records[key] = administered_afar(desk, STRANGER)
+        begun = await desk.begin()
+        refused = await desk.send(begun, 1, plain(1))  # as the other node has it, asked twice
+        assert (refused["stream"]["refused"], afar.refreshed) == (1, [key])
+        afar.records[key] = administered_afar(desk, SECRET_ADMIN)
+        at_once = await desk.send(begun, 2, plain(2))  # it is asked once a second, not more often
+        assert (at_once["stream"]["refused"], afar.refreshed) == (2, [key])
+        desk.now_s += registrations.DOUBT_AFTER_S
+        done = await desk.send(begun, 3, plain(3), plain(4))
+        assert (done["stream"]["created"], done["stream"]["refused"]) == (2, 2)
+        assert afar.refreshed == [key, key]
+        await desk.send(begun, 5, plain(5))
+        assert afar.refreshed == [key, key]  # nothing was refused, nothing is in doubt
+
+    run(tmp_path, scenario)
+
+
+def test_rows_wait_for_the_node_that_knows_who_may_register(tmp_path: Path) -> None:
+    async def scenario(desk: Desk) -> None:
+        prefix, afar = foreign_key(b"0.NA/88.119"), desk.office.afar
+        begun = await desk.begin()
+        put(desk.office.store, {}, homed=[b"0.NA/88.119"])
+        with desk.office.store.write(journaled=False) as view:
+            view.unhome(ROOT_HANDLE)  # the prefixes' own handles are on another node now
+        afar.records[foreign_key(PREFIX)] = Record((admin_value(SECRET_ADMIN),))
+        afar.records[prefix] = Unavailable("its node did not answer within 3 s")
+        far = [*plain(1)]
+        far[1] = b"88.119/P1"
+        stopped = await desk.send(begun, 1, plain(1), far)
+        assert stopped["code"] == ResponseCode.SERVER_TOO_BUSY
+        assert b"may register under 88.119 is not known now" in stopped["message"]
+        assert b"did not answer within 3 s" in stopped["message"]
+        assert not desk.office.has(b"88.118/P1")  # of the batch nothing was decided on
+        afar.records[prefix] = Record((admin_value(SECRET_ADMIN),))
+        desk.now_s += registrations.KNOWN_S
+        done = await desk.send(begun, 1, plain(1), far)
+        assert (done["code"], done["stream"]["created"]) == (1, 2)
 
     run(tmp_path, scenario)
 
