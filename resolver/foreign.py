@@ -125,17 +125,23 @@ class ForeignRecords:
             recalled[key] = remembered.known
         return recalled
 
-    async def refresh(self, handles: Collection[bytes]) -> dict[bytes, Record | None]:
+    async def refresh(
+        self, handles: Collection[bytes], *, at_once: bool = False
+    ) -> dict[bytes, Record | None]:
         """Fetch again what memory had of these handles; return what is known anew.
 
         For refusals: an administrator or key may have been added where the record lives.
+
+        Args:
+            handles: that a refusal rests on.
+            at_once: also what was fetched a moment ago.
         """
         now_s = self._now_s()
         remembered = {key: self._memory.get(key) for key in map(foreign_key, handles)}
         old = [
             key
             for key, entry in remembered.items()
-            if entry and now_s - entry.fetched_s >= REFRESH_AFTER_S
+            if entry and (at_once or now_s - entry.fetched_s >= REFRESH_AFTER_S)
         ]
         fetched = await asyncio.gather(*map(self._fetch_once, old))
         pairs = zip(old, fetched, strict=True)

@@ -63,7 +63,9 @@ class Afar(Protocol):
         """Return what is remembered of these handles; None when one has to be fetched."""
         ...
 
-    async def refresh(self, handles: frozenset[bytes]) -> Mapping[bytes, Record | None]:
+    async def refresh(
+        self, handles: frozenset[bytes], *, at_once: bool = False
+    ) -> Mapping[bytes, Record | None]:
         """Fetch again what was remembered of these handles; return what is known anew."""
         ...
 
@@ -212,11 +214,16 @@ class Operations:
         """Fetch the records of handles on other nodes."""
         known.foreign.update(await self._afar.fetch(handles))
 
-    async def refresh(self, known: Known) -> bool:
-        """Before a refusal stands: say whether other nodes have changed what it rests on."""
+    async def refresh(self, known: Known, *, at_once: bool = False) -> bool:
+        """Before a refusal stands: say whether other nodes have changed what it rests on.
+
+        Args:
+            known: what it rests on.
+            at_once: what was fetched a moment ago is not believed either.
+        """
         if not known.foreign:
             return False
-        news = await self._afar.refresh(frozenset(known.foreign))
+        news = await self._afar.refresh(frozenset(known.foreign), at_once=at_once)
         changed = any(record != known.foreign[key] for key, record in news.items())
         known.foreign.update(news)
         return changed

@@ -63,7 +63,7 @@ from resolver.quotas import Quotas
 SENDERS_MAX = 4_096  # streams that somebody sends to; the longest silent one has to begin again
 STREAMS_MAX = 1_000_000  # kept in all
 KNOWN_S = 300  # what was fetched of other nodes counts for a sender
-DOUBT_AFTER_S = 1  # when rows were refused by it, it is fetched again, as often as this
+DOUBT_AFTER_S = 1  # when rows are refused by it, it is fetched again, no more often than this
 IDLE_KEPT_S = 86_400  # at most, of a stream of which nothing was accepted
 TURN_S = 0.05  # of one transaction with rows; 4,096 plain ones are done by then, others may not be
 PURGE_PAGE_STREAMS = 1_000  # looked at in one go: some 3 ms
@@ -344,7 +344,7 @@ class Registrations:
             except NeedError as need:
                 await self._operations.fetch(need.handles, sender.known)
             except _DoubtError:
-                await self._operations.refresh(sender.known)
+                await self._operations.refresh(sender.known, at_once=True)
                 sender.known, sender.doubted_s = Known(), self._now_s()
         raise StoreError(f"groups on other nodes are nested deeper than {NEED_ROUNDS_MAX} fetches")
 

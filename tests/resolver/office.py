@@ -145,7 +145,9 @@ class FakeAfar:
             return None
         return {key: self.memory[key] for key in handles}
 
-    async def refresh(self, handles: Collection[bytes]) -> dict[bytes, Record | None]:
+    async def refresh(
+        self, handles: Collection[bytes], *, at_once: bool = False
+    ) -> dict[bytes, Record | None]:
         self.refreshed += handles
         return {key: self.news[key] for key in handles if key in self.news}
 

@@ -311,6 +311,8 @@ def test_refused_key_is_looked_for_again_but_not_at_once() -> None:
         world.now_s += REFRESH_AFTER_S
         assert await world.records.refresh([USER]) == {USER: Record((KEY, new))}
         assert await world.fetch() == Record((KEY, new))
+        world.tiers.enterprise.records[USER] = (KEY,)
+        assert await world.records.refresh([USER], at_once=True) == {USER: Record((KEY,))}
 
     play(use)
 
