@@ -226,7 +226,9 @@ class Supervisor:
         if due:
             wait_s = min(wait_s, max(0.0, min(due) - time.monotonic()))
         received = signal.sigtimedwait(_SIGNALS, wait_s)
-        if received is None:
+        # Whoever is stopped for longer than he waits (SIGSTOP, Ctrl-Z) and goes on is given octets
+        # that nobody wrote: what he has of CPython's sigtimedwait then is no signal.
+        if received is None or received.si_signo not in _SIGNALS:
             return
         if received.si_signo == signal.SIGCHLD:
             self._reap()

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -215,6 +216,20 @@ def test_kept_connection_of_the_other_worker_survives(node: Node) -> None:
             except (OSError, EOFError):
                 continue
     assert 0 < alive < 20
+
+
+def test_node_that_was_stopped_for_a_while_goes_on(node: Node) -> None:
+    assert node.process is not None
+    supervisor = psutil.Process(node.process.pid)
+    before = node.worker_pids()
+    supervisor.suspend()
+    wait_until(lambda: supervisor.status() == psutil.STATUS_STOPPED, "it is stopped")
+    stopped_s = time.monotonic()
+    wait_until(lambda: time.monotonic() - stopped_s > 1.2, "it would have waited no longer")
+    supervisor.resume()
+    register(node, "after")
+    assert (node.worker_pids(), node.process.poll()) == (before, None)
+    assert "Traceback" not in node.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
