@@ -119,8 +119,8 @@ class RowFile:
                 return handle.encode()
         raise CliError(f"{self.path} has no row with a handle", "is it empty?")
 
-    def numbered(self, wanted: Iterator[range]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (number, object) of the rows in some ranges, which rise."""
+    def numbered(self, wanted: Iterator[range]) -> Iterator[tuple[int, dict[str, Any], str]]:
+        """Yield (number, object, text as in the file) of the rows in some ranges, which rise."""
         numbers = next(wanted, None)
         for number, (_, row) in enumerate(self._rows(), 1):
             while numbers is not None and number >= numbers.stop:
@@ -128,7 +128,7 @@ class RowFile:
             if numbers is None:
                 return
             if number in numbers:
-                yield number, self.read_form(row)
+                yield number, self.read_form(row), row.decode("utf-8", "backslashreplace")
 
     def read_form(self, row: bytes) -> dict[str, Any]:
         """Return a row as an object of NDJSON, as far as it can be read; {} when it cannot."""

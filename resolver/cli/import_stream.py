@@ -38,6 +38,7 @@ from resolver.client.registrations import (
 )
 from resolver.rows.packed import RANGE_MEMBERS
 
+TEXT_CHARACTERS_MAX = 4_096  # of a row that cannot be read as an object
 SHOWN_MAX = 5  # refused rows shown on the screen; all of them are in the file
 # Of a row, which a file of refused rows has again.
 MEMBERS = ("operation", "state", "time", "by", *RANGE_MEMBERS, *TEMPLATE_MEMBERS)
@@ -134,7 +135,7 @@ def _refused_lines(rows: RowFile, verdicts: Iterator[RowVerdict]) -> Iterator[di
         for current in verdicts:
             yield range(current.row, current.last_row + 1)
 
-    for number, form in rows.numbered(ranges()):
+    for number, form, text in rows.numbered(ranges()):
         assert current is not None, "the row is in a range"
         line = {
             "row": number,
@@ -145,7 +146,8 @@ def _refused_lines(rows: RowFile, verdicts: Iterator[RowVerdict]) -> Iterator[di
             if rows.is_sent_as_it_is
             else form.get(FAULT, current.message),
         }
-        yield line | {name: form[name] for name in MEMBERS if name in form}
+        members = {name: form[name] for name in MEMBERS if name in form}
+        yield line | (members or {"text": text[:TEXT_CHARACTERS_MAX]})
 
 
 class ImportBar:

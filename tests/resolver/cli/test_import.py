@@ -200,6 +200,7 @@ def test_refused_rows_can_be_mended_and_read_back(run: Run, folder: str, tmp_pat
     ]
     assert "is registered already" in refused[0]["reason"]
     assert refused[1]["reason"] == "1 cells, the header has 2"
+    assert [line.get("text") for line in refused] == [None, "short", ",empty"]
 
     shown = run("import", *words, "--node", folder)
     assert "133 rows: 130 created, 3 refused\n  row 131 88/lot.7: refused: 88/lot.7" in shown.out
