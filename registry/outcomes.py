@@ -41,6 +41,13 @@ class Unavailable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class OldRecord(Record):
+    """What a handle had when it was last fetched; it is unavailable now, and why in words."""
+
+    reason: str = ""
+
+
 # Handles of other nodes by `foreign_key`: their record, None when there is no such handle.
 Foreign = Mapping[bytes, Record | Unavailable | None]
 NOTHING_FOREIGN: Foreign = MappingProxyType({})

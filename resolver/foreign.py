@@ -25,7 +25,7 @@ from protocol.errors import ProtocolError
 from protocol.handle import to_text
 from protocol.types.hs_site import HsSite
 from protocol.value import HandleValue, Reference
-from registry.outcomes import Foreign, Unavailable, foreign_key
+from registry.outcomes import Foreign, OldRecord, Unavailable, foreign_key
 from registry.schema import Record
 from registry.views import ForeignRecord
 from resolver.asking import Answer, Request
@@ -280,7 +280,7 @@ class ForeignRecords:
         if age_s > KEPT_MAX_S:
             days = age_s // 86_400
             return Unavailable(f"{unavailable.reason}; the copy here is {days} days old, too old")
-        return kept.record
+        return OldRecord(kept.record.values, kept.record.handle, unavailable.reason)
 
 
 def _unavailable(handle: bytes, done: Done) -> Unavailable:

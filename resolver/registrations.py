@@ -38,7 +38,14 @@ from protocol.value import Reference
 from registry.authorization import Policy
 from registry.bulk import NeedError, Registered, StreamError, register_rows
 from registry.errors import StoreError
-from registry.outcomes import Refusal, Unavailable, foreign_key, identity_text, refuse
+from registry.outcomes import (
+    OldRecord,
+    Refusal,
+    Unavailable,
+    foreign_key,
+    identity_text,
+    refuse,
+)
 from registry.owners import own_prefix, owners_before
 from registry.receipts import Receipt, to_payload
 from registry.store import Store
@@ -359,7 +366,7 @@ class Registrations:
             raise _DoubtError
         prefix = prefix_handle(row[1])
         known = sender.known.foreign.get(foreign_key(prefix))
-        if isinstance(known, Unavailable):
+        if isinstance(known, Unavailable | OldRecord):
             words = (
                 f"who may register under {to_text(row[1].partition(b'/')[0])} is not known now, "
                 f"its rows wait: {known.reason}; go on with the stream later"

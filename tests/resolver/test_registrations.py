@@ -15,7 +15,7 @@ from protocol.handle import ROOT_HANDLE
 from protocol.value import Reference, encode_values
 from registry.errors import StoreFullError
 from registry.office_replay import put_own
-from registry.outcomes import Unavailable, foreign_key
+from registry.outcomes import OldRecord, Unavailable, foreign_key
 from registry.owners import next_owner_entry
 from registry.plain_creations import PlainCreation
 from registry.receipts import from_payload
@@ -385,7 +385,16 @@ def test_rights_given_on_another_node_a_moment_ago_count_for_all_rows(tmp_path: 
     run(tmp_path, scenario)
 
 
-def test_rows_wait_for_the_node_that_knows_who_may_register(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "known",
+    [
+        Unavailable("its node did not answer within 3 s"),
+        OldRecord((admin_value(STRANGER),), reason="its node did not answer within 3 s"),
+    ],
+)
+def test_rows_wait_for_the_node_that_knows_who_may_register(
+    tmp_path: Path, known: Record | Unavailable
+) -> None:
     async def scenario(desk: Desk) -> None:
         prefix, afar = foreign_key(b"0.NA/88.119"), desk.office.afar
         begun = await desk.begin()
@@ -393,7 +402,7 @@ def test_rows_wait_for_the_node_that_knows_who_may_register(tmp_path: Path) -> N
         with desk.office.store.write(journaled=False) as view:
             view.unhome(ROOT_HANDLE)  # the prefixes' own handles are on another node now
         afar.records[foreign_key(PREFIX)] = Record((admin_value(SECRET_ADMIN),))
-        afar.records[prefix] = Unavailable("its node did not answer within 3 s")
+        afar.records[prefix] = known
         far = [*plain(1)]
         far[1] = b"88.119/P1"
         stopped = await desk.send(begun, 1, plain(1), far)
