@@ -193,7 +193,8 @@ def _is_taken(name: str) -> bool:
 def _parse_type(
     where: str, item: Any, known: Collection[AttributeType], faults: list[str]
 ) -> AttributeType | None:
-    found = next((each for each in known if each.value == item), None)
+    name = item.lower() if isinstance(item, str) else item  # "URL" is how people write it
+    found = next((each for each in known if each.value == name), None)
     if found is None:
         faults.append(f"{where} is {describe(item)}: write one of {', '.join(known)}")
     return found

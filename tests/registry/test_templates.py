@@ -49,6 +49,17 @@ def test_a_template_is_shown_as_it_was_registered(seeded: Store) -> None:
     assert parse_template(again) == parse_template(DOCUMENT)
 
 
+def test_types_are_named_in_any_case() -> None:
+    attributes = [
+        {"name": "page", "type": "URL"},
+        {"name": "on", "type": "List", "itemType": "DATE"},
+    ]
+    template = parse_template(DOCUMENT | {"attributes": attributes}).template
+    assert template is not None
+    assert [each.type for each in template.attributes] == ["url", "list"]
+    assert template.attributes[1].item == "date"
+
+
 def test_entries_encode_and_decode_invert_each_other() -> None:
     template = parse_template(DOCUMENT).template
     assert template is not None
