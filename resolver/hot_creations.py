@@ -152,7 +152,7 @@ class HotCreations:
         handle = read_target(request.target)
         if handle is None or not self._is_free(handle):
             return None
-        pieces = read_pieces(data[request.body_at :])
+        pieces = read_pieces(data[request.body_at :], handle)
         if pieces is None:
             return None
         try:
@@ -238,17 +238,20 @@ def read_target(target: bytes) -> bytes | None:
     return handle
 
 
-def read_pieces(body: bytes) -> list[bytes] | None:
+def read_pieces(body: bytes, handle: bytes) -> list[bytes] | None:
     """Return the wire octets of the values in a body, cut where their timestamps stand.
 
-    None when one of them is not plain: text of a type this node does not act upon, with the
-    permissions that values have when nobody says otherwise.
+    None when it names another handle, or one of them is not plain: text of a type this node does
+    not act upon, with the permissions that values have when nobody says otherwise.
     """
     try:
         items = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if type(items) is dict:
+        named = items.get("handle")
+        if named is not None and (type(named) is not str or named.encode() != handle):
+            return None
         items = items.get("values")
     if type(items) is not list or not 0 < len(items) <= VALUES_MAX:
         return None

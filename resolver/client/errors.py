@@ -118,11 +118,11 @@ _KINDS: dict[int, tuple[type[HandleError], str]] = {
     ),
     ResponseCode.HANDLE_NOT_FOUND: (
         HandleNotFoundError,
-        "check the spelling; a new identifier must be registered first",
+        "check the spelling; what is revoked stays so, a new identifier must be registered first",
     ),
     ResponseCode.HANDLE_ALREADY_EXISTS: (
         AlreadyExistsError,
-        "change it with update, or replace it with --overwrite (overwrite=True)",
+        "change it with update, or replace it with --overwrite (overwrite=True), unless revoked",
     ),
     ResponseCode.INVALID_HANDLE: (
         InvalidRequestError,
@@ -147,7 +147,7 @@ _KINDS: dict[int, tuple[type[HandleError], str]] = {
     ),
     ResponseCode.INSUFFICIENT_PERMISSIONS: (
         PermissionRefusedError,
-        "nobody may: a value's permissions, a suspended prefix or a quota forbid it",
+        "nobody may: a value's permissions, a freeze, a suspended prefix or a quota forbid it",
     ),
     ResponseCode.AUTHENTICATION_NEEDED: (
         AuthenticationRefusedError,
