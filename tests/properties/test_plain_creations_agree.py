@@ -152,7 +152,7 @@ def operation_of(asked: bytes | Operation) -> Operation:
 def plain_of(asked: bytes | Operation) -> Operation | PlainCreation:
     if isinstance(asked, Operation):
         return asked
-    pieces = read_pieces(BODY)
+    pieces = read_pieces(BODY, b"88.118/A")
     assert pieces is not None
     return PlainCreation(asked, pieces)
 

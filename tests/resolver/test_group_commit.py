@@ -371,7 +371,7 @@ def test_a_client_that_went_away_changes_nothing(
 
 def plain(name: bytes) -> PlainCreation:
     body = b'[{"index":1,"type":"URL","data":{"format":"string","value":"https://example.com/"}}]'
-    pieces = read_pieces(body)
+    pieces = read_pieces(body, b"88.118/A")
     assert pieces is not None
     return PlainCreation(b"88.118/" + name, pieces)
 

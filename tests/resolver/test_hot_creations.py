@@ -307,9 +307,13 @@ def test_targets_without_anything_to_interpret_are_taken() -> None:
 
 
 def test_bodies_of_plain_values_are_taken() -> None:
-    assert read_pieces(BODY) == read_pieces(json.dumps({"values": [VALUE]}).encode())
+    assert read_pieces(BODY, b"88.118/A") == read_pieces(
+        json.dumps({"values": [VALUE]}).encode(), b"88.118/A"
+    )
     in_short = VALUE | {"data": "https://e.cn/"}
-    assert read_pieces(json.dumps([in_short]).encode()) == read_pieces(BODY)
+    assert read_pieces(json.dumps([in_short]).encode(), b"88.118/A") == read_pieces(
+        BODY, b"88.118/A"
+    )
     more: list[dict[str, Any]] = [
         {"index": 0},
         {"index": 1.0},
@@ -324,8 +328,15 @@ def test_bodies_of_plain_values_are_taken() -> None:
         {"references": []},
     ]
     for change in more:
-        assert read_pieces(json.dumps([VALUE | change]).encode()) is None
+        assert read_pieces(json.dumps([VALUE | change]).encode(), b"88.118/A") is None
     bad: list[Any] = [[], [VALUE, VALUE], [1], {}, 1, [VALUE] * 2_049]
     for items in bad:
-        assert read_pieces(json.dumps(items).encode()) is None
-    assert read_pieces(b"[") is None
+        assert read_pieces(json.dumps(items).encode(), b"88.118/A") is None
+    assert read_pieces(b"[", b"88.118/A") is None
+
+
+def test_a_body_that_names_another_handle_is_left() -> None:
+    named = json.dumps({"handle": "88.118/é", "values": [VALUE]}).encode()
+    assert read_pieces(named, "88.118/é".encode()) == read_pieces(BODY, b"88.118/A")
+    assert read_pieces(named, b"88.118/A") is None
+    assert read_pieces(b'{"handle": 1, "values": [%b]}' % json.dumps(VALUE).encode(), b"1") is None

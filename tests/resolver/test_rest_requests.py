@@ -305,7 +305,7 @@ def test_a_session_creates_the_short_way(tmp_path: Path) -> None:
     async def scene(office: Office) -> None:
         body = b'[{"index":1,"type":"URL","data":{"format":"string","value":"x"}}]'
         session = await begin(office)
-        payload = [session["session_id"], NEW, read_pieces(body)]
+        payload = [session["session_id"], NEW, read_pieces(body, b"88.118/A")]
         assert not await office.rest.create(payload)  # nobody yet
         await act(office, "answer", **keyed(session))
         assert await office.rest.create(payload)
@@ -348,7 +348,7 @@ class Enterprise:
         """Create another handle by the short way; say whether it was made."""
         self._count += 1
         name = b"88.118/N%d" % self._count
-        made = await self.office.rest.create([self.who, name, read_pieces(BODY)])
+        made = await self.office.rest.create([self.who, name, read_pieces(BODY, b"88.118/A")])
         assert made == self.office.has(name)
         return made
 
@@ -369,7 +369,7 @@ def test_the_short_way_recalls_what_the_long_way_fetched(tmp_path: Path) -> None
         assert [await node.short() for _ in range(3)] == [True] * 3
         assert office.afar.fetched == []
         other = b"88.119/X"
-        assert not await office.rest.create([node.who, other, read_pieces(BODY)])
+        assert not await office.rest.create([node.who, other, read_pieces(BODY, b"88.118/A")])
 
     play(tmp_path, scene)
 
