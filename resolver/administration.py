@@ -144,7 +144,7 @@ class Administration:
         delegation = self._pages.find_delegation(user.handle)
         if delegation and asked.request.header.has(MessageFlag.DO_NOT_REFER):
             return self._replies.reply(asked, ResponseCode.SUCCESS, VerificationAnswer(0))
-        if delegation and asked.follows_referrals:
+        if delegation and asked.knows_referral:
             return self._replies.outcome(asked, Referral(delegation))
         proof = Proof(AUTHENTICATION_SECRET_KEY, user, body.answer, body.nonce, body.digest)
         identity = await self._operations.prove(proof, Known())

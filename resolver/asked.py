@@ -70,15 +70,13 @@ class Asked:
             overwrite=header.has(MessageFlag.OVERWRITE) and envelope.version.at_least(V2_3),
             mint=header.has(MessageFlag.MINT_SUFFIX),
             do_not_refer=header.has(MessageFlag.DO_NOT_REFER),
-            knows_referral=envelope.best_version.at_least(V2_10),
+            knows_referral=self.knows_referral,
         )
 
     @property
-    def follows_referrals(self) -> bool:
-        """Say whether the client can be told to ask elsewhere, and wants to be."""
-        subject = self.subject
-        wants = not subject.header.has(MessageFlag.DO_NOT_REFER)
-        return wants and subject.envelope.best_version.at_least(V2_10)
+    def knows_referral(self) -> bool:
+        """Say whether the client can follow a 303: those below 2.10 cannot (wire-notes §3)."""
+        return self.subject.envelope.best_version.at_least(V2_10)
 
     def for_original(self, original: Message) -> "Asked":
         """Return this message as the answer to the challenge of `original`."""

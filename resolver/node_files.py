@@ -26,6 +26,7 @@ from pathlib import Path
 
 import msgspec
 
+from protocol.claims import TRUST_ROOT
 from protocol.errors import ProtocolError
 from protocol.handle import ROOT_HANDLE, to_text
 from protocol.json_forms import (
@@ -57,7 +58,6 @@ SECRET_MODE = 0o600
 PUBLIC_MODE = 0o644
 FOLDER_MODE = 0o755
 _PART = ".part"
-_TRUST_ROOT = "0.0/0.0"
 _NEVER_OLD_MS = 253_402_300_799_000  # the end of the year 9999
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -293,11 +293,14 @@ def bootstrap_document(sites: Sequence[HsSite]) -> dict[str, object]:
     a day after `lastUpdate`; by whoever wrote the file the root is not to be replaced.
     """
     values = [HandleValue(n, b"HS_SITE", site.encode()) for n, site in enumerate(sites, 1)]
-    records = {_TRUST_ROOT: [], to_text(ROOT_HANDLE): [value_to_json(each) for each in values]}
+    records = {TRUST_ROOT: [], ROOT_HANDLE: [value_to_json(each) for each in values]}
     return {
         "sites": [site_to_json(site) for site in sites],
         "lastUpdate": _NEVER_OLD_MS,
-        "handles": {name: {"handle": name, "values": each} for name, each in records.items()},
+        "handles": {
+            to_text(handle): {"handle": to_text(handle), "values": each}
+            for handle, each in records.items()
+        },
     }
 
 
